@@ -1,0 +1,73 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+V := .venv
+D := .venv-device
+PYTHON ?= python3.11
+SELECT ?=
+PYTEST_ARGS ?=
+UV := $(V)/bin/uv pip install -q --compile-bytecode
+
+# Bytecode decides the import time: without it `edgekit --help` takes three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+# The isolated build of the agent wheel uses the pinned build backend.
+export EDGEKIT_DEVICE_PYTHON := $(CURDIR)/$(D)/bin/python
+
+.PHONY: setup demo test check lint types imports format lock docs bench clean
+
+setup: $(V)/.stamp $(D)/.stamp
+
+$(V)/.stamp: requirements/host.txt requirements/tools.txt pyproject.toml
+	$(PYTHON) -m venv $(V)
+	$(V)/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/tools.txt
+	$(UV) -p $(V) --require-hashes -r requirements/host.txt
+	$(UV) -p $(V) --no-deps --no-build-isolation -e .
+	touch $@
+
+# The device side, as a device has it: the built agent wheel and the runtimes, nothing of the host.
+AGENT_SOURCES := $(shell find agent -name '*.py') agent/pyproject.toml
+$(D)/.stamp: $(V)/.stamp requirements/device.txt $(AGENT_SOURCES)
+	test -x $(D)/bin/python || $(PYTHON) -m venv $(D)
+	rm -rf build/agent-wheel
+	$(V)/bin/python -m build -q --wheel --no-isolation --outdir build/agent-wheel agent
+	$(UV) -p $(D) --require-hashes -r requirements/device.txt
+	$(UV) -p $(D) --no-deps --reinstall build/agent-wheel/edgekit_agent-*.whl
+	touch $@
+
+demo: setup
+	$(V)/bin/edgekit quickstart
+
+test: setup
+	$(V)/bin/python -m pytest $(PYTEST_ARGS) $(SELECT)
+
+check: setup lint types imports
+	$(V)/bin/python -m pytest -q -m "not slow"
+
+lint:
+	$(V)/bin/ruff format --check .
+	$(V)/bin/ruff check .
+
+types:
+	$(V)/bin/mypy
+
+imports:
+	$(V)/bin/lint-imports
+
+format:
+	$(V)/bin/ruff format .
+	$(V)/bin/ruff check --fix .
+
+# After a change of the dependencies: new locks with versions and hashes, and no addresses.
+COMPILE := $(V)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/constraints.in
+lock: $(V)/.stamp
+	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements/host.txt
+	$(COMPILE) requirements/device.in -o requirements/device.txt
+	$(COMPILE) requirements/tools.in -o requirements/tools.txt
+
+# The wire's AsyncAPI document and JSON Schemas, written from edgekit_agent.protocol.
+docs: setup
+	$(V)/bin/python docs/generate_protocol.py
+
+bench: setup
+	for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(V)/bin/python $$script || exit 1; done
+
+clean:
+	rm -rf $(V) $(D) build dist

@@ -1,0 +1,3 @@
+"""The EdgeKit device agent."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,32 @@
+"""Errors of the device side, by whose side failed.
+
+Each message is one sentence naming the offending thing; advice goes into notes (`add_note`).
+"""
+
+
+class AgentError(Exception):
+    """Base of every expected failure of the agent."""
+
+
+class ConfigError(AgentError):
+    """The configuration is wrong: exit code 3, the service manager must not restart."""
+
+
+class ProtocolError(AgentError):
+    """A message or topic from outside breaks the contract."""
+
+
+class ModelError(AgentError):
+    """The model file is broken or cannot be run by the runtime."""
+
+
+class InputDataError(AgentError):
+    """Data meant for the model cannot be read or does not fit its inputs."""
+
+
+class RuntimeMissingError(AgentError):
+    """No inference runtime that could run the model is importable here."""
+
+
+class TransportError(AgentError):
+    """The broker cannot be reached or refused the connection."""

@@ -1,0 +1,87 @@
+"""The port every inference runtime implements."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.generic]
+else:
+    Array = Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output: `shape` has -1 where a dimension is free, `dtype` is NumPy's name.
+
+    `scale` and `zero_point` are empty for float tensors; one pair, or one a channel along `axis`:
+    real = (stored - zero_point) * scale.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: tuple[float, ...] = ()
+    zero_point: tuple[int, ...] = ()
+    axis: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Availability:
+    """Whether a runtime can be used here; `version` when it can, `reason` and `hint` when not."""
+
+    ok: bool
+    version: str = ""
+    reason: str = ""
+    hint: str = ""
+
+
+class Session(Protocol):
+    """A loaded model. Not thread-safe: one session a thread."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    runtime: str
+    """Name and version, e.g. `tflite-runtime 2.14.0`."""
+    executed_on: tuple[str, ...]
+    """Devices that really execute, e.g. `("CPU",)`."""
+
+    def invoke(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run once with one array an input, in the order of `inputs`; return the outputs in order.
+
+        The arrays have the inputs' dtypes (stored values for quantized inputs) and shapes.
+
+        Raises:
+            InputDataError: if an array does not fit its input.
+            ModelError: if the runtime fails.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+class Runtime(Protocol):
+    """A library that runs models on this machine. Making one imports nothing heavy."""
+
+    name: str
+    formats: tuple[str, ...]
+    """File formats it runs: `tflite`, `openvino`, `onnx`."""
+
+    def available(self) -> Availability:
+        """Say whether the library is importable here, importing only what that takes."""
+        ...
+
+    def load(self, model: Path, *, threads: int = 1, device: str = "CPU", batch: int = 1) -> Session:
+        """Load a model; a free first dimension is fixed to `batch` and other free dimensions stay free.
+
+        Raises:
+            ModelError: if the file is missing, broken, or holds an op the runtime does not have.
+            RuntimeMissingError: if the library is not importable.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Models in, artifacts out: conversion and quantization for TFLite and OpenVINO."""

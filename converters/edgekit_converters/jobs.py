@@ -1,0 +1,118 @@
+"""Run a heavy or crash-prone piece of work in a child process.
+
+TensorFlow, the TFLite compiler and NNCF write to the terminal, take gigabytes and (the compiler)
+abort the process they run in. A job is a module with `run(request) -> answer` of JSON values;
+arrays travel as `.npz` files named in the request. The child's output goes to the log.
+"""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgekit_converters import errors
+
+Json = Any  # JSON values in and out of a job
+
+_TAIL_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRunner:
+    """Where jobs run: `log` takes the libraries' noise, `python` is the interpreter to use."""
+
+    log: Path
+    python: str = sys.executable
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, module: str, request: Mapping[str, Json], environment: Mapping[str, str] | None = None) -> Json:
+        """Run `module.run(request)` in a child and return its answer.
+
+        Raises:
+            ConversionError: the kind the job raised, with its message and notes.
+            JobCrashedError: if the child was killed or died without an answer.
+        """
+        with tempfile.TemporaryDirectory(prefix="edgekit-job-") as folder, self.log.open("ab") as log:
+            asked, answered = Path(folder, "request.json"), Path(folder, "answer.json")
+            asked.write_text(json.dumps(dict(request)))
+            log.write(f"--- {module}\n".encode())
+            log.flush()
+            start = log.tell()
+            # -P keeps the current folder off the child's import path: a user's file named like a library is not run.
+            child = subprocess.Popen(
+                [self.python, "-P", "-m", "edgekit_converters.jobs", module, str(asked), str(answered)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **_QUIET, **self.environment, **(environment or {})},
+            )
+            try:
+                code = child.wait()
+            except BaseException:
+                child.kill()
+                child.wait()
+                raise
+            if not answered.exists():
+                raise self._crashed(module, code, start)
+            answer = json.loads(answered.read_text())
+        if "error" in answer:
+            raise _rebuild(answer["error"])
+        return answer["result"]
+
+    def _crashed(self, module: str, code: int, start: int) -> errors.JobCrashedError:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        error = errors.JobCrashedError(f"the process running {module.rsplit('.', 1)[-1]} {how}")
+        with self.log.open("rb") as log:
+            log.seek(max(start, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            tail = log.read().decode(errors="replace").strip().splitlines()
+        if tail:
+            error.add_note(f"its last line: {tail[-1][:300]}")
+        return error
+
+
+# Telemetry of the libraries is off, and their chatter is as small as they allow.
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def _rebuild(described: Mapping[str, Json]) -> Exception:
+    kind = getattr(errors, described["kind"], None)
+    if kind is None:
+        failure = RuntimeError(described["message"])
+        failure.add_note(described["traceback"])
+        return failure
+    error: Exception = kind(described["message"])
+    for note in described["notes"]:
+        error.add_note(note)
+    return error
+
+
+def _main(module: str, asked: str, answered: str) -> None:
+    import traceback
+
+    run: Callable[[Json], Json] = importlib.import_module(module).run
+    try:
+        answer = {"result": run(json.loads(Path(asked).read_text()))}
+    except Exception as exc:  # noqa: BLE001  # the port: whatever it was goes back to the parent
+        traceback.print_exc()
+        answer = {
+            "error": {
+                "kind": type(exc).__name__,
+                "message": str(exc),
+                "notes": getattr(exc, "__notes__", []),
+                "traceback": traceback.format_exc(),
+            }
+        }
+    beside = Path(answered + ".part")
+    beside.write_text(json.dumps(answer))
+    beside.replace(answered)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
