@@ -1,0 +1,55 @@
+"""The port every input format implements."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from edgekit_converters.jobs import JobRunner
+from edgekit_converters.model import Arrays, SourceModel, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRequest:
+    """What to get out of a source model, all in one go: starting its framework takes seconds."""
+
+    model: Path
+    work: Path
+    """An existing scratch folder of this run."""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Fixed shapes by input name, for inputs with free dimensions."""
+    reference_inputs: Arrays | None = None
+    """Samples to run through the source (names as `data.bind` takes them)."""
+    want_tflite: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A described source, with what was asked for."""
+
+    source: SourceModel
+    reference: Arrays
+    """The source's outputs [N, ...] on the reference inputs, by output name; empty without inputs."""
+    float_tflite: Path | None
+    """The lossless TFLite form, with a signature `serving_default` in the source's names and order."""
+    openvino_input: Path
+    """The file `openvino.convert_model` reads: the ONNX itself, or the float TFLite."""
+    steps: tuple[Step, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Frontend(Protocol):
+    """An input format."""
+
+    format: str
+
+    def load(self, request: LoadRequest, jobs: JobRunner) -> Loaded:
+        """Describe the model and make what was asked.
+
+        Raises:
+            ModelFileError: if the file is missing, truncated, or not what its name says.
+            UnsupportedError: if the float TFLite was asked for and an op cannot be had (names op and node).
+            CalibrationError: if the reference inputs do not fit.
+            ConverterMissingError: if the format's library is not installed.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""EdgeKit: from a trained model to measured latency on a fleet of edge devices."""

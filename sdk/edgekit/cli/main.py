@@ -1,0 +1,77 @@
+"""The table of commands, and the one place where errors become exit codes."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from edgekit_agent import errors as agent
+from edgekit_converters import errors as conversion
+
+from edgekit import errors
+from edgekit.cli import doctor, flash, fleet
+
+app = typer.Typer(
+    name="edgekit",
+    help="From a trained model to measured latency on a fleet of edge devices.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+app.command("doctor")(doctor.doctor)
+app.command("flash")(flash.flash)
+app.add_typer(fleet.app, name="fleet")
+
+# The first row that fits decides, so the special stands before the general.
+EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (errors.UsageError, 2),
+    (conversion.PrecisionError, 2),
+    (conversion.ConverterMissingError, 4),
+    (errors.EnvironmentMissingError, 4),
+    (agent.RuntimeMissingError, 4),
+    (PermissionError, 4),
+    (errors.DeviceError, 5),
+    (agent.TransportError, 5),
+    (errors.GateError, 6),
+    (conversion.ConversionError, 3),
+    (errors.EdgeKitError, 3),
+    (agent.AgentError, 3),
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from edgekit_agent import __version__
+
+        typer.echo(f"edgekit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; expected failures are one sentence and an exit code, never a traceback."""
+    expected = tuple(kind for kind, _ in EXIT_CODES)
+    try:
+        app()
+    except expected as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        for note in getattr(exc, "__notes__", []):
+            print(f"hint: {note}", file=sys.stderr)
+        sys.exit(next(code for kind, code in EXIT_CODES if isinstance(exc, kind)))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output is gone: say nothing more
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
