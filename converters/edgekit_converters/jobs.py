@@ -82,6 +82,8 @@ _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIB
 
 
 def _rebuild(described: Mapping[str, Json]) -> Exception:
+    if described["errno"] is not None:  # a full disk or a missing permission stays what it is
+        return OSError(described["errno"], described["message"], described["file"])
     kind = getattr(errors, described["kind"], None)
     if kind is None:
         failure = RuntimeError(described["message"])
@@ -104,7 +106,9 @@ def _main(module: str, asked: str, answered: str) -> None:
         answer = {
             "error": {
                 "kind": type(exc).__name__,
-                "message": str(exc),
+                "message": exc.strerror or str(exc) if isinstance(exc, OSError) else str(exc),
+                "errno": exc.errno if isinstance(exc, OSError) else None,
+                "file": str(exc.filename or "") if isinstance(exc, OSError) else None,
                 "notes": getattr(exc, "__notes__", []),
                 "traceback": traceback.format_exc(),
             }

@@ -1,5 +1,7 @@
 """The table of commands, and the one place where errors become exit codes."""
 
+import errno
+import os
 import sys
 from typing import Annotated
 
@@ -9,7 +11,7 @@ from edgekit_agent import errors as agent
 from edgekit_converters import errors as conversion
 
 from edgekit import errors
-from edgekit.cli import doctor, flash, fleet
+from edgekit.cli import bench, convert, doctor, evaluate, flash, fleet, inspect, quickstart
 
 app = typer.Typer(
     name="edgekit",
@@ -20,9 +22,14 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-app.command("doctor")(doctor.doctor)
+app.command("quickstart")(quickstart.quickstart)
+app.command("convert")(convert.convert)
+app.command("inspect")(inspect.inspect)
+app.command("evaluate")(evaluate.evaluate)
+app.command("bench")(bench.bench)
 app.command("flash")(flash.flash)
 app.add_typer(fleet.app, name="fleet")
+app.command("doctor")(doctor.doctor)
 
 # The first row that fits decides, so the special stands before the general.
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
@@ -31,7 +38,6 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (conversion.ConverterMissingError, 4),
     (errors.EnvironmentMissingError, 4),
     (agent.RuntimeMissingError, 4),
-    (PermissionError, 4),
     (errors.DeviceError, 5),
     (agent.TransportError, 5),
     (errors.GateError, 6),
@@ -39,6 +45,8 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (errors.EdgeKitError, 3),
     (agent.AgentError, 3),
 )
+# What the machine refuses: room, permission, a writable file system.
+_MISSING_HERE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def _version(wanted: bool) -> None:
@@ -69,8 +77,14 @@ def main() -> None:
             print(f"hint: {note}", file=sys.stderr)
         sys.exit(next(code for kind, code in EXIT_CODES if isinstance(exc, kind)))
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output is gone: say nothing more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone: say nothing more
         sys.exit(0)
+    except OSError as exc:
+        if exc.errno not in _MISSING_HERE:
+            raise
+        where = f"'{exc.filename}': " if exc.filename else ""
+        print(f"error: {where}{exc.strerror}", file=sys.stderr)
+        sys.exit(4)
 
 
 if __name__ == "__main__":

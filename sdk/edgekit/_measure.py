@@ -1,0 +1,79 @@
+"""Run artifacts in a child process: outputs on given inputs and latency, by the agent's own stopwatch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgekit_converters.jobs import JobRunner
+from edgekit_converters.model import Array, Arrays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A model to run; `runtime` is a runtime's name or `auto`."""
+
+    key: str
+    path: Path
+    runtime: str = "auto"
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a run gave: `outputs` [N, ...] by name, times in milliseconds; or `error`, and nothing else."""
+
+    runtime: str = ""
+    version: str = ""
+    executed_on: tuple[str, ...] = ()
+    outputs: Mapping[str, Array] | None = None
+    runs: int = 0
+    p50_ms: float = 0.0
+    p90_ms: float = 0.0
+    p99_ms: float = 0.0
+    mean_ms: float = 0.0
+    min_ms: float = 0.0
+    load_ms: float = 0.0
+    peak_rss_bytes: int | None = None
+    error: str | None = None
+
+
+def measure(  # noqa: PLR0913  # what a measurement is made of
+    candidates: Sequence[Candidate],
+    jobs: JobRunner,
+    work: Path,
+    *,
+    inputs: Arrays | None = None,
+    keep_outputs: bool = True,
+    runs: int = 200,
+    warmup: int = 20,
+    seed: int = 0,
+) -> dict[str, Measured]:
+    """Run every candidate on the inputs [N, ...] one sample at a time, then time them in turns in one process.
+
+    Taking turns makes their ratios fair on a machine that is not quiet. `runs=0` times nothing.
+
+    Raises:
+        JobCrashedError: if a runtime ended the process.
+    """
+    request: dict[str, object] = {
+        "models": [
+            {"id": one.key, "path": str(one.path.resolve()), "runtime": one.runtime, "threads": one.threads}
+            for one in candidates
+        ],
+        "inputs": None,
+        "outputs": None,
+        "runs": runs,
+        "warmup": warmup,
+        "seed": seed,
+        "batch": 1,
+    }
+    folder = work / "measured"
+    folder.mkdir(exist_ok=True)
+    if inputs is not None:
+        np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]  # names are the arrays' own
+        request["inputs"] = str(folder / "inputs.npz")
+        request["outputs"] = str(folder) if keep_outputs else None
+    answer = jobs.run("edgekit_agent.measure", request)
+    return {key: _measured(key, one, folder) for key, one in answer["models"].items()}

@@ -1,0 +1,179 @@
+"""The options of a conversion: from Python, the command line or a recipe, checked in one place."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from edgekit_agent.preprocess import Preprocess
+
+TARGETS = ("tflite", "openvino")
+RECIPE_SCHEMA = 1
+_MAX_RECIPE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertOptions:
+    """What to convert, into what, and how to judge it.
+
+    `precisions` empty means fp32 and, with calibration data, int8. `max_drop` and accuracies are
+    shares: 0.005 is half a point.
+    """
+
+    to: tuple[str, ...] = TARGETS
+    precisions: tuple[str, ...] = ()
+    calib: str | None = None
+    eval: str | None = None
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = "top1"
+    max_drop: float | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    bench: bool = True
+    threads: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what needs no model.
+
+        Raises:
+            UsageError: naming the option and what it may be.
+        """
+        for target in self.to:
+            if target not in TARGETS:
+                raise UsageError(f"there is no target '{target}'; there are: {', '.join(TARGETS)}")
+        if self.max_drop is not None and not 0 <= self.max_drop <= 1:
+            raise UsageError(f"max-drop {self.max_drop} is not between 0 and 1 (0.005 is half a point)")
+        if self.max_drop is not None and self.eval is None:
+            raise UsageError("max-drop needs labelled data: give --eval")
+        if self.threads < 1:
+            raise UsageError(f"threads {self.threads} is not 1 or more")
+
+    @property
+    def wanted(self) -> tuple[tuple[str, str], ...]:
+        """Every (format, precision) asked for, once each, in order."""
+        precisions = self.precisions or (("fp32", "int8") if self.calib else ("fp32",))
+        return tuple(dict.fromkeys((target, precision) for target in self.to for precision in precisions))
+
+    @property
+    def how_images_are_read(self) -> "Preprocess | None":
+        """The preprocessing of image folders, or None where nothing was said."""
+        from edgekit_agent.errors import ConfigError
+        from edgekit_agent.preprocess import Preprocess
+
+        try:
+            return Preprocess.from_mapping(dict(self.preprocess)) if self.preprocess else None
+        except ConfigError as exc:
+            raise UsageError(str(exc)) from exc
+
+
+def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Read `name=1x3x224x224`.
+
+    Raises:
+        UsageError: if it is not of that form with sizes of 1 or more.
+    """
+    name, equals, sizes = text.rpartition("=")
+    parts = sizes.lower().split("x")
+    if not equals or not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"shape '{text}' is not of the form name=1x3x224x224")
+    return name, tuple(int(part) for part in parts)
+
+
+def parse_preprocess(text: str) -> dict[str, Any]:
+    """Read `resize=224,mean=127:127:127,std=128,layout=nchw`, or a TOML file of the same keys.
+
+    Numbers of several channels are separated by `:`; a size is `224` (short side) or `240x320` (height x width).
+
+    Raises:
+        UsageError: if a part is not `key=value`.
+        DataError: if the file cannot be read.
+    """
+    if text.endswith(".toml"):
+        return _toml(Path(text))
+    found: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.strip().partition("=")
+        if not equals or not key or not value:
+            raise UsageError(f"preprocess '{part}' is not of the form key=value")
+        found[key] = _value(key, value)
+    return found
+
+
+def _value(key: str, text: str) -> object:
+    separator = "x" if key in {"resize", "crop"} else ":"
+    parts = [_number(part) for part in text.split(separator)]
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _number(text: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_RECIPE_BYTES:
+            raise DataError(f"'{path}' is larger than {_MAX_RECIPE_BYTES} bytes")
+        return tomllib.loads(path.read_text())
+    except OSError as exc:
+        raise DataError(f"'{path}' cannot be read: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise DataError(f"'{path}' is not TOML: {exc}") from exc
+
+
+def from_recipe(path: Path) -> ConvertOptions:
+    """Read the options of a recipe, such as the `recipe.lock.toml` of an earlier run.
+
+    Raises:
+        DataError: if it cannot be read, has another schema, an unknown key, or a value of a wrong type.
+        UsageError: if a value is out of range.
+    """
+    document = _toml(path)
+    if document.get("schema") != RECIPE_SCHEMA:
+        raise DataError(f"recipe '{path}' has schema {document.get('schema')!r}, this version reads {RECIPE_SCHEMA}")
+    table = document.get("convert", {})
+    known = {one.name: one for one in fields(ConvertOptions)}
+    for key, value in table.items():
+        if key not in known:
+            raise DataError(f"recipe '{path}' has the unknown key 'convert.{key}'")
+        if not isinstance(value, _RECIPE_TYPES[key]):
+            raise DataError(f"recipe '{path}' has a wrong type for 'convert.{key}'")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    if "shapes" in values:
+        values["shapes"] = {name: tuple(sizes) for name, sizes in values["shapes"].items()}
+    return ConvertOptions(**values)
+
+
+_RECIPE_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "to": list, "precisions": list, "calib": str, "eval": str, "preprocess": dict, "metric": str,
+    "max_drop": (int, float), "shapes": dict, "bench": bool, "threads": int, "seed": int,
+}  # fmt: skip
+
+
+def to_recipe(options: ConvertOptions, **facts: object) -> str:
+    """Return TOML that repeats the run, with the facts it rested on (hashes, versions) under `[lock]`."""
+    import tomli_w
+
+    table = {one.name: getattr(options, one.name) for one in fields(options)}
+    table["precisions"] = tuple(dict.fromkeys(precision for _, precision in options.wanted))
+    present = {key: value for key, value in table.items() if value is not None and value not in ({}, ())}
+    return tomli_w.dumps({"schema": RECIPE_SCHEMA, "convert": _lists(present), "lock": _lists(facts)})
+
+
+def _lists(value: Any) -> Any:  # noqa: ANN401  # TOML knows lists, not tuples
+    if isinstance(value, Mapping):
+        return {key: _lists(item) for key, item in value.items() if item is not None}
+    return [_lists(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def override(options: ConvertOptions, **given: object) -> ConvertOptions:
+    """Return the options with those given replaced; None and empty mean "not given"."""
+    return replace(options, **{key: value for key, value in given.items() if value not in (None, (), {})})  # type: ignore[arg-type]  # checked by the class

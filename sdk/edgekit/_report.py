@@ -1,0 +1,149 @@
+"""The report of a run, schema 1: one value for `report.json` and `report.html`."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from edgekit._metrics import Accuracy, Agreement
+from edgekit_agent import __version__
+from edgekit_converters.model import SourceModel, Step
+
+SCHEMA = 1
+_PACKAGES = (
+    "ai-edge-litert", "ai-edge-quantizer", "litert-converter", "nncf", "numpy", "onnx", "onnxruntime", "openvino",
+    "tensorflow", "tf-keras", "tflite-runtime",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Latency of one inference in milliseconds; `speedup` is against the float model on the same runtime and run."""
+
+    kind: str = "measured"
+    runtime: str
+    runtime_version: str
+    device: str
+    threads: int
+    runs: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    source_p50_ms: float | None = None
+    speedup: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Memory of the measuring process: `peak_bytes` is its largest resident size with this model loaded."""
+
+    peak_bytes: int | None = None
+    arena_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactReport:
+    """One candidate: `status` is ok, rejected (a gate was not met) or failed (it could not be made or run)."""
+
+    path: str | None
+    format: str
+    precision: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+    status: str = "ok"
+    reason: str | None = None
+    agreement: Agreement | None = None
+    accuracy: Accuracy | None = None
+    latency: Latency | None = None
+    memory: Memory = field(default_factory=Memory)
+    float_layers: tuple[Mapping[str, str], ...] = ()
+    steps: tuple[Step, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything a run found out."""
+
+    source: SourceModel
+    seed: int
+    artifacts: tuple[ArtifactReport, ...]
+    data: Mapping[str, str | None] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    environment: Mapping[str, object] = field(default_factory=lambda: environment())
+
+    def to_json(self) -> dict[str, object]:
+        """Return the document of schema 1; figures that are not finite are null."""
+        body = _plain(dataclasses.asdict(self))
+        source = body["source"]
+        steps = [
+            {**artifact, "steps": [{"pass": step.pop("name"), **step} for step in artifact["steps"]]}
+            for artifact in body["artifacts"]
+        ]
+        return {
+            "schema": SCHEMA,
+            "edgekit": __version__,
+            "source": source,
+            "environment": body["environment"],
+            "seed": self.seed,
+            "data": body["data"],
+            "artifacts": steps,
+            "warnings": body["warnings"],
+        }
+
+    def to_text(self) -> str:
+        """Return the document as indented JSON with a final newline."""
+        return json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
+
+
+def _plain(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  # any dataclass tree to JSON values
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def environment() -> dict[str, object]:
+    """Return what the figures depend on: CPU, cores, Python, package versions."""
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": packages,
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() in {"model name", "Model", "Hardware"}:
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def sha256(path: Path) -> str:
+    """Return a file's digest as hexadecimal SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,65 @@
+"""Write a folder's files all or none: they are made beside and moved in when everything is done."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from edgekit.errors import EnvironmentMissingError
+
+PERMANENT = 0o755
+
+
+class Staging:
+    """A scratch folder inside `output`; `commit` moves its files over those of the same name.
+
+    Leaving the `with` block without `commit` removes what was made, and `output` too when it was not there before.
+
+    Raises:
+        EnvironmentMissingError: on entering, if nothing can be written there.
+    """
+
+    def __init__(self, output: Path) -> None:
+        """Name the folder; nothing is made before the `with` block."""
+        self.output = output
+        self._made: list[Path] = []
+
+    def __enter__(self) -> Self:
+        """Make the scratch folder, as `path`."""
+        try:
+            missing = [folder for folder in (self.output, *self.output.parents) if not folder.exists()]
+            for folder in reversed(missing):
+                folder.mkdir()
+                self._made.append(folder)
+            self.path = Path(tempfile.mkdtemp(prefix=".edgekit-", dir=self.output))
+        except OSError as exc:
+            self._remove_made()
+            error = EnvironmentMissingError(f"output folder '{self.output}' cannot be written: {exc.strerror}")
+            error.add_note("name another folder with -o")
+            raise error from exc
+        return self
+
+    def commit(self) -> None:
+        """Move every file to the output folder; a file there of the same name is replaced."""
+        files = sorted(file for file in self.path.rglob("*") if file.is_file())
+        for file in files:
+            target = self.output / file.relative_to(self.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
+        self._made.clear()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the scratch folder and, after a failure, the folders made for it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._remove_made()
+
+    def _remove_made(self) -> None:
+        for folder in reversed(self._made):
+            try:
+                folder.rmdir()
+            except OSError:
+                return  # somebody else put something in

@@ -1,0 +1,160 @@
+"""`edgekit convert`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgekit.cli._progress import Progress, show
+
+if TYPE_CHECKING:
+    from edgekit._report import Report
+
+_EXAMPLES = """Convert a trained model to TFLite and OpenVINO, measure every artifact and write a report.
+
+Reads Keras (`.keras`, `.h5`), TensorFlow SavedModel, TFLite and ONNX.
+
+Examples:
+
+    edgekit convert model.h5 -o build/model
+
+    edgekit convert saved_model --precision fp32 --precision int8 --calib train.npz[0:200] --eval test.npz -o build/kws
+
+    edgekit convert net.onnx --to tflite --precision int8 --calib photos --preprocess resize=240x320,mean=127,std=128,layout=nchw
+
+DATA is a `.npz` (arrays named as the model's inputs, or `x`; labels `y`), a `.npy`, or a folder of images
+(a sub-folder's name is the class) or of `.npy` files; `[0:200]` behind it takes a slice.
+"""
+
+
+def convert(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The trained model: a file or a SavedModel folder.")],
+    to: Annotated[
+        list[str] | None, typer.Option("--to", metavar="TARGET", help="tflite or openvino; repeatable. [default: both]")
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="P", help="fp32, fp16, int8, int8-dynamic; repeatable. [default: fp32, with --calib also int8]"
+        ),
+    ] = None,
+    calib: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Calibration data for int8, or 'random' (the report says so).")
+    ] = None,
+    evaluation: Annotated[
+        str | None, typer.Option("--eval", metavar="DATA", help="Data to judge every artifact on, with labels if any.")
+    ] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K=V,...|FILE.toml",
+            help="How an image becomes an input: resize, crop, scale, mean, std, order (rgb, bgr, gray), layout.",
+        ),
+    ] = None,
+    metric: Annotated[str | None, typer.Option(metavar="NAME", help="top1.")] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(metavar="X", help="Reject artifacts that lose more, as a share: 0.005 is half a point.")
+    ] = None,
+    shape: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=1x3x224x224", help="Fix an input's shape; repeatable.")
+    ] = None,
+    bench: Annotated[bool | None, typer.Option("--bench/--no-bench", help="Measure latency.")] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads to measure with. [default: 1]")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of whatever is random. [default: 0]")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Take options from a recipe.lock.toml; options given win.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="[default: build/<model>]")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")] = False,
+    progress: Annotated[Progress, typer.Option(help="How to show progress, on stderr.")] = Progress.AUTO,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Also print every step and why.")] = False,
+) -> None:
+    from edgekit import _options
+    from edgekit._convert import convert as run
+
+    base = _options.from_recipe(recipe) if recipe else _options.ConvertOptions()
+    options = _options.override(
+        base,
+        to=tuple(to or ()),
+        precisions=tuple(precision or ()),
+        calib=calib,
+        eval=evaluation,
+        preprocess=_options.parse_preprocess(preprocess) if preprocess else None,
+        metric=metric,
+        max_drop=max_drop,
+        shapes=dict(_options.parse_shape(text) for text in shape or ()),
+        bench=bench,
+        threads=threads,
+        seed=seed,
+    )
+    folder = output or Path("build") / model.stem
+    if dry_run:
+        _plan(model, folder, options.wanted)
+        return
+    with show(progress) as on_event:
+        report = run(model, options, folder, on_event)
+    if json:
+        typer.echo(report.to_text(), nl=False)
+    else:
+        _print(report, folder, explain=explain)
+    _verdict(report)
+
+
+convert.__doc__ = _EXAMPLES
+
+
+def _plan(model: Path, folder: Path, wanted: tuple[tuple[str, str], ...]) -> None:
+    from edgekit_converters import check_wanted
+
+    check_wanted(wanted)
+    for form, precision in wanted:
+        suffix = {"tflite": "tflite", "openvino": "xml"}[form]
+        typer.echo(f"{model} -> {folder / 'models' / f'{model.stem}.{precision}.{suffix}'}")
+
+
+def _print(report: "Report", folder: Path, *, explain: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("artifact", "status", "size", "accuracy", "drop", "max diff", "same top-1", "p50 ms", "p99 ms", "speed-up"):
+        table.add_column(heading, justify="left" if heading in {"artifact", "status"} else "right", no_wrap=True)
+    for one in report.artifacts:
+        accuracy, agreement, latency = one.accuracy, one.agreement, one.latency
+        table.add_row(
+            f"{one.format} {one.precision}",
+            one.status,
+            f"{one.size_bytes:,}" if one.size_bytes else "-",
+            f"{accuracy.artifact:.2%}" if accuracy else "-",
+            f"{accuracy.drop:+.2%}" if accuracy and accuracy.drop is not None else "-",
+            f"{agreement.max_abs:.2g}" if agreement else "-",
+            f"{agreement.top1:.1%}" if agreement and agreement.top1 is not None else "-",
+            f"{latency.p50_ms:.3f}" if latency else "-",
+            f"{latency.p99_ms:.3f}" if latency else "-",
+            f"{latency.speedup:.2f}x" if latency and latency.speedup else "-",
+        )
+    console = Console()
+    console.print(table)
+    for one in report.artifacts:
+        for text in (*([one.reason] if one.reason else []), *one.warnings):
+            console.print(f"{one.format} {one.precision}: {text}", markup=False, highlight=False)
+        for step in one.steps if explain else ():
+            console.print(f"  {one.format} {one.precision}: {step.name} {dict(step.after)}", markup=False, highlight=False)
+    for text in report.warnings:
+        console.print(f"warning: {text}", markup=False, highlight=False)
+    console.print(f"written: {folder}/report.html, report.json, models/", markup=False, highlight=False)
+
+
+def _verdict(report: "Report") -> None:
+    """Make the exit code tell of artifacts that failed (3) or missed their gate (6)."""
+    from edgekit.errors import GateError
+    from edgekit_converters.errors import ConversionError
+
+    for status, kind in (("failed", ConversionError), ("rejected", GateError)):
+        bad = [one for one in report.artifacts if one.status == status]
+        if bad:
+            error = kind(f"{bad[0].format} {bad[0].precision} {status}: {bad[0].reason}")
+            for other in bad[1:]:
+                error.add_note(f"{other.format} {other.precision} {status} too: {other.reason}")
+            raise error

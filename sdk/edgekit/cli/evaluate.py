@@ -1,0 +1,42 @@
+"""`edgekit evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekit.cli._progress import Progress, show
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An artifact (.tflite, .xml) or a source model.")],
+    data: Annotated[str, typer.Option(metavar="DATA", help="Data with labels: .npz with x and y, or an image folder.")],
+    metric: Annotated[str, typer.Option(metavar="NAME", help="top1.")] = "top1",
+    preprocess: Annotated[
+        str | None, typer.Option(metavar="K=V,...|FILE.toml", help="How an image becomes an input.")
+    ] = None,
+    runtime: Annotated[str, typer.Option(metavar="R", help="The runtime of an artifact.")] = "auto",
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of one inference.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+    progress: Annotated[Progress, typer.Option(help="How to show progress, on stderr.")] = Progress.AUTO,
+) -> None:
+    """Score a model on labelled data, with a 95 % confidence interval.
+
+    Examples:
+
+        edgekit evaluate build/kws/models/saved_model.int8.tflite --data kws.npz[200:1000]
+
+        edgekit evaluate net.onnx --data photos --preprocess resize=224x224,mean=127,std=128,layout=nchw --json
+    """
+    from edgekit import _options
+    from edgekit._evaluate import evaluate as run
+
+    how = _options.parse_preprocess(preprocess) if preprocess else {}
+    with show(progress) as on_event:
+        score = run(model, data, metric=metric, preprocess=how, runtime=runtime, threads=threads, on_event=on_event)
+    if json:
+        import json as text
+
+        typer.echo(text.dumps(score.to_json(), indent=2))
+    else:
+        typer.echo(str(score))

@@ -1,0 +1,39 @@
+"""What all tests share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real models and labelled data; tests that need it skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the real models and data in ../shared/data")
+    return SHARED
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20260101)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a user's settings out: colours, widths, and EdgeKit's own variables but the device's interpreter."""
+    for name in list(os.environ):
+        if name.startswith("EDGEKIT_") and name != "EDGEKIT_DEVICE_PYTHON":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "140")

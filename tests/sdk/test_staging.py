@@ -1,0 +1,46 @@
+"""All files of a run appear, or none."""
+
+from pathlib import Path
+
+import pytest
+
+from edgekit._staging import Staging
+from edgekit.errors import EnvironmentMissingError
+
+
+def test_a_commit_moves_everything_and_replaces_what_was_there(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "out"
+    out.mkdir(parents=True)
+    (out / "report.json").write_text("old")
+    (out / "mine.txt").write_text("kept")
+    with Staging(out) as stage:
+        (stage.path / "models").mkdir()
+        (stage.path / "models" / "m.tflite").write_text("new")
+        (stage.path / "report.json").write_text("new")
+        stage.commit()
+    found = {str(file.relative_to(out)): file.read_text() for file in out.rglob("*") if file.is_file()}
+    assert found == {"report.json": "new", "mine.txt": "kept", "models/m.tflite": "new"}
+    assert not list(out.glob(".edgekit-*"))
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b"
+    with pytest.raises(KeyError), Staging(out) as stage:
+        (stage.path / "half").write_text("x")
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_keeps_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("old")
+    with pytest.raises(KeyError), Staging(tmp_path) as stage:
+        (stage.path / "report.json").write_text("half")
+        raise KeyError
+    assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
+    assert (tmp_path / "report.json").read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(EnvironmentMissingError, match="cannot be written"), Staging(tmp_path / "file" / "out"):
+        pass
