@@ -1,1 +1,52 @@
-"""EdgeKit: from a trained model to measured latency on a fleet of edge devices."""
+"""EdgeKit: from a trained model to measured latency on a fleet of edge devices.
+
+The public Python API. Names are loaded on first use, so `import edgekit` needs none of the heavy libraries.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from edgekit_agent import __version__
+
+if TYPE_CHECKING:
+    from edgekit._bench import BenchResult, bench
+    from edgekit._convert import convert
+    from edgekit._evaluate import Score, evaluate
+    from edgekit._events import Event
+    from edgekit._options import ConvertOptions
+    from edgekit._report import ArtifactReport, Report
+
+_WHERE = {
+    "ArtifactReport": "edgekit._report",
+    "BenchResult": "edgekit._bench",
+    "ConvertOptions": "edgekit._options",
+    "Event": "edgekit._events",
+    "Report": "edgekit._report",
+    "Score": "edgekit._evaluate",
+    "bench": "edgekit._bench",
+    "convert": "edgekit._convert",
+    "evaluate": "edgekit._evaluate",
+}
+
+__all__ = [
+    "ArtifactReport",
+    "BenchResult",
+    "ConvertOptions",
+    "Event",
+    "Report",
+    "Score",
+    "__version__",
+    "bench",
+    "convert",
+    "evaluate",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'edgekit' has no attribute '{name}'")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
