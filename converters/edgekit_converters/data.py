@@ -42,7 +42,9 @@ def bind(arrays: Arrays, inputs: Sequence[TensorSpec], what: str = "data") -> di
 
 def _fit(array: Array, spec: TensorSpec, what: str) -> Array:
     wanted, dtype = spec.shape[1:], np.dtype(spec.dtype)
-    if array.ndim != len(spec.shape) or any(w not in {None, got} for w, got in zip(wanted, array.shape[1:], strict=True)):
+    if array.ndim != len(spec.shape) or any(
+        w not in {None, got} for w, got in zip(wanted, array.shape[1:], strict=True)
+    ):
         shape = "x".join("?" if d is None else str(d) for d in ("N", *wanted))
         got = "x".join(str(d) for d in array.shape) or "a single number"
         error = CalibrationError(f"the {what} for input '{spec.name}' has shape {got}, the model takes {shape}")

@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from edgekit._staging import Staging
 from edgekit.errors import DataError
 from edgekit_converters import ConversionRequest, ConversionResult, check_wanted
 from edgekit_converters import convert as convert_model
-from edgekit_converters.data import bind
-from edgekit_converters.errors import ConversionError, JobCrashedError
+from edgekit_converters.errors import JobCrashedError
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Arrays, Artifact
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,3 +78,24 @@ def measure(  # noqa: PLR0913  # what a measurement is made of
         request["outputs"] = str(folder) if keep_outputs else None
     answer = jobs.run("edgekit_agent.measure", request)
     return {key: _measured(key, one, folder) for key, one in answer["models"].items()}
+
+
+def _measured(key: str, answer: Mapping[str, Any], folder: Path) -> Measured:
+    if "error" in answer:
+        return Measured(error=answer["error"]["message"])
+    outputs = None
+    if "result" in answer:
+        with np.load(folder / f"{key}.npz", allow_pickle=False) as archive:
+            outputs = {name: archive[name] for name in archive.files}
+    timing = answer.get("timing", {})
+    return Measured(
+        runtime=answer["runtime"],
+        version=answer["version"],
+        executed_on=tuple(answer["executed_on"]),
+        outputs=outputs,
+        load_ms=answer["load_ms"],
+        peak_rss_bytes=answer["peak_rss_bytes"],
+        **{
+            name: timing[name] for name in ("runs", "p50_ms", "p90_ms", "p99_ms", "mean_ms", "min_ms") if name in timing
+        },
+    )

@@ -61,8 +61,9 @@ class ConvertOptions:
     @property
     def how_images_are_read(self) -> "Preprocess | None":
         """The preprocessing of image folders, or None where nothing was said."""
-        from edgekit_agent.errors import ConfigError
         from edgekit_agent.preprocess import Preprocess
+
+        from edgekit_agent.errors import ConfigError
 
         try:
             return Preprocess.from_mapping(dict(self.preprocess)) if self.preprocess else None

@@ -22,6 +22,35 @@ _PACKAGES = (
 )  # fmt: skip
 
 
+def environment() -> dict[str, object]:
+    """Return what the figures depend on: CPU, cores, Python, package versions."""
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": packages,
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() in {"model name", "Model", "Hardware"}:
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
     """Latency of one inference in milliseconds; `speedup` is against the float model on the same runtime and run."""
@@ -76,7 +105,7 @@ class Report:
     artifacts: tuple[ArtifactReport, ...]
     data: Mapping[str, str | None] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    environment: Mapping[str, object] = field(default_factory=lambda: environment())
+    environment: Mapping[str, object] = field(default_factory=environment)
 
     def to_json(self) -> dict[str, object]:
         """Return the document of schema 1; figures that are not finite are null."""
@@ -112,35 +141,6 @@ def _plain(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  # an
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def environment() -> dict[str, object]:
-    """Return what the figures depend on: CPU, cores, Python, package versions."""
-    packages = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "packages": packages,
-    }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip() in {"model name", "Model", "Hardware"}:
-            return value.strip()
-    return platform.processor() or platform.machine()
 
 
 def sha256(path: Path) -> str:

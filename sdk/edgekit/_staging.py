@@ -1,6 +1,5 @@
 """Write a folder's files all or none: they are made beside and moved in when everything is done."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -8,8 +7,6 @@ from types import TracebackType
 from typing import Self
 
 from edgekit.errors import EnvironmentMissingError
-
-PERMANENT = 0o755
 
 
 class Staging:
@@ -47,7 +44,7 @@ class Staging:
         for file in files:
             target = self.output / file.relative_to(self.path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(file, target)
+            file.replace(target)
         self._made.clear()
 
     def __exit__(

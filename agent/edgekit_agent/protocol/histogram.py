@@ -77,22 +77,29 @@ class ExpHistogram:
         else:
             self.zeros += 1
         self.total += value
-        if value < self.minimum:
-            self.minimum = value
-        if value > self.maximum:
-            self.maximum = value
+        self.minimum = min(self.minimum, value)
+        self.maximum = max(self.maximum, value)
+
+    def add_counts(
+        self, counts: Mapping[int, int], *, zeros: int, total: float, minimum: float, maximum: float
+    ) -> None:
+        """Count many values at once, already sorted into buckets of this scale; times in seconds."""
+        for index, count in counts.items():
+            self.counts[index] = self.counts.get(index, 0) + count
+        self.zeros += zeros
+        self.total += total
+        self.minimum = min(self.minimum, minimum)
+        self.maximum = max(self.maximum, maximum)
 
     def merge(self, other: "ExpHistogram") -> None:
         """Add another histogram's counts; the coarser scale of the two is kept."""
         if other.scale < self.scale:
             self._coarsen(other.scale)
         shift = other.scale - self.scale
+        counts: dict[int, int] = {}
         for index, count in other.counts.items():
-            self.counts[index >> shift] = self.counts.get(index >> shift, 0) + count
-        self.zeros += other.zeros
-        self.total += other.total
-        self.minimum = min(self.minimum, other.minimum)
-        self.maximum = max(self.maximum, other.maximum)
+            counts[index >> shift] = counts.get(index >> shift, 0) + count
+        self.add_counts(counts, zeros=other.zeros, total=other.total, minimum=other.minimum, maximum=other.maximum)
 
     def at_scale(self, scale: int) -> "ExpHistogram":
         """Return a copy at a scale not finer than this one."""

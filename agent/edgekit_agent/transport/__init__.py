@@ -1,0 +1,1 @@
+"""How messages travel: MQTT, or within the process for tests and trials."""

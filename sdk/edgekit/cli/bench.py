@@ -32,7 +32,15 @@ def bench(
     from edgekit._bench import bench as run
 
     with show(progress) as on_event:
-        result = run(models, tuple(runtime or ("auto",)), threads=threads, runs=runs, warmup=warmup, seed=seed, on_event=on_event)
+        result = run(
+            models,
+            tuple(runtime or ("auto",)),
+            threads=threads,
+            runs=runs,
+            warmup=warmup,
+            seed=seed,
+            on_event=on_event,
+        )
     if json:
         import json as text
 

@@ -20,14 +20,14 @@ Examples:
 
     edgekit convert saved_model --precision fp32 --precision int8 --calib train.npz[0:200] --eval test.npz -o build/kws
 
-    edgekit convert net.onnx --to tflite --precision int8 --calib photos --preprocess resize=240x320,mean=127,std=128,layout=nchw
+    edgekit convert net.onnx --precision int8 --calib photos --preprocess resize=240x320,mean=127,std=128,layout=nchw
 
 DATA is a `.npz` (arrays named as the model's inputs, or `x`; labels `y`), a `.npy`, or a folder of images
 (a sub-folder's name is the class) or of `.npy` files; `[0:200]` behind it takes a slice.
 """
 
 
-def convert(
+def convert(  # noqa: D103  # its docstring is _EXAMPLES
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The trained model: a file or a SavedModel folder.")],
     to: Annotated[
         list[str] | None, typer.Option("--to", metavar="TARGET", help="tflite or openvino; repeatable. [default: both]")
@@ -53,7 +53,7 @@ def convert(
     ] = None,
     metric: Annotated[str | None, typer.Option(metavar="NAME", help="top1.")] = None,
     max_drop: Annotated[
-        float | None, typer.Option(metavar="X", help="Reject artifacts that lose more, as a share: 0.005 is half a point.")
+        float | None, typer.Option(metavar="X", help="Reject what loses more, as a share: 0.005 is half a point.")
     ] = None,
     shape: Annotated[
         list[str] | None, typer.Option(metavar="NAME=1x3x224x224", help="Fix an input's shape; repeatable.")
@@ -64,7 +64,9 @@ def convert(
     recipe: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="Take options from a recipe.lock.toml; options given win.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="[default: build/<model>]")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="[default: build/<model>]")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")] = False,
     progress: Annotated[Progress, typer.Option(help="How to show progress, on stderr.")] = Progress.AUTO,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")] = False,
@@ -118,7 +120,8 @@ def _print(report: "Report", folder: Path, *, explain: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("artifact", "status", "size", "accuracy", "drop", "max diff", "same top-1", "p50 ms", "p99 ms", "speed-up"):
+    headings = "artifact,status,size,accuracy,drop,max diff,same top-1,p50 ms,p99 ms,speed-up"
+    for heading in headings.split(","):
         table.add_column(heading, justify="left" if heading in {"artifact", "status"} else "right", no_wrap=True)
     for one in report.artifacts:
         accuracy, agreement, latency = one.accuracy, one.agreement, one.latency
@@ -140,7 +143,8 @@ def _print(report: "Report", folder: Path, *, explain: bool) -> None:
         for text in (*([one.reason] if one.reason else []), *one.warnings):
             console.print(f"{one.format} {one.precision}: {text}", markup=False, highlight=False)
         for step in one.steps if explain else ():
-            console.print(f"  {one.format} {one.precision}: {step.name} {dict(step.after)}", markup=False, highlight=False)
+            line = f"  {one.format} {one.precision}: {step.name} {dict(step.after)}"
+            console.print(line, markup=False, highlight=False)
     for text in report.warnings:
         console.print(f"warning: {text}", markup=False, highlight=False)
     console.print(f"written: {folder}/report.html, report.json, models/", markup=False, highlight=False)

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from edgekit_agent import errors as agent
-from edgekit_converters import errors as conversion
-
 from edgekit import errors
 from edgekit.cli import bench, convert, doctor, evaluate, flash, fleet, inspect, quickstart
+from edgekit_agent import errors as agent
+from edgekit_converters import errors as conversion
 
 app = typer.Typer(
     name="edgekit",

@@ -1,0 +1,96 @@
+"""Arrays for a model's inputs: fitted to their names, shapes and dtypes, or made from a seed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgekit_agent.errors import InputDataError
+from edgekit_agent.quantize import to_stored
+from edgekit_agent.runtimes.base import Array, TensorSpec
+
+ONLY = "x"
+"""The name that stands for the input of a model with a single one."""
+LABELS = "y"
+
+
+def by_input(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], what: str) -> list[Array]:
+    """Return the arrays [N, ...] in the order of the inputs.
+
+    Raises:
+        InputDataError: on a missing or unknown name, or differing numbers of samples.
+    """
+    names = [spec.name for spec in inputs]
+    if len(names) == 1 and set(arrays) == {ONLY}:
+        arrays = {names[0]: arrays[ONLY]}
+    for name in [*names, *arrays]:
+        if (name in arrays) != (name in names):
+            error = InputDataError(
+                f"{what}: array '{name}' is {'missing' if name in names else 'no input of the model'}"
+            )
+            error.add_note(f"the model's inputs are: {', '.join(names)}; a model with one input also takes '{ONLY}'")
+            raise error
+    ordered = [np.asarray(arrays[name]) for name in names]
+    if any(array.ndim == 0 for array in ordered) or len({len(array) for array in ordered}) != 1 or not len(ordered[0]):
+        raise InputDataError(f"{what}: the arrays do not have the same number of samples, at least one")
+    return ordered
+
+
+def fit(sample: Array, spec: TensorSpec, what: str) -> Array:
+    """Return one run's input [batch, ...] as the model stores it, from samples of that batch.
+
+    Raises:
+        InputDataError: if the shape does not fit or the values cannot be stored.
+    """
+    shape = spec.shape
+    if len(sample.shape) != len(shape) or any(w not in {-1, n} for w, n in zip(shape, sample.shape, strict=True)):
+        got, wanted = "x".join(map(str, sample.shape)), "x".join("?" if n == -1 else str(n) for n in shape)
+        raise InputDataError(f"{what}: input '{spec.name}' takes {wanted} and {got} was given")
+    if sample.dtype.kind not in "fiub":
+        raise InputDataError(f"{what}: input '{spec.name}' takes numbers and {sample.dtype} was given")
+    return to_stored(sample, spec)
+
+
+def runs(ordered: Sequence[Array], inputs: Sequence[TensorSpec], what: str, batch: int = 1) -> Iterator[list[Array]]:
+    """Yield the inputs of one run after the other, `batch` samples each; the last run repeats its last sample."""
+    for start in range(0, len(ordered[0]), batch):
+        taken = [array[start : start + batch] for array in ordered]
+        missing = batch - len(taken[0])
+        if missing:
+            taken = [np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for array in taken]
+        yield [fit(array, spec, what) for array, spec in zip(taken, inputs, strict=True)]
+
+
+def synthetic(inputs: Sequence[TensorSpec], seed: int, count: int = 8) -> list[list[Array]]:
+    """Return seeded inputs of `count` runs: floats uniform in 0..1, integers over what they can store (at most 0..255).
+
+    A free dimension becomes 1.
+    """
+    rng = np.random.default_rng(seed)
+    return [[_random(spec, rng) for spec in inputs] for _ in range(count)]
+
+
+def _random(spec: TensorSpec, rng: np.random.Generator) -> Array:
+    shape, dtype = [1 if size == -1 else size for size in spec.shape], np.dtype(spec.dtype)
+    if dtype.kind == "f":
+        return rng.random(shape, dtype=np.float32).astype(dtype)
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5  # noqa: PLR2004
+    limits = np.iinfo(dtype)
+    low, high = (limits.min, limits.max) if spec.scale else (0, min(255, int(limits.max)))
+    return rng.integers(low, high, shape, dtype=dtype, endpoint=True)
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """Return the arrays of an `.npz`, never unpickling anything.
+
+    Raises:
+        InputDataError: if it cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, KeyError) as exc:
+        raise InputDataError(f"data '{path}' cannot be read: {exc}") from exc
+    except Exception as exc:  # zipfile has errors of its own
+        raise InputDataError(f"data '{path}' is not an .npz: {exc}") from exc

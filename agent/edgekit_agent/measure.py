@@ -1,0 +1,122 @@
+"""Run and time models in a process of their own: `python -P -m edgekit_agent.measure request.json answer.json`.
+
+Request: `{"models": [{"id", "path", "runtime", "threads"}], "inputs": "x.npz" | null, "outputs": "folder" | null,
+"runs", "warmup", "seed", "batch", "limit_s"}`. Answer: `{"models": {id: {"runtime", "version", "executed_on", "inputs",
+"outputs", "timing", "load_ms", "peak_rss_bytes", "result"} | {"error": {"kind", "message"}}}}`, where `result` is an `.npz`
+with the real outputs [N, ...] by name. One model's failure does not lose the others.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekit_agent import bench, feeds, runtimes
+from edgekit_agent.errors import AgentError
+from edgekit_agent.quantize import to_real
+from edgekit_agent.runtimes.base import Array, Session, TensorSpec
+
+DEFAULT_LIMIT_S = 120.0
+
+
+def run(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry out a request and return the answer, both as the module says."""
+    given = feeds.read_npz(Path(request["inputs"])) if request.get("inputs") else None
+    answers: dict[str, dict[str, Any]] = {}
+    sessions: dict[str, Session] = {}
+    inputs: dict[str, Sequence[Sequence[Array]]] = {}
+    for model in request["models"]:
+        key = model["id"]
+        try:
+            start = time.perf_counter()
+            session = _load(model, int(request.get("batch", 1)))
+            answers[key] = _described(session, 1000 * (time.perf_counter() - start))
+            inputs[key] = _inputs(session, given, request)
+            if given is not None and request.get("outputs"):
+                result = Path(request["outputs"], f"{key}.npz")
+                answers[key]["result"] = _save(session, inputs[key], given, result)
+            sessions[key] = session
+        except AgentError as exc:
+            answers[key] = {"error": {"kind": type(exc).__name__, "message": str(exc)}}
+    if request["runs"]:
+        timings = bench.measure(
+            sessions,
+            inputs,
+            runs=int(request["runs"]),
+            warmup=int(request["warmup"]),
+            limit_s=float(request.get("limit_s", DEFAULT_LIMIT_S)),
+        )
+        for key, timing in timings.items():
+            answers[key]["timing"] = timing.to_json()
+    return {"models": answers}
+
+
+def _load(model: Mapping[str, Any], batch: int) -> Session:
+    path = Path(model["path"])
+    runtime = runtimes.choose(path, model.get("runtime", runtimes.AUTO))
+    return runtime.load(path, threads=int(model.get("threads", 1)), batch=batch)
+
+
+def _described(session: Session, load_ms: float) -> dict[str, Any]:
+    name, _, version = session.runtime.rpartition(" ")
+    return {
+        "runtime": name,
+        "version": version,
+        "executed_on": list(session.executed_on),
+        "inputs": [_spec(spec) for spec in session.inputs],
+        "outputs": [_spec(spec) for spec in session.outputs],
+        "load_ms": load_ms,
+        # of the whole process: models loaded before count in
+        "peak_rss_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }
+
+
+def _spec(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
+
+
+def _inputs(
+    session: Session, given: Mapping[str, Array] | None, request: Mapping[str, Any]
+) -> Sequence[Sequence[Array]]:
+    if given is None:
+        return feeds.synthetic(session.inputs, int(request.get("seed", 0)))
+    ordered = feeds.by_input(given, session.inputs, "the data")
+    return list(feeds.runs(ordered, session.inputs, "the data", int(request.get("batch", 1))))
+
+
+def _save(session: Session, inputs: Sequence[Sequence[Array]], given: Mapping[str, Array], result: Path) -> str:
+    """Write the real outputs of every sample to an `.npz` and return its path."""
+    count = len(next(iter(given.values())))
+    collected: list[list[Array]] = [[] for _ in session.outputs]
+    for arrays in inputs:
+        # a runtime may reuse its output buffers: keep copies
+        for kept, output in zip(collected, session.invoke(arrays), strict=True):
+            kept.append(np.array(output))
+    named = {
+        spec.name: to_real(_joined(kept, count), spec) for spec, kept in zip(session.outputs, collected, strict=True)
+    }
+    np.savez(result, **named)
+    return str(result)
+
+
+def _joined(kept: Sequence[Array], count: int) -> Array:
+    """Join the runs' outputs along the samples; an output without a batch axis gets one."""
+    per_run = -(-count // len(kept))
+    batched = all(array.ndim and len(array) == per_run for array in kept)
+    return np.concatenate(kept)[:count] if batched else np.stack(kept)
+
+
+def main() -> None:
+    """Read the request file, write the answer file."""
+    asked, answered = sys.argv[1:3]
+    answer = run(json.loads(Path(asked).read_text()))
+    Path(answered).write_text(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

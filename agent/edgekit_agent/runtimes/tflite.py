@@ -1,0 +1,209 @@
+"""The two TFLite libraries: ai-edge-litert and the older tflite-runtime, with one interface."""
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from edgekit_agent.errors import InputDataError, ModelError, RuntimeMissingError
+from edgekit_agent.runtimes.base import Array, Availability, TensorSpec
+
+_IDENTIFIER = b"TFL3"
+_HEADER_BYTES = 8
+
+
+class TFLiteRuntime:
+    """A TFLite library, by its distribution's name and the module that holds `Interpreter`."""
+
+    formats: tuple[str, ...] = ("tflite",)
+
+    def __init__(self, name: str, module: str) -> None:
+        """Name the library; nothing is imported yet."""
+        self.name = name
+        self._module = module
+
+    def available(self) -> Availability:
+        """Say whether the library and a NumPy it can work with are installed."""
+        if importlib.util.find_spec(self._module.partition(".")[0]) is None:
+            return Availability(ok=False, reason=f"{self.name} is not installed", hint=f"pip install {self.name}")
+        if self.name == "tflite-runtime" and int(_version("numpy").partition(".")[0] or 0) > 1:
+            # it imports with NumPy 2 and then fails when an interpreter is made
+            reason = f"{self.name} works with NumPy 1 only and NumPy {_version('numpy')} is installed"
+            return Availability(ok=False, reason=reason, hint="pip install 'numpy<2'")
+        return Availability(ok=True, version=_version(self.name))
+
+    def load(self, model: Path, *, threads: int = 1, device: str = "CPU", batch: int = 1) -> "TFLiteSession":
+        """Load a `.tflite` file.
+
+        Raises:
+            ModelError: if the file is missing, broken, holds an op this version does not have, or a device but CPU is asked for.
+            RuntimeMissingError: if the library cannot be used here.
+        """
+        here = self.available()
+        if not here.ok:
+            error = RuntimeMissingError(here.reason)
+            error.add_note(here.hint)
+            raise error
+        if device != "CPU":
+            raise ModelError(f"{self.name} runs on CPU and '{device}' was asked for")
+        content = _checked(model)
+        interpreter_type = importlib.import_module(self._module).Interpreter
+        try:
+            interpreter = interpreter_type(model_content=content, num_threads=threads)
+            _resize(interpreter, batch)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as exc:
+            first = str(exc).strip().splitlines()[0]
+            raise ModelError(f"model '{model}' cannot be run by {self.name} {here.version}: {first}") from exc
+        return TFLiteSession(interpreter, f"{self.name} {here.version}", content)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _checked(model: Path) -> bytes:
+    """Return the file's bytes if it at least looks like a TFLite file: older libraries crash on others."""
+    try:
+        content = model.read_bytes()
+    except OSError as exc:
+        raise ModelError(f"model '{model}' cannot be read: {exc.strerror}") from exc
+    root = int.from_bytes(content[:4], "little")
+    if content[4:_HEADER_BYTES] != _IDENTIFIER or not _HEADER_BYTES <= root < len(content) - 4:
+        raise ModelError(f"model '{model}' is not a TFLite file or is truncated")
+    if not _buffers_fit(content, root):
+        raise ModelError(f"model '{model}' is truncated: a tensor's data lies outside the file")
+    return content
+
+
+def _buffers_fit(content: bytes, root: int) -> bool:
+    """Walk model -> buffers -> data in the flatbuffer and check that every vector lies inside the file.
+
+    Field 4 of the table `Model` is the vector of `Buffer`, whose field 0 is the vector `data`
+    (TensorFlow Lite's schema.fbs). Libraries that do not verify the file crash on one that was cut.
+    """
+
+    def number(at: int, size: int = 4, *, signed: bool = False) -> int:
+        if at < 0 or at + size > len(content):
+            raise IndexError
+        return int.from_bytes(content[at : at + size], "little", signed=signed)
+
+    def field(table: int, index: int) -> int | None:
+        vtable = table - number(table, signed=True)
+        entry = vtable + 4 + 2 * index
+        offset = number(entry, 2) if entry < vtable + number(vtable, 2) else 0
+        return table + offset if offset else None
+
+    try:
+        at = field(root, 4)
+        if at is None:
+            return False
+        vector = at + number(at)
+        for place in range(number(vector)):
+            slot = vector + 4 + 4 * place
+            data = field(slot + number(slot), 0)
+            if data is not None and (start := data + number(data)) + 4 + number(start) > len(content):
+                return False
+    except IndexError:
+        return False
+    return True
+
+
+def _resize(interpreter: Any, batch: int) -> None:  # noqa: ANN401  # the libraries have no types
+    for detail in interpreter.get_input_details():
+        free = list(detail["shape_signature"])
+        wanted = [int(size) for size in detail["shape"]]
+        if free and free[0] == -1 and wanted[0] != batch:
+            interpreter.resize_tensor_input(detail["index"], [batch, *wanted[1:]], strict=True)
+
+
+class TFLiteSession:
+    """A loaded TFLite model; inputs and outputs are named and ordered by its signature, where it has one."""
+
+    def __init__(self, interpreter: Any, runtime: str, content: bytes) -> None:  # noqa: ANN401  # the libraries have no types
+        """Take an allocated interpreter; `content` must outlive it."""
+        self.runtime = runtime
+        self.executed_on: tuple[str, ...] = ("CPU",)
+        self._interpreter, self._content = interpreter, content
+        inputs, outputs = _named(interpreter)
+        self._input_indices = [detail["index"] for _, detail in inputs]
+        self._output_indices = [detail["index"] for _, detail in outputs]
+        self.inputs = tuple(_spec(name, detail) for name, detail in inputs)
+        self.outputs = tuple(_spec(name, detail) for name, detail in outputs)
+
+    def invoke(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run once; see `Session.invoke`."""
+        interpreter = self._interpreter
+        try:
+            for index, array in zip(self._input_indices, arrays, strict=True):
+                interpreter.set_tensor(index, array)
+        except (ValueError, TypeError) as exc:
+            raise InputDataError(f"an input does not fit: {exc}") from exc
+        try:
+            interpreter.invoke()
+        except (ValueError, RuntimeError) as exc:
+            raise ModelError(f"{self.runtime} failed: {str(exc).strip().splitlines()[0]}") from exc
+        return [interpreter.get_tensor(index) for index in self._output_indices]
+
+    def close(self) -> None:
+        """Free the model."""
+        self._interpreter = None
+
+
+_Named = list[tuple[str, dict[str, Any]]]
+
+
+def _named(interpreter: Any) -> tuple[_Named, _Named]:  # noqa: ANN401  # the libraries have no types
+    """Return (name, details) of inputs and outputs.
+
+    With one signature the names are its own, in the order of the graph's tensors
+    (`get_signature_list` sorts names by letters, so it says nothing of their order).
+    """
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    signatures = interpreter.get_signature_list()
+    if len(signatures) != 1:
+        return _by_tensor(inputs), _by_tensor(outputs)
+    runner = interpreter.get_signature_runner(next(iter(signatures)))
+    return _by_signature(inputs, runner.get_input_details()), _by_signature(outputs, runner.get_output_details())
+
+
+def _by_tensor(details: list[dict[str, Any]]) -> _Named:
+    return [(detail["name"], detail) for detail in details]
+
+
+def _by_signature(details: list[dict[str, Any]], signed: dict[str, dict[str, Any]]) -> _Named:
+    names: dict[int, list[str]] = {}
+    for name, detail in signed.items():
+        names.setdefault(detail["index"], []).append(name)
+    place = {detail["index"]: number for number, detail in enumerate(details)}
+    known = {detail["index"]: detail for detail in details}
+    order = sorted(names, key=lambda index: place.get(index, len(place)))
+    # one tensor may stand for two outputs of the signature
+    return [(name, known.get(index, signed[name])) for index in order for name in names[index]]
+
+
+def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
+    quantization = detail["quantization_parameters"]
+    free = detail.get("shape_signature", detail["shape"])
+    shape = [
+        int(now) if first != -1 or place == 0 else -1 for place, (now, first) in enumerate(zip(detail["shape"], free))
+    ]  # a scalar has no signature
+    return TensorSpec(
+        name=name,
+        shape=tuple(shape),
+        dtype=str(_dtype(detail["dtype"])),
+        scale=tuple(float(value) for value in quantization["scales"]),
+        zero_point=tuple(int(value) for value in quantization["zero_points"]),
+        axis=int(quantization["quantized_dimension"]),
+    )
+
+
+def _dtype(kind: Any) -> str:  # noqa: ANN401  # a NumPy scalar type
+    import numpy as np
+
+    return np.dtype(kind).name

@@ -1,0 +1,200 @@
+"""MQTT by paho: version 5 first, 3.1.1 where the broker has no 5, and it comes back by itself."""
+
+import contextlib
+import logging
+import random
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edgekit_agent.config import BrokerConfig
+from edgekit_agent.errors import ConfigError
+from edgekit_agent.transport._mailbox import Mailbox
+from edgekit_agent.transport.base import Connected, Disconnected, Taken, TransportEvent, Will
+
+_log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+BACKOFF_S = (1.0, 30.0)
+WILL_DELAY_S = 2
+SCHEMA = ("schema", "tele/1")
+_NO_SUBSCRIBERS = 0x10
+_V5, _V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
+_NAMES = {_V5: "5", _V311: "3.1.1"}
+
+
+class MqttTransport:
+    """A `Transport` to an MQTT broker.
+
+    Each connection has a client of its own, because the protocol version and the last will (which
+    carries the birth number) are fixed when a client is made.
+    """
+
+    def __init__(self, client_id: str, config: BrokerConfig) -> None:
+        """Name the client and the broker; nothing is opened yet.
+
+        Raises:
+            ConfigError: if a file with a password or certificate cannot be read.
+        """
+        self._id, self._config = client_id, config
+        self._mailbox = Mailbox()
+        self._password = _secret(config.password_file)
+        self._tls = _tls(config)
+        self._version = _V311 if config.protocol == "3.1.1" else _V5
+        self._client: paho.Client | None = None
+        self._connected = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._acknowledged = False
+
+    def start(self, will: Callable[[], Will]) -> None:
+        """Begin to connect in a thread."""
+        self._thread = threading.Thread(target=self._run, args=(will,), name="mqtt", daemon=True)
+        self._thread.start()
+
+    def _run(self, make_will: Callable[[], Will]) -> None:
+        low, high = BACKOFF_S
+        wait = low
+        while not self._stopping.is_set():
+            reason = self._connection(make_will())
+            if self._stopping.is_set():
+                return
+            if self._acknowledged:
+                wait = low
+            self._mailbox.put(Disconnected(reason))
+            # jitter: a fleet must not come back in one instant
+            self._stopping.wait(wait * random.uniform(0.75, 1.25))  # noqa: S311  # no secret
+            wait = min(high, 2 * wait)
+
+    def _connection(self, will: Will) -> str:
+        """Live through one connection and return why it ended."""
+        ended: list[str] = []
+        self._acknowledged = False
+        opened = False
+        client = self._new_client(will, ended)
+        host, port, _ = self._config.address
+        try:
+            client.connect(host, port, self._config.keepalive_s, **_session(self._version))
+            opened = True
+            self._client = client
+            client.loop_forever(retry_first_connection=False)
+        except (OSError, ValueError) as exc:
+            ended.append(str(exc.strerror or exc) if isinstance(exc, OSError) else str(exc))
+        finally:
+            self._connected.clear()
+            self._client = None
+        reason = ended[0] if ended else "the connection was lost"
+        if self._config.protocol == "auto" and opened and not self._acknowledged and not _refused_by_name(reason):
+            # refused, or closed without a word, before the session stood: perhaps it knows the other version only
+            self._version = _V311 if self._version == _V5 else _V5
+        return reason
+
+    def _new_client(self, will: Will, ended: list[str]) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._id,
+            protocol=self._version,
+            reconnect_on_failure=False,
+            **({} if self._version == _V5 else {"clean_session": True}),
+        )
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_inflight_messages_set(100)
+        if self._config.username is not None:
+            client.username_pw_set(self._config.username, self._password)
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
+        properties = Properties(PacketTypes.WILLMESSAGE) if self._version == _V5 else None
+        if properties is not None:
+            properties.WillDelayInterval = WILL_DELAY_S
+        client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
+
+        def on_connect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:  # noqa: ANN401  # paho's
+            if reason.is_failure:
+                ended.append(f"the broker refused: {reason}")
+                return
+            self._acknowledged = True
+            self._connected.set()
+            self._mailbox.put(Connected(will.birth, _NAMES[self._version]))
+
+        def on_disconnect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:  # noqa: ANN401  # paho's
+            self._connected.clear()
+            ended.append(str(reason))
+
+        def on_publish(_client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:  # noqa: ANN401  # paho's
+            self._mailbox.put(Taken(mid, heard=getattr(reason, "value", 0) != _NO_SUBSCRIBERS))
+
+        client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
+        return client
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None) -> int | None:
+        """Hand a message over with QoS 1; on MQTT 5 with its content type, schema and expiry."""
+        client = self._client
+        if client is None or not self._connected.is_set():
+            return None
+        properties = None
+        if self._version == _V5:
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.ContentType = "application/json"
+            properties.UserProperty = SCHEMA
+            if expiry_s is not None:
+                properties.MessageExpiryInterval = expiry_s
+        info = client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        return info.mid if info.rc in {paho.MQTT_ERR_SUCCESS, paho.MQTT_ERR_NO_CONN} else None
+
+    def poll(self) -> list[TransportEvent]:
+        """Return what has happened since the last call."""
+        return self._mailbox.take()
+
+    def fileno(self) -> int:
+        """Return the descriptor to select on."""
+        return self._mailbox.fileno()
+
+    def stop(self, timeout_s: float = 3.0) -> None:
+        """Disconnect cleanly, so that the broker drops the will, and end the thread."""
+        self._stopping.set()
+        client = self._client
+        if client is not None:
+            with contextlib.suppress(OSError, ValueError):
+                client.disconnect()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        self._mailbox.close()
+
+
+def _session(version: MQTTProtocolVersion) -> dict[str, Any]:
+    if version != _V5:
+        return {}
+    return {"clean_start": True}
+
+
+def _refused_by_name(reason: str) -> bool:
+    """Whether the broker said no for a reason that another protocol version does not change."""
+    return reason.startswith("the broker refused") and "version" not in reason.lower()
+
+
+def _secret(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text().rstrip("\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"broker.password_file '{path}' cannot be read") from exc
+
+
+def _tls(config: BrokerConfig) -> ssl.SSLContext | None:
+    if not config.address[2]:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=config.ca)
+        if config.cert is not None:
+            context.load_cert_chain(config.cert, config.key)
+    except OSError as exc:  # ssl's own errors among them
+        raise ConfigError(f"a certificate of the broker's configuration cannot be used: {exc.strerror or exc}") from exc
+    return context

@@ -1,0 +1,242 @@
+"""A model in, artifacts out: what ties the frontends to the backends."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgekit_converters.backends import backend_for
+from edgekit_converters.backends.base import Backend, BuildRequest, Failure
+from edgekit_converters.calibration import random_calibration
+from edgekit_converters.data import bind
+from edgekit_converters.errors import CalibrationError, ConversionError, PrecisionError, UnsupportedError
+from edgekit_converters.events import Event, OnEvent
+from edgekit_converters.frontends import frontend_for
+from edgekit_converters.frontends.base import Loaded, LoadRequest
+from edgekit_converters.jobs import JobRunner
+from edgekit_converters.model import Array, Arrays, Artifact, SourceModel
+
+Wanted = tuple[tuple[str, str], ...]
+"""Pairs of target format and precision."""
+
+RANDOM_WARNING = "calibrated on random data: its accuracy says nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionRequest:
+    """One conversion. Arrays are [N, ...] by input name, or `x` for a model with one input."""
+
+    model: Path
+    wanted: Wanted
+    output: Path
+    """Folder for the artifacts; it is made when missing."""
+    work: Path
+    """An existing scratch folder."""
+    calibration: Arrays | None = None
+    random_calibration: bool = False
+    """Calibrate on random data; the artifacts carry a warning."""
+    reference_inputs: Arrays | None = None
+    """Samples to run through the source."""
+    reference_samples: int = 0
+    """With no reference inputs, how many seeded random ones to run."""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionResult:
+    """What came out; `artifacts` are in the order of `wanted`, those that failed are in `failures`."""
+
+    source: SourceModel
+    artifacts: tuple[Artifact, ...]
+    failures: tuple[Failure, ...]
+    reference_inputs: Arrays
+    reference: Arrays
+    """The source's own outputs [N, ...] on the reference inputs, by output name."""
+    float_tflite: Path | None
+    warnings: tuple[str, ...] = ()
+
+
+def check_wanted(wanted: Wanted) -> None:
+    """Check targets and precisions without doing any work.
+
+    Raises:
+        PrecisionError: if a target or precision is not there; names those that are.
+    """
+    if not wanted:
+        raise PrecisionError("no target is asked for")
+    for target, precision in wanted:
+        backend = backend_for(target)
+        if precision not in backend.precisions:
+            raise PrecisionError(f"{target} has no precision '{precision}': it has {', '.join(backend.precisions)}")
+    twice = [pair for pair in dict.fromkeys(wanted) if wanted.count(pair) > 1]
+    if twice:
+        raise PrecisionError(f"{' '.join(twice[0])} is asked for twice")
+
+
+def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lambda _: None) -> ConversionResult:
+    """Convert a model to every wanted target and precision.
+
+    Args:
+        request: what to convert to what.
+        jobs: where the frameworks run; its log takes their noise.
+        on_event: called at the start of each stage.
+
+    Returns:
+        The artifacts, with those that failed beside them.
+
+    Raises:
+        PrecisionError: if a target or precision is not there; before any work.
+        ModelFileError: if the model is missing, damaged, or not what its name says.
+        CalibrationError: if data is missing or does not fit.
+        ConversionError: if not one artifact could be made: the first one's error.
+        PermissionError: if the output folder cannot be written.
+    """
+    check_wanted(request.wanted)
+    backends = [backend_for(target) for target in dict.fromkeys(target for target, _ in request.wanted)]
+    _check_calibration(request, backends)
+    total = len(request.wanted) + 1
+    on_event(Event(stage="load", detail=request.model.name, done=0, total=total))
+    loaded, inputs, lost = _load(request, backends, jobs)
+    made: list[Artifact | Failure] = list(lost)
+    calibration = _calibration(request, loaded)
+    _make_folder(request.output)
+    for backend in backends:
+        precisions = tuple(precision for target, precision in request.wanted if target == backend.format)
+        if any(one.format == backend.format for one in lost):
+            continue
+        on_event(Event(stage=backend.format, detail=", ".join(precisions), done=1 + len(made), total=total))
+        asked = BuildRequest(
+            loaded=loaded,
+            precisions=precisions,
+            output=request.output,
+            stem=stem_of(request.model),
+            work=request.work,
+            calibration=calibration if backend.calibrated.intersection(precisions) else None,
+            seed=request.seed,
+        )
+        made += [_completed(one, loaded, request, backend) for one in backend.build(asked, jobs)]
+    return _result(request, loaded, inputs, made)
+
+
+def describe(model: Path, jobs: JobRunner, shapes: Mapping[str, tuple[int, ...]] | None = None) -> SourceModel:
+    """Return what a source model is.
+
+    Raises:
+        ModelFileError: if it is missing, damaged, or not what its name says.
+        UnsupportedError: if it needs code to be run, or its format's way in lacks an op.
+        ConverterMissingError: if the format's library is not installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as work:
+        return frontend_for(model).load(LoadRequest(model=model, work=Path(work), shapes=shapes or {}), jobs).source
+
+
+def reference(model: Path, arrays: Arrays, jobs: JobRunner, work: Path) -> Arrays:
+    """Return the source model's own outputs [N, ...] by name.
+
+    Raises:
+        ModelFileError: if it is missing, damaged, or not what its name says.
+        CalibrationError: if the arrays do not fit its inputs.
+        ConverterMissingError: if the format's library is not installed.
+    """
+    return frontend_for(model).load(LoadRequest(model=model, work=work, reference_inputs=arrays), jobs).reference
+
+
+def stem_of(model: Path) -> str:
+    """Return what artifacts are named after: the file's name without its suffix, or the folder's name."""
+    path = model.resolve()
+    return path.name if path.is_dir() else path.stem
+
+
+def _check_calibration(request: ConversionRequest, backends: Sequence[Backend]) -> None:
+    if request.calibration is not None or request.random_calibration:
+        return
+    calibrated = {backend.format: backend.calibrated for backend in backends}
+    for target, precision in request.wanted:
+        if precision in calibrated[target]:
+            error = CalibrationError(f"{target} {precision} needs calibration data")
+            error.add_note("give --calib DATA, or --calib random to try it on random data (the report says so)")
+            raise error
+
+
+def _load(
+    request: ConversionRequest, backends: Sequence[Backend], jobs: JobRunner
+) -> tuple[Loaded, Arrays, tuple[Failure, ...]]:
+    frontend = frontend_for(request.model)
+    asked = LoadRequest(
+        model=request.model,
+        work=request.work,
+        shapes=request.shapes,
+        reference_inputs=request.reference_inputs,
+        want_tflite=any(backend.needs_tflite for backend in backends),
+    )
+    if request.reference_inputs is None and request.reference_samples:
+        source = frontend.load(replace(asked, want_tflite=False), jobs).source
+        asked = replace(
+            asked, reference_inputs=random_calibration(source.inputs, request.seed, request.reference_samples)
+        )
+    lost: tuple[Failure, ...] = ()
+    try:
+        loaded = frontend.load(asked, jobs)
+    except UnsupportedError as exc:
+        if not asked.want_tflite or all(backend.needs_tflite for backend in backends):
+            raise
+        # The source may still reach the targets that do not start from TFLite.
+        loaded = frontend.load(replace(asked, want_tflite=False), jobs)
+        needing = {backend.format for backend in backends if backend.needs_tflite}
+        lost = tuple(Failure(format=one, precision=how, error=exc) for one, how in request.wanted if one in needing)
+    given = asked.reference_inputs
+    return loaded, bind(given, loaded.source.inputs, "reference data") if given is not None else {}, lost
+
+
+def _calibration(request: ConversionRequest, loaded: Loaded) -> dict[str, Array] | None:
+    inputs = loaded.source.inputs
+    if request.calibration is not None:
+        return bind(request.calibration, inputs, "calibration data")
+    return random_calibration(inputs, request.seed) if request.random_calibration else None
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except PermissionError:
+        raise
+    except OSError as exc:
+        raise ConversionError(f"cannot make the folder '{output}': {exc.strerror}") from exc
+
+
+def _completed(
+    made: Artifact | Failure, loaded: Loaded, request: ConversionRequest, backend: Backend
+) -> Artifact | Failure:
+    if isinstance(made, Failure):
+        return made
+    randomly = request.calibration is None and made.precision in backend.calibrated
+    return replace(
+        made,
+        steps=(*loaded.steps, *made.steps),
+        warnings=(*made.warnings, RANDOM_WARNING) if randomly else made.warnings,
+    )
+
+
+def _result(
+    request: ConversionRequest, loaded: Loaded, inputs: Arrays, made: Sequence[Artifact | Failure]
+) -> ConversionResult:
+    place = {pair: at for at, pair in enumerate(request.wanted)}
+    ordered = sorted(made, key=lambda one: place[one.format, one.precision])
+    artifacts = tuple(one for one in ordered if isinstance(one, Artifact))
+    failures = tuple(one for one in ordered if isinstance(one, Failure))
+    if not artifacts:
+        first = failures[0].error
+        for other in failures[1:]:
+            if str(other.error) != str(first):
+                first.add_note(f"{other.format} {other.precision} failed too: {other.error}")
+        raise first
+    return ConversionResult(
+        source=loaded.source,
+        artifacts=artifacts,
+        failures=failures,
+        reference_inputs=inputs,
+        reference=loaded.reference,
+        float_tflite=loaded.float_tflite,
+        warnings=loaded.warnings,
+    )

@@ -1,0 +1,74 @@
+"""Jobs: answers, errors and crashes of a child process."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from edgekit_converters.errors import JobCrashedError, UnsupportedError
+from edgekit_converters.jobs import JobRunner
+
+JOBS = {
+    "answers": "def run(request):\n    print('noise')\n    return {'double': 2 * request['n']}\n",
+    "refuses": (
+        "from edgekit_converters.errors import UnsupportedError\n"
+        "def run(request):\n    e = UnsupportedError('op X')\n    e.add_note('try Y')\n    raise e\n"
+    ),
+    "has_a_bug": "def run(request):\n    return {}['missing']\n",
+    "fills_the_disk": "import errno\ndef run(request):\n    raise OSError(errno.ENOSPC, 'No space left', 'model.bin')\n",
+    "aborts": "import os, sys\ndef run(request):\n    print('last words', file=sys.stderr, flush=True)\n    os.abort()\n",
+    "exits": "import os\ndef run(request):\n    os._exit(7)\n",
+}
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> JobRunner:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    for name, code in JOBS.items():
+        (folder / f"{name}.py").write_text(code)
+    return JobRunner(log=tmp_path / "run.log", environment={"PYTHONPATH": str(folder)})
+
+
+def test_a_job_answers_and_its_noise_goes_to_the_log(runner: JobRunner, capfd: pytest.CaptureFixture[str]) -> None:
+    assert runner.run("answers", {"n": 21}) == {"double": 42}
+    assert "noise" in runner.log.read_text()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_expected_error_comes_back_with_its_kind_and_notes(runner: JobRunner) -> None:
+    with pytest.raises(UnsupportedError, match="op X") as caught:
+        runner.run("refuses", {})
+    assert caught.value.__notes__ == ["try Y"]
+
+
+def test_a_full_disk_stays_an_os_error(runner: JobRunner) -> None:
+    with pytest.raises(OSError, match="No space left") as caught:
+        runner.run("fills_the_disk", {})
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "model.bin")
+
+
+def test_a_bug_comes_back_with_its_traceback(runner: JobRunner) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        runner.run("has_a_bug", {})
+    assert "KeyError" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize(("job", "words"), [("aborts", "killed by SIGABRT"), ("exits", "ended with code 7")])
+def test_a_crash_is_one_sentence(runner: JobRunner, job: str, words: str) -> None:
+    with pytest.raises(JobCrashedError, match=words):
+        runner.run(job, {})
+
+
+def test_a_crash_brings_the_last_line_of_the_log(runner: JobRunner) -> None:
+    with pytest.raises(JobCrashedError) as caught:
+        runner.run("aborts", {})
+    assert caught.value.__notes__ == ["its last line: last words"]
+
+
+def test_a_file_in_the_current_folder_is_not_imported(
+    runner: JobRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('the user's own json.py was run')")
+    monkeypatch.chdir(tmp_path)
+    assert runner.run("answers", {"n": 1}) == {"double": 2}
