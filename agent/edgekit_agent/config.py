@@ -71,7 +71,7 @@ class TelemetryConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _at_least("telemetry.window_s", self.window_s, 0.1)
+        _at_least("telemetry.window_s", self.window_s, 1)
         _at_least("telemetry.heartbeat_s", self.heartbeat_s, 0.1)
         _at_least("telemetry.queue", self.queue, 1)
         _at_least("telemetry.settle_s", self.settle_s, 0)

@@ -27,6 +27,8 @@ STAGES = ("pre", "infer", "post", "e2e")
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 CRASHES, CRASH_WINDOW_S = 5, 600.0
 STEADY_S = 60.0
+FULL_SHARE = 0.95  # a worker sends about once a second: its pieces never fill a window to the point
+SILENT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ Action = StartWorker | KillWorker | Send | Queue
 @dataclass(slots=True)
 class _Window:
     start: float
+    measured_s: float = 0.0  # time the worker's measurements cover
     latency: dict[str, ExpHistogram] = field(default_factory=lambda: {name: ExpHistogram() for name in STAGES})
     inferences: int = 0
     errors: dict[str, int] = field(default_factory=dict)
@@ -144,6 +147,7 @@ class Core:
         window = slot.window = slot.window or _Window(now.s)
         for stage in STAGES:
             window.latency[stage].merge(ExpHistogram.from_json(message["lat"][stage]))
+        window.measured_s += message["span_s"]
         window.inferences += message["n"]
         window.dropped += message["drop"]
         for reason, count in message["err"].items():
@@ -209,20 +213,25 @@ class Core:
         times = [self._next_heartbeat] if self._birth is not None else []
         for slot in self._slots.values():
             if slot.window is not None:
-                times.append(slot.window.start + self.config.telemetry.window_s)
+                times.append(slot.window.start + self._latest_close_s)
             if slot.restart_at is not None:
                 times.append(slot.restart_at)
             if slot.phase in {"starting", "ready"}:
                 times.append(slot.heard + slot.config.limits.hang_s)
         return min(times, default=None)
 
+    @property
+    def _latest_close_s(self) -> float:
+        """When a window is closed although its worker is silent."""
+        return self.config.telemetry.window_s + SILENT_S
+
     def _close(self, slot: _Slot, now: Now, *, early: bool = False) -> list[Action]:
-        """Close a window that is over, or has anything in it when something ends early."""
+        """Close a window whose measurements cover its length, or any when its worker is silent or something ends early."""
         window = slot.window
         if window is None:
             return []
-        length = now.s - window.start
-        if length < self.config.telemetry.window_s and not early:
+        full = window.measured_s >= FULL_SHARE * self.config.telemetry.window_s
+        if not (full or early or now.s - window.start >= self._latest_close_s):
             return []
         slot.window = _Window(now.s) if slot.phase == "ready" and not early else None
         if not (window.inferences or window.errors or window.dropped):
@@ -237,7 +246,7 @@ class Core:
             artifact=slot.artifact,
             runtime=slot.runtime,
             executed_on=slot.executed_on,
-            window_s=round(length, 3),
+            window_s=round(window.measured_s, 3),
             inferences=window.inferences,
             errors=window.errors,
             dropped=window.dropped,

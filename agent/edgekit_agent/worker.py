@@ -118,6 +118,7 @@ class Loop:
         self._asked_to_stop = True
 
     def _clear(self) -> None:
+        self._since = time.monotonic()
         self._readings: list[tuple[int, int, int, int]] = []
         self._errors: Counter[str] = Counter()
         self._failures: list[str] = []
@@ -200,6 +201,7 @@ class Loop:
         self._send(
             {
                 "type": "measured",
+                "span_s": time.monotonic() - self._since,
                 "n": len(self._readings),
                 "err": dict(self._errors),
                 "failures": self._failures,

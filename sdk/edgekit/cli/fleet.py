@@ -1,0 +1,174 @@
+"""`edgekit fleet`: watch, broker."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekit.fleet import FleetClient, Received
+
+app = typer.Typer(help="Watch a fleet, or run a broker to try things out.", no_args_is_help=True, rich_markup_mode=None)
+
+REFRESH_S = 0.5
+PLAIN_S = 5.0
+
+
+@app.command()
+def watch(
+    broker: Annotated[str, typer.Option(metavar="URL", help="mqtt://[user[:password]@]host[:port], or mqtts://.")] = (
+        "mqtt://127.0.0.1:1883"
+    ),
+    site: Annotated[str | None, typer.Option(metavar="S", help="Only this site. [default: all]")] = None,
+    device: Annotated[list[str] | None, typer.Option(metavar="D", help="Only this device; repeatable.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="M", help="Only this model.")] = None,
+    window: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds the percentiles cover.")] = 60.0,
+    count: Annotated[int, typer.Option(metavar="N", min=0, help="End after N reports. [default: never]")] = 0,
+    seconds: Annotated[float, typer.Option("--for", metavar="S", min=0, help="End after S seconds.")] = 0.0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line a report and event.")] = False,
+) -> None:
+    """Show the latency of every device and model live, as their histograms arrive.
+
+    Percentiles are of the exact merge of the histograms, never averages of percentiles.
+
+    Examples:
+
+        edgekit fleet watch --broker mqtt://192.0.2.10:1883
+
+        edgekit fleet watch --json --count 10
+    """
+    import time
+
+    from edgekit.fleet import FleetClient
+
+    end = time.monotonic() + seconds if seconds else None
+    chosen = set(device or ())
+    with _sigterm_ends(), FleetClient(broker, site, window) as client:
+        show = _lines if json else _tables
+        with show(client, chosen, model) as took:
+            reports = 0
+            while (not count or reports < count) and (end is None or time.monotonic() < end):
+                left = REFRESH_S if end is None else min(REFRESH_S, max(0.0, end - time.monotonic()))
+                reports += took(_wanted(client.next_message(left), chosen, model))
+
+
+def _wanted(received: "Received | None", devices: set[str], model: str | None) -> "Received | None":
+    if received is None or (devices and received.device not in devices):
+        return None
+    of = getattr(received.message, "model", None)
+    return None if model is not None and of is not None and of != model else received
+
+
+@contextmanager
+def _lines(_client: "FleetClient", _devices: set[str], _model: str | None) -> Iterator[Any]:
+    import json
+
+    from edgekit.fleet._render import to_json
+    from edgekit_agent.protocol import Report
+
+    def took(received: "Received | None") -> int:
+        document = to_json(received) if received is not None else None
+        if document is None or received is None:
+            return 0
+        print(json.dumps(document, separators=(",", ":")), flush=True)
+        return int(isinstance(received.message, Report))
+
+    yield took
+
+
+@contextmanager
+def _tables(client: "FleetClient", devices: set[str], model: str | None) -> Iterator[Any]:
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from edgekit.fleet._render import table
+    from edgekit_agent.protocol import Report
+
+    console = Console()
+    shown = 0.0
+
+    def picture() -> Any:  # noqa: ANN401  # something rich prints
+        return table(client.fleet, str(client.url), time.monotonic(), devices=devices, model=model, width=console.width)
+
+    def is_report(received: "Received | None") -> int:
+        return int(received is not None and isinstance(received.message, Report))
+
+    if console.is_terminal:
+        with Live(picture(), console=console, refresh_per_second=4, transient=False) as live:
+
+            def took(received: "Received | None") -> int:
+                nonlocal shown
+                if time.monotonic() - shown >= REFRESH_S:
+                    shown = time.monotonic()
+                    live.update(picture())
+                return is_report(received)
+
+            yield took
+            live.update(picture())
+        return
+
+    def took_plain(received: "Received | None") -> int:
+        nonlocal shown
+        if received is not None and time.monotonic() - shown >= PLAIN_S:
+            shown = time.monotonic()
+            console.print(picture())
+        return is_report(received)
+
+    yield took_plain
+    console.print(picture())
+
+
+@app.command()
+def broker(
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port; 0 takes a free one.")] = 1883,
+    engine: Annotated[str, typer.Option(metavar="E", help="auto, mosquitto or iotcore.")] = "auto",
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where it keeps its data. [default: a temporary folder]")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line when it runs.")] = False,
+) -> None:
+    """Run a broker on 127.0.0.1 until Ctrl-C: mosquitto when it is installed, else the iotcore wheel.
+
+    It lets everybody on this machine in: for trying things out, no security boundary. For devices on a network take a
+    broker with certificates and access rules.
+
+    Examples:
+
+        edgekit fleet broker
+
+        edgekit fleet broker --port 0 --engine iotcore --json
+    """
+    import json as text
+    import time
+
+    from edgekit.errors import DeviceError
+    from edgekit.fleet._brokers import running
+
+    with _sigterm_ends(), running(port, engine, data) as run:
+        if json:
+            print(text.dumps({"schema": 1, "url": run.url, "engine": run.engine}), flush=True)
+        else:
+            print(f"{run.url} ({run.engine}); this machine only, no access control; Ctrl-C ends it", flush=True)
+        while run.alive():
+            time.sleep(REFRESH_S)
+        raise DeviceError(f"the broker {run.url} ended by itself")
+
+
+@contextmanager
+def _sigterm_ends() -> Iterator[None]:
+    """Let SIGTERM end the block as `--for` would: everything is closed and the exit code is 0."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise typer.Exit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

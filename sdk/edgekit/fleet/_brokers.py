@@ -1,0 +1,234 @@
+"""A broker on this machine, for trying things out: mosquitto when it is installed, else iotcore's rumqttd.
+
+Both listen on 127.0.0.1 only and let everybody in: no security boundary.
+"""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from edgekit.errors import DeviceError, EnvironmentMissingError, UsageError
+
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 5.0
+POLL_S = 0.05
+_SBIN = "/usr/sbin:/usr/local/sbin"
+
+_MOSQUITTO = """\
+# written by edgekit fleet broker; loopback only, no access control
+listener {port} {host}
+allow_anonymous true
+persistence true
+persistence_location {data}/
+autosave_interval 5
+max_queued_messages 100000
+{user}
+"""
+
+_LISTENER = """\
+[{version}.1]
+name = "{version}-1"
+listen = "{host}:{port}"
+next_connection_delay_ms = 1
+  [{version}.1.connections]
+  connection_timeout_ms = 60000
+  max_payload_size = 4194304
+  max_inflight_count = 500
+  dynamic_filters = true
+"""
+_ROUTER = """\
+id = 0
+[router]
+id = 0
+max_connections = 10010
+max_outgoing_packet_count = 200
+max_segment_size = 104857600
+max_segment_count = 10
+"""
+
+
+class Broker(Protocol):
+    """A running broker."""
+
+    engine: str
+    url: str
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        ...
+
+
+class MosquittoBroker:
+    """Eclipse Mosquitto as a child process."""
+
+    engine = "mosquitto"
+
+    def __init__(self, executable: str, port: int, data: Path) -> None:
+        """Start it; it keeps retained messages and sessions in `data`."""
+        self.url = f"mqtt://{HOST}:{port}"
+        self._log = data / "mosquitto.log"
+        # as root it would change to a user who may not read the folder
+        user = "user root" if _is_root() else ""
+        settings = data / "mosquitto.conf"
+        settings.write_text(_MOSQUITTO.format(port=port, host=HOST, data=data, user=user))
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [executable, "-c", str(settings)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        try:
+            _wait_until_it_accepts(port, self.alive)
+        except DeviceError as exc:
+            self.stop()
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+            if lines:
+                exc.add_note(f"mosquitto's last line: {lines[-1]}")
+            raise
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self.process.poll() is None
+
+    def stop(self) -> None:
+        """End it and wait."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class IotcoreBroker:
+    """rumqttd out of the `iotcore` wheel, which runs it in a child process of its own.
+
+    MQTT 5 and 3.1.1 need a port each; the one handed out speaks 5, because shared subscriptions
+    deliver nothing on the other.
+    """
+
+    engine = "iotcore"
+
+    def __init__(self, port: int, data: Path) -> None:
+        """Start it; it keeps nothing over a restart."""
+        from iotcore import Broker as Rumqttd
+
+        self.url = f"mqtt://{HOST}:{port}"
+        listeners = (("v5", port), ("v4", free_port()))
+        text = _ROUTER + "".join(_LISTENER.format(version=name, host=HOST, port=each) for name, each in listeners)
+        settings = data / "rumqttd.toml"
+        settings.write_text(text)
+        self._broker: Any = Rumqttd(config_path=str(settings))
+        try:
+            self._broker.start()
+            _wait_until_it_accepts(port, lambda: True)
+        except (OSError, RuntimeError) as exc:
+            raise DeviceError(f"the broker did not start on {self.url}: {exc}") from exc
+        self._port = port
+
+    def alive(self) -> bool:
+        """Whether it still accepts connections."""
+        return _accepts(self._port)
+
+    def stop(self) -> None:
+        """End it and wait."""
+        with contextlib.suppress(RuntimeError, OSError):
+            self._broker.stop()
+
+
+def _is_root() -> bool:
+    import os
+
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def find_mosquitto() -> str | None:
+    """Return mosquitto's path, looking in the system folders that a user's PATH leaves out too."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path=_SBIN)
+
+
+def has_iotcore() -> bool:
+    """Whether the iotcore wheel is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("iotcore") is not None
+
+
+ENGINES = MappingProxyType({"mosquitto": lambda: find_mosquitto() is not None, "iotcore": has_iotcore})
+
+
+def choose_engine(wanted: str = "auto") -> str:
+    """Return the engine to use: the one wanted, or the first that is here.
+
+    Raises:
+        UsageError: if there is no such engine.
+        EnvironmentMissingError: if it, or any, is not installed.
+    """
+    if wanted not in {"auto", *ENGINES}:
+        raise UsageError(f"there is no broker engine '{wanted}'; there are: auto, {', '.join(ENGINES)}")
+    for name, here in ENGINES.items():
+        if wanted in {"auto", name} and here():
+            return name
+    error = EnvironmentMissingError("no broker is installed" if wanted == "auto" else f"{wanted} is not installed")
+    error.add_note("apt-get install mosquitto, or pip install 'edgekit-sdk[broker]'")
+    raise error
+
+
+@contextlib.contextmanager
+def running(port: int = 0, engine: str = "auto", data: Path | None = None) -> Iterator[Broker]:
+    """Run a broker on 127.0.0.1 for as long as the block lasts.
+
+    Args:
+        port: the port, or 0 for a free one.
+        engine: `auto`, `mosquitto` or `iotcore`.
+        data: folder for its configuration and what it keeps; None is a temporary one.
+
+    Raises:
+        DeviceError: if the port is taken or it does not start.
+        EnvironmentMissingError: if no broker is installed.
+    """
+    chosen = choose_engine(engine)
+    if port and _accepts(port):
+        error = DeviceError(f"port {port} on {HOST} is in use")
+        error.add_note("choose another with --port, or --port 0 for any free one")
+        raise error
+    with contextlib.ExitStack() as stack:
+        folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgekit-broker-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        broker: MosquittoBroker | IotcoreBroker
+        if chosen == "mosquitto":
+            broker = MosquittoBroker(find_mosquitto() or "mosquitto", port or free_port(), folder.resolve())
+        else:
+            broker = IotcoreBroker(port or free_port(), folder.resolve())
+        stack.callback(broker.stop)
+        yield broker
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _wait_until_it_accepts(port: int, alive: Any) -> None:  # noqa: ANN401  # a question
+    end = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < end:
+        if _accepts(port):
+            return
+        if not alive():
+            break
+        time.sleep(POLL_S)
+    raise DeviceError(f"the broker did not start on mqtt://{HOST}:{port}")

@@ -1,0 +1,175 @@
+"""What is known of a fleet from what its devices have said. No I/O; time is an argument."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from edgekit_agent.errors import ProtocolError
+from edgekit_agent.protocol import Event, ExpHistogram, Info, Kind, Message, Report, State, Topic
+
+SEEN_LIMIT = 10_000
+EVENTS = 50
+STALE_BEATS = 3.0
+DEFAULT_BEAT_S = 10.0
+QUANTILES = MappingProxyType({"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A message that was new and valid."""
+
+    site: str
+    device: str
+    message: Message
+
+
+@dataclass(slots=True)
+class ModelRow:
+    """One model of one device over the window: reports by arrival, merged on demand."""
+
+    site: str
+    device: str
+    model: str
+    reports: deque[tuple[float, Report]] = field(default_factory=deque)
+    last: float = 0.0
+    errors: int = 0
+
+    def latest(self) -> Report:
+        """Return the newest report by sequence number of the newest boot."""
+        return self.reports[-1][1]
+
+    def merged(self, stage: str = "infer") -> ExpHistogram:
+        """Return the exact histogram of all reports of the window."""
+        whole = ExpHistogram()
+        for _, report in self.reports:
+            whole.merge(getattr(report.latency, stage))
+        return whole
+
+    def rate_hz(self) -> float:
+        """Return inferences a second over the windows measured."""
+        length = sum(report.window_s for _, report in self.reports)
+        return sum(report.inferences for _, report in self.reports) / length if length else 0.0
+
+
+@dataclass(slots=True)
+class Device:
+    """What a device has said of itself."""
+
+    state: State | None = None
+    info: Info | None = None
+    heard: float = 0.0
+
+    def presence(self, now: float) -> str:
+        """Return `online`, `offline`, `stopped`, `stale` (silent for three heartbeats) or `unknown`."""
+        if self.state is None:
+            return "unknown"
+        if self.state.state != "online":
+            return "stopped" if self.state.why == "stop" else "offline"
+        beat = self.state.heartbeat_s or DEFAULT_BEAT_S
+        return "stale" if now - self.heard > STALE_BEATS * beat else "online"
+
+
+@dataclass(slots=True)
+class Counters:
+    """Every message is counted once in `received` and once more in what became of it."""
+
+    received: int = 0
+    decoded: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+
+
+class Fleet:
+    """Feed it messages; ask it for rows."""
+
+    def __init__(self, window_s: float = 60.0) -> None:
+        """Keep reports that arrived within the window."""
+        self.window_s = window_s
+        self.devices: dict[tuple[str, str], Device] = {}
+        self.events: deque[Received] = deque(maxlen=EVENTS)
+        self.counters = Counters()
+        self._rows: dict[tuple[str, str, str], ModelRow] = {}
+        self._seen: dict[tuple[str, str, str, int], None] = {}
+
+    def feed(self, topic: str, payload: bytes, now: float) -> Received | None:
+        """Take a message; return it when it is valid, new and meant for us, else None."""
+        self.counters.received += 1
+        try:
+            place = Topic.parse(topic)
+            kind = _KINDS.get(place.kind)
+            if kind is None or (not payload and place.kind is Kind.STATE):
+                self.counters.decoded += 1
+                return None
+            message = kind.from_bytes(payload)
+        except ProtocolError:
+            self.counters.rejected += 1
+            return None
+        if isinstance(message, Report) and not self._is_new(place, message):
+            self.counters.duplicate += 1
+            return None
+        self.counters.decoded += 1
+        received = Received(site=place.site, device=place.device, message=message)
+        return received if self._note(received, now) else None
+
+    def _is_new(self, place: Topic, report: Report) -> bool:
+        key = (place.site, place.device, report.boot, report.seq)
+        if key in self._seen:
+            return False
+        self._seen[key] = None
+        if len(self._seen) > SEEN_LIMIT:
+            del self._seen[next(iter(self._seen))]
+        return True
+
+    def _note(self, received: Received, now: float) -> bool:
+        device = self.devices.setdefault((received.site, received.device), Device())
+        match received.message:
+            case State() as state:
+                if _is_anothers_will(state, device.state):
+                    return False
+                device.state = state
+            case Info() as info:
+                device.info = info
+            case Event():
+                self.events.append(received)
+            case Report() as report:
+                key = (received.site, received.device, report.model)
+                row = self._rows.setdefault(key, ModelRow(*key))
+                row.reports.append((now, report))
+                row.last = now
+                row.errors += sum(report.errors.values())
+        device.heard = now
+        return True
+
+    def rows(self, now: float) -> list[ModelRow]:
+        """Return one row a device and model, by site, device and model; old reports leave, the newest stays."""
+        for row in self._rows.values():
+            while len(row.reports) > 1 and now - row.reports[0][0] > self.window_s:
+                row.reports.popleft()
+        return [self._rows[key] for key in sorted(self._rows)]
+
+    def presence(self, row: ModelRow, now: float) -> str:
+        """Return the presence of a row's device."""
+        return self.devices[row.site, row.device].presence(now)
+
+
+def _is_anothers_will(new: State, known: State | None) -> bool:
+    """Whether an `offline` speaks of a connection that is not the current one."""
+    return (
+        new.state == "offline"
+        and known is not None
+        and known.state == "online"
+        and (new.birth, new.boot) != (known.birth, known.boot)
+    )
+
+
+_KINDS: Mapping[Kind, type[Message]] = MappingProxyType(
+    {Kind.STATE: State, Kind.INFO: Info, Kind.EVENT: Event, Kind.TELE: Report}
+)
+
+
+def quantiles_ms(histogram: ExpHistogram) -> dict[str, float | None]:
+    """Return p50, p90 and p99 in milliseconds, None when nothing was measured."""
+    if not histogram.count:
+        return dict.fromkeys(QUANTILES)
+    return {name: round(1000 * histogram.quantile(q), 6) for name, q in QUANTILES.items()}

@@ -1,0 +1,125 @@
+"""What `edgekit fleet watch` shows: a table, or a JSON document a report."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from edgekit.fleet._fleet import Fleet, ModelRow, Received, quantiles_ms
+from edgekit_agent.protocol import Event, Report, sentence
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+SCHEMA = 1
+EVENTS_SHOWN = 4
+WIDE = 100
+_STYLES = {"online": "green", "stale": "yellow", "offline": "red", "stopped": "dim", "unknown": "dim"}
+
+
+def to_json(received: Received) -> dict[str, Any] | None:
+    """Return the document of a report or an event, None for anything else; times in milliseconds."""
+    message = received.message
+    where = {"schema": SCHEMA, "site": received.site, "device": received.device}
+    if isinstance(message, Event):
+        return {**where, "event": message.code, "level": message.level, "model": message.model, "ts": message.ts_ms,
+                "text": message.text, "detail": dict(message.detail)}  # fmt: skip
+    if not isinstance(message, Report):
+        return None
+    stages = {name: getattr(message.latency, name) for name in ("pre", "infer", "post", "e2e")}
+    latency = {
+        name: {**quantiles_ms(one), "mean_ms": round(1000 * one.mean, 6) if one.count else None}
+        for name, one in stages.items()
+    }
+    return {
+        **where,
+        "model": message.model,
+        "version": message.version,
+        "artifact": message.artifact,
+        "runtime": message.runtime,
+        "executed_on": list(message.executed_on),
+        "seq": message.seq,
+        "boot": message.boot,
+        "history": message.history,
+        "ts": message.ts_ms,
+        "window_s": message.window_s,
+        "inferences": message.inferences,
+        "rate_hz": round(message.inferences / message.window_s, 3) if message.window_s else None,
+        "errors": dict(message.errors),
+        "dropped": message.dropped,
+        **latency["infer"],
+        "latency": latency,
+        "rss_bytes": message.rss_bytes,
+        "cpu_percent": message.cpu_percent,
+        "stat": dict(message.statistics),
+    }
+
+
+def table(  # noqa: PLR0913  # what is shown and what is left out
+    fleet: Fleet, url: str, now: float, *, devices: set[str], model: str | None, width: int
+) -> "Group":
+    """Return the live table with counters and the latest events below."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    wide = width >= WIDE
+    grid = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    for heading in (
+        "device",
+        "model",
+        *(("version", "runtime") if wide else ()),
+        "rate/s",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+    ):
+        numeric = heading.endswith(("/s", "ms"))
+        grid.add_column(heading, justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis")
+    for heading in ("errors", "seen"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    rows = [row for row in fleet.rows(now) if _matches(row, devices, model)]
+    for row in rows:
+        grid.add_row(*_cells(fleet, row, now, wide=wide))
+    counted = fleet.counters
+    footer = (
+        f"{url}: {counted.received} messages, {counted.duplicate} duplicate, {counted.rejected} rejected; "
+        f"percentiles over {fleet.window_s:g} s"
+    )
+    events = [_event(one) for one in fleet.events if not devices or one.device in devices][-EVENTS_SHOWN:]
+    body = grid if rows else Text(f"no reports yet; {len(fleet.devices)} devices known")
+    return Group(body, Text(footer, style="dim"), *events)
+
+
+def _matches(row: ModelRow, devices: set[str], model: str | None) -> bool:
+    return (not devices or row.device in devices) and model in {None, row.model}
+
+
+def _cells(fleet: Fleet, row: ModelRow, now: float, *, wide: bool) -> list[Any]:
+    from rich.text import Text
+
+    latest, presence = row.latest(), fleet.presence(row, now)
+    figures = ["-" if value is None else f"{value:.3f}" for value in quantiles_ms(row.merged()).values()]
+    name = row.device if row.site == "default" else f"{row.site}/{row.device}"
+    seen = f"{now - row.last:.0f} s" if presence in {"online", "unknown"} else presence
+    return [
+        Text(name, style=_STYLES[presence]),
+        Text(row.model),
+        *((Text(latest.version), Text(latest.runtime)) if wide else ()),
+        f"{row.rate_hz():.1f}",
+        *figures,
+        Text(str(row.errors), style="red" if row.errors else ""),
+        Text(seen, style=_STYLES[presence]),
+    ]
+
+
+def _event(received: Received) -> Any:  # noqa: ANN401  # rich's Text
+    from rich.text import Text
+
+    event = received.message
+    assert isinstance(event, Event)  # noqa: S101  # only events are kept there
+    moment = time.strftime("%H:%M:%S", time.localtime(event.ts_ms / 1000))
+    of = f" {event.model}" if event.model else ""
+    extra = ", ".join(f"{key} {value}" for key, value in event.detail.items() if key in {"signal", "exit_code", "text"})
+    line = f"{moment} {received.device}{of}: {sentence(event.code)}" + (f" ({extra})" if extra else "")
+    return Text(
+        line, style={"error": "red", "warning": "yellow"}.get(event.level, "dim"), overflow="ellipsis", no_wrap=True
+    )
