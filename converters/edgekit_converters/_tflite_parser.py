@@ -47,6 +47,8 @@ class Parser:
         graphs = tuple(self._subgraph(one) for one in self._each(model.SubgraphsLength(), model.Subgraphs))
         if not graphs:
             raise ValueError("it holds no graph")
+        # Options, sparsity and other tables are not described here, but whoever rewrites or loads the file reads them.
+        self._schema.ModelT.InitFromObj(model)
         signatures = [
             self._signature(one, graphs) for one in self._each(model.SignatureDefsLength(), model.SignatureDefs)
         ]

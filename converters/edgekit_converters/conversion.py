@@ -9,7 +9,7 @@ from edgekit_converters.backends import backend_for
 from edgekit_converters.backends.base import Backend, BuildRequest, Failure
 from edgekit_converters.calibration import random_calibration
 from edgekit_converters.data import bind
-from edgekit_converters.errors import CalibrationError, ConversionError, PrecisionError, UnsupportedError
+from edgekit_converters.errors import CalibrationError, PrecisionError, UnsupportedError
 from edgekit_converters.events import Event, OnEvent
 from edgekit_converters.frontends import frontend_for
 from edgekit_converters.frontends.base import Loaded, LoadRequest
@@ -90,7 +90,7 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
         ModelFileError: if the model is missing, damaged, or not what its name says.
         CalibrationError: if data is missing or does not fit.
         ConversionError: if not one artifact could be made: the first one's error.
-        PermissionError: if the output folder cannot be written.
+        OSError: if the output folder cannot be made or written.
     """
     check_wanted(request.wanted)
     backends = [backend_for(target) for target in dict.fromkeys(target for target, _ in request.wanted)]
@@ -100,7 +100,7 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
     loaded, inputs, lost = _load(request, backends, jobs)
     made: list[Artifact | Failure] = list(lost)
     calibration = _calibration(request, loaded)
-    _make_folder(request.output)
+    request.output.mkdir(parents=True, exist_ok=True)
     for backend in backends:
         precisions = tuple(precision for target, precision in request.wanted if target == backend.format)
         if any(one.format == backend.format for one in lost):
@@ -194,15 +194,6 @@ def _calibration(request: ConversionRequest, loaded: Loaded) -> dict[str, Array]
     if request.calibration is not None:
         return bind(request.calibration, inputs, "calibration data")
     return random_calibration(inputs, request.seed) if request.random_calibration else None
-
-
-def _make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except PermissionError:
-        raise
-    except OSError as exc:
-        raise ConversionError(f"cannot make the folder '{output}': {exc.strerror}") from exc
 
 
 def _completed(

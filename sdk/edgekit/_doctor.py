@@ -5,12 +5,15 @@ import os
 import platform
 import secrets
 import shutil
+import site
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
+from pathlib import Path
 from types import MappingProxyType
 
 from edgekit_agent import __version__
@@ -53,31 +56,50 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Look at this machine without importing anything heavy."""
-    yield Finding(area="here", name="edgekit", state=OK, text=f"{__version__} on Python {platform.python_version()}")
+    system = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    yield Finding(area="here", name="edgekit", state=OK, text=f"{__version__} on {system}")
     yield _owners()
     for extra, members in EXTRAS.items():
         for distribution, module in members:
             yield _package(extra, distribution, module)
     yield from _tools()
-    yield from _runtimes("this environment", sys.executable)
+    with tempfile.TemporaryDirectory(prefix="edgekit-doctor-") as home:
+        # A home of its own shows what a runtime leaves there; the user's own packages are still found.
+        settings = {**os.environ, "HOME": home, "PYTHONUSERBASE": site.getuserbase()}
+        yield from _runtimes("this environment", sys.executable, settings)
+        yield _telemetry(Path(home))
     device = os.environ.get("EDGEKIT_DEVICE_PYTHON")
     if device:
-        yield from _runtimes("device environment", device)
+        yield from _runtimes("device environment", device, dict(os.environ))
+    else:
+        hint = "set it to a Python with edgekit-agent, for runtimes that need an environment of their own"
+        text = "EDGEKIT_DEVICE_PYTHON is not set"
+        yield Finding(area="device environment", name="python", state=MISSING, text=text, hint=hint)
 
 
 def _owners() -> Finding:
-    owners = sorted(set(metadata.packages_distributions().get("edgekit_agent", [])))
+    # an editable installation does not say which packages it holds, so both names are asked for
+    named = {name for name in ("edgekit-sdk", "edgekit-agent") if _version(name)}
+    owners = sorted(named | set(metadata.packages_distributions().get("edgekit_agent", [])))
     if len(owners) > 1:
         hint = "uninstall both, then install the one you need: edgekit-sdk on the host, edgekit-agent on a device"
         text = f"edgekit_agent is owned by both {' and '.join(owners)}"
         return Finding(area="here", name="distributions", state=BROKEN, text=text, hint=hint)
-    return Finding(area="here", name="distributions", state=OK, text=owners[0] if owners else "editable installation")
+    return Finding(
+        area="here", name="distributions", state=OK, text=owners[0] if owners else "not installed: run from its source"
+    )
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _package(extra: str, distribution: str, module: str) -> Finding:
-    try:
-        version = metadata.version(distribution)
-    except metadata.PackageNotFoundError:
+    version = _version(distribution)
+    if version is None:
         hint = f"pip install 'edgekit-sdk[{extra}]'"
         return Finding(area=extra, name=distribution, state=MISSING, text="not installed", hint=hint)
     if util.find_spec(module) is None:
@@ -95,20 +117,34 @@ def _tools() -> Iterator[Finding]:
         ("ssh", shutil.which("ssh"), "apt-get install openssh-client, for edgekit flash ssh://"),
         ("mosquitto", find_mosquitto(), "apt-get install mosquitto, or use the iotcore wheel"),
     ):
-        needed = name != "mosquitto" or not has_iotcore()
-        text = found or ("not found" if needed else "not found; iotcore stands in")
+        stands_in = name == "mosquitto" and has_iotcore()
+        text = found or ("not found; iotcore stands in" if stands_in else "not found")
         yield Finding(area="tools", name=name, state=OK if found else MISSING, text=text, hint="" if found else hint)
 
 
-def _runtimes(where: str, python: str) -> Iterator[Finding]:
+def _telemetry(home: Path) -> Finding:
+    """Say whether trying the runtimes has started OpenVINO's telemetry, which notes its client id at home."""
+    if any((home / "intel").glob("openvino*")):
+        hint = "opt_in_out --opt_out"
+        text = "importing openvino starts its telemetry"
+        return Finding(area="this environment", name="telemetry", state=BROKEN, text=text, hint=hint)
+    return Finding(area="this environment", name="telemetry", state=OK, text="off: nothing is sent")
+
+
+def _runtimes(where: str, python: str, settings: dict[str, str]) -> Iterator[Finding]:
     """Ask the agent's own probe, which tries each runtime in a child of its own."""
     command = [python, "-P", "-m", "edgekit_agent", "probe", "--json"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, env=settings)
         found = json.loads(answer.stdout)["runtimes"]
-    except (OSError, ValueError, KeyError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        text = f"{python} did not answer: {getattr(exc, 'strerror', None) or type(exc).__name__}"
+        yield Finding(area=where, name="probe", state=BROKEN, text=text, hint="it must be a Python interpreter")
+        return
+    except (ValueError, KeyError):
+        last = (answer.stderr.strip().splitlines() or ["nothing was said"])[-1]
         hint = f"{python} must have edgekit-agent installed"
-        yield Finding(area=where, name="probe", state=BROKEN, text=f"{python} did not answer", hint=hint)
+        yield Finding(area=where, name="probe", state=BROKEN, text=f"{python} cannot probe: {last[:200]}", hint=hint)
         return
     if not found:
         hint = "pip install ai-edge-litert or openvino"
@@ -122,27 +158,35 @@ def _runtimes(where: str, python: str) -> Iterator[Finding]:
 
 
 def round_trip(url: str) -> Finding:
-    """Publish a report of a device that does not exist and wait for it to come back.
+    """Publish a message nobody watches and wait for it to come back.
 
     A broker answers "success" for what its access rules then drop, so only the way back proves anything.
 
     Raises:
         UsageError: if the URL is wrong.
-        TransportError: if the broker does not answer.
     """
     from edgekit.fleet import FleetClient
     from edgekit.fleet._url import parse
-    from edgekit_agent.protocol import Event, Kind, Reason, device_topic
+    from edgekit_agent.errors import TransportError
+    from edgekit_agent.protocol import Kind, Result, device_topic
 
     broker = parse(url)
-    device = f"doctor-{secrets.token_hex(4)}"
-    event = Event(ts_ms=time.time_ns() // 1_000_000, level="info", code=Reason.AGENT_STARTED.value, text="round trip")
+    name = f"doctor-{secrets.token_hex(4)}"
+    topic, payload = device_topic("doctor", name, Kind.RESULT, "probe"), Result(status="done").to_bytes()
     start = time.monotonic()
-    with FleetClient(broker) as client:
-        client.publish(device_topic("default", device, Kind.EVENT), event.to_bytes())
-        for received in client.messages(ROUND_TRIP_S):
-            if received.device == device:
-                text = f"round trip in {1000 * (time.monotonic() - start):.0f} ms"
-                return Finding(area="broker", name=str(broker), state=OK, text=text)
+    try:
+        with FleetClient(broker, "doctor", kinds=(Kind.RESULT,)) as client:
+            connected = time.monotonic()
+            client.publish(topic, payload)
+            while (left := connected + ROUND_TRIP_S - time.monotonic()) > 0:
+                if client.next_raw(left) == (topic, payload):
+                    times = [f"{1000 * span:.0f} ms" for span in (connected - start, time.monotonic() - connected)]
+                    text = f"connected in {times[0]}, a message came back in {times[1]}"
+                    return Finding(area="broker", name=str(broker), state=OK, text=text)
+    except TransportError as exc:
+        hint = "is it running, and is the port right? `edgekit fleet broker` starts one here"
+        text = str(exc).removeprefix(f"broker {broker} ")
+        return Finding(area="broker", name=str(broker), state=BROKEN, text=text, hint=hint)
     hint = "the broker took the message and gave it to nobody: look at its access rules (ACL) for ek/1/#"
-    return Finding(area="broker", name=str(broker), state=BROKEN, text="a message did not come back", hint=hint)
+    text = f"a message did not come back within {ROUND_TRIP_S:g} s"
+    return Finding(area="broker", name=str(broker), state=BROKEN, text=text, hint=hint)

@@ -100,3 +100,34 @@ def _tiny_tflite(free_batch: bool = False, kernel: int = 3) -> bytes:
     builder = flatbuffers.Builder(4096)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+@pytest.fixture(scope="session")
+def run_artifact() -> Callable[..., dict[str, Any]]:
+    """Run samples [N, ...] one by one through an artifact with LiteRT or OpenVINO; outputs by name."""
+
+    def run(path: Path, inputs: dict[str, Any], runtime: str = "") -> dict[str, Any]:
+        runtime = runtime or {".xml": "openvino", ".tflite": "tflite"}[path.suffix]
+        return {"openvino": _run_openvino, "tflite": _run_tflite}[runtime](path, inputs)
+
+    return run
+
+
+def _run_tflite(path: Path, inputs: dict[str, Any]) -> dict[str, Any]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    runner = interpreter.get_signature_runner("serving_default")
+    count = len(next(iter(inputs.values())))
+    rows = [runner(**{name: array[at : at + 1] for name, array in inputs.items()}) for at in range(count)]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def _run_openvino(path: Path, inputs: dict[str, Any]) -> dict[str, Any]:
+    import openvino
+
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    count = len(next(iter(inputs.values())))
+    rows = [compiled({name: array[at : at + 1] for name, array in inputs.items()}) for at in range(count)]
+    names = [port.get_any_name() for port in compiled.outputs]
+    return {name: np.concatenate([row[at] for row in rows]) for at, name in enumerate(names)}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgekit_converters import tflite_file
 from edgekit_converters.errors import ModelFileError
-from edgekit_converters.frontends.tflite_signature import signed
+from edgekit_converters.tflite_rewrite import signed
 
 Tiny = Callable[..., bytes]
 

@@ -38,7 +38,14 @@ def _spinner() -> Iterator[Callable[[object], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=None)
-        yield lambda event: bar.update(task, description=_line(event))
+
+        def update(event: object) -> None:
+            if getattr(event, "stage", "") == "watch":
+                bar.stop()  # what is watched has a display of its own
+            else:
+                bar.update(task, description=_line(event))
+
+        yield update
 
 
 def _line(event: object) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli._console import stdout
 from edgekit.cli._progress import Progress, show
 
 
@@ -51,7 +52,6 @@ def bench(
 
 
 def _print(rows: "tuple[object, ...]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -59,4 +59,4 @@ def _print(rows: "tuple[object, ...]") -> None:
         table.add_column(heading, justify="left" if heading in {"model", "runtime", "device"} else "right")
     for row in rows:
         table.add_row(*row.cells())  # type: ignore[attr-defined]  # BenchRow, not imported at start-up
-    Console().print(table)
+    stdout().print(table)

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekit.cli._console import stdout
 from edgekit.cli._progress import Progress, show
 
 if TYPE_CHECKING:
-    from edgekit._report import Report
+    from edgekit._report import ArtifactReport, Report
+
+WIDE = 96
 
 _EXAMPLES = """Convert a trained model to TFLite and OpenVINO, measure every artifact and write a report.
 
@@ -116,28 +119,20 @@ def _plan(model: Path, folder: Path, wanted: tuple[tuple[str, str], ...]) -> Non
 
 
 def _print(report: "Report", folder: Path, *, explain: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    console = stdout()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    headings = "artifact,status,size,accuracy,drop,max diff,same top-1,p50 ms,p99 ms,speed-up"
-    for heading in headings.split(","):
+    wide = console.width >= WIDE
+    headings = [
+        "artifact", "status", "size", "accuracy", "drop", *(("max diff", "same top-1") if wide else ()),
+        "p50 ms", *(("p99 ms",) if wide else ()), "speed-up",
+    ]  # fmt: skip
+    for heading in headings:
         table.add_column(heading, justify="left" if heading in {"artifact", "status"} else "right", no_wrap=True)
     for one in report.artifacts:
-        accuracy, agreement, latency = one.accuracy, one.agreement, one.latency
-        table.add_row(
-            f"{one.format} {one.precision}",
-            one.status,
-            f"{one.size_bytes:,}" if one.size_bytes else "-",
-            f"{accuracy.artifact:.2%}" if accuracy else "-",
-            f"{accuracy.drop:+.2%}" if accuracy and accuracy.drop is not None else "-",
-            f"{agreement.max_abs:.2g}" if agreement else "-",
-            f"{agreement.top1:.1%}" if agreement and agreement.top1 is not None else "-",
-            f"{latency.p50_ms:.3f}" if latency else "-",
-            f"{latency.p99_ms:.3f}" if latency else "-",
-            f"{latency.speedup:.2f}x" if latency and latency.speedup else "-",
-        )
-    console = Console()
+        row = _row(one)
+        table.add_row(*(row[heading] for heading in headings))
     console.print(table)
     for one in report.artifacts:
         for text in (*([one.reason] if one.reason else []), *one.warnings):
@@ -148,6 +143,22 @@ def _print(report: "Report", folder: Path, *, explain: bool) -> None:
     for text in report.warnings:
         console.print(f"warning: {text}", markup=False, highlight=False)
     console.print(f"written: {folder}/report.html, report.json, models/", markup=False, highlight=False)
+
+
+def _row(one: "ArtifactReport") -> dict[str, str]:
+    accuracy, agreement, latency = one.accuracy, one.agreement, one.latency
+    return {
+        "artifact": f"{one.format} {one.precision}",
+        "status": one.status,
+        "size": f"{one.size_bytes:,}" if one.size_bytes else "-",
+        "accuracy": f"{accuracy.artifact:.2%}" if accuracy else "-",
+        "drop": f"{accuracy.drop:+.2%}" if accuracy and accuracy.drop is not None else "-",
+        "max diff": f"{agreement.max_abs:.2g}" if agreement else "-",
+        "same top-1": f"{agreement.top1:.1%}" if agreement and agreement.top1 is not None else "-",
+        "p50 ms": f"{latency.p50_ms:.3f}" if latency else "-",
+        "p99 ms": f"{latency.p99_ms:.3f}" if latency else "-",
+        "speed-up": f"{latency.speedup:.2f}x" if latency and latency.speedup else "-",
+    }
 
 
 def _verdict(report: "Report") -> None:

@@ -25,10 +25,15 @@ def watch(
     ),
     site: Annotated[str | None, typer.Option(metavar="S", help="Only this site. [default: all]")] = None,
     device: Annotated[list[str] | None, typer.Option(metavar="D", help="Only this device; repeatable.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="M", help="Only this model.")] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="M", help="Only this model; repeatable.")] = None,
     window: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds the percentiles cover.")] = 60.0,
-    count: Annotated[int, typer.Option(metavar="N", min=0, help="End after N reports. [default: never]")] = 0,
-    seconds: Annotated[float, typer.Option("--for", metavar="S", min=0, help="End after S seconds.")] = 0.0,
+    count: Annotated[int | None, typer.Option(metavar="N", min=1, help="End after N reports. [default: never]")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--for", metavar="S", min=0, help="End after S seconds. [default: never]")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: whom to trust, PEM.")] = None,
+    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: our certificate, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: its key, PEM.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line a report and event.")] = False,
 ) -> None:
     """Show the latency of every device and model live, as their histograms arrive.
@@ -44,27 +49,29 @@ def watch(
     import time
 
     from edgekit.fleet import FleetClient
+    from edgekit.fleet._url import parse
 
-    end = time.monotonic() + seconds if seconds else None
-    chosen = set(device or ())
-    with _sigterm_ends(), FleetClient(broker, site, window) as client:
+    url = parse(broker, ca=ca, cert=cert, key=key)
+    end = None if seconds is None else time.monotonic() + seconds
+    chosen, models = set(device or ()), set(model or ())
+    with _sigterm_ends(), FleetClient(url, site, window) as client:
         show = _lines if json else _tables
-        with show(client, chosen, model) as took:
+        with show(client, chosen, models) as took:
             reports = 0
-            while (not count or reports < count) and (end is None or time.monotonic() < end):
+            while (count is None or reports < count) and (end is None or time.monotonic() < end):
                 left = REFRESH_S if end is None else min(REFRESH_S, max(0.0, end - time.monotonic()))
-                reports += took(_wanted(client.next_message(left), chosen, model))
+                reports += took(_wanted(client.next_message(left), chosen, models))
 
 
-def _wanted(received: "Received | None", devices: set[str], model: str | None) -> "Received | None":
+def _wanted(received: "Received | None", devices: set[str], models: set[str]) -> "Received | None":
     if received is None or (devices and received.device not in devices):
         return None
     of = getattr(received.message, "model", None)
-    return None if model is not None and of is not None and of != model else received
+    return None if models and of is not None and of not in models else received
 
 
 @contextmanager
-def _lines(_client: "FleetClient", _devices: set[str], _model: str | None) -> Iterator[Any]:
+def _lines(_client: "FleetClient", _devices: set[str], _models: set[str]) -> Iterator[Any]:
     import json
 
     from edgekit.fleet._render import to_json
@@ -81,20 +88,22 @@ def _lines(_client: "FleetClient", _devices: set[str], _model: str | None) -> It
 
 
 @contextmanager
-def _tables(client: "FleetClient", devices: set[str], model: str | None) -> Iterator[Any]:
+def _tables(client: "FleetClient", devices: set[str], models: set[str]) -> Iterator[Any]:
     import time
 
-    from rich.console import Console
     from rich.live import Live
 
+    from edgekit.cli._console import stdout
     from edgekit.fleet._render import table
     from edgekit_agent.protocol import Report
 
-    console = Console()
+    console = stdout()
     shown = 0.0
 
     def picture() -> Any:  # noqa: ANN401  # something rich prints
-        return table(client.fleet, str(client.url), time.monotonic(), devices=devices, model=model, width=console.width)
+        return table(
+            client.fleet, str(client.url), time.monotonic(), devices=devices, model=models, width=console.width
+        )
 
     def is_report(received: "Received | None") -> int:
         return int(received is not None and isinstance(received.message, Report))
@@ -167,8 +176,10 @@ def _sigterm_ends() -> Iterator[None]:
     def end(_number: int, _frame: FrameType | None) -> None:
         raise typer.Exit(0)
 
-    before = signal.signal(signal.SIGTERM, end)
+    # a terminal that is closed sends SIGHUP: no child may stay behind then either
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli._console import stdout
 from edgekit.cli._progress import Progress, show
 
 
@@ -34,10 +35,9 @@ def inspect(
 
 
 def _print(found: "dict[str, object]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = stdout()
     known = [f"{found['format']}", f"{found['size_bytes']:,} bytes"]
     counts = (("parameters", "parameters"), ("macs", "MACs"))
     known += [f"{found[key]:,} {words}" for key, words in counts if found[key] is not None]

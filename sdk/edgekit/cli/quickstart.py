@@ -1,19 +1,21 @@
 """`edgekit quickstart`."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekit.cli._console import stdout
 from edgekit.cli._progress import Progress, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from edgekit._quickstart import DeviceSummary
     from edgekit.fleet import FleetClient
 
 REFRESH_S = 0.5
+PLAIN_S = 5.0
 
 
 def quickstart(
@@ -38,10 +40,8 @@ def quickstart(
     """
     from edgekit._quickstart import quickstart as run
 
-    with show(progress) as on_event:
-        summary = run(
-            output, seconds=seconds, engine=engine, on_event=on_event, on_fleet=_nothing if json else _live_table()
-        )
+    with show(progress) as on_event, _live_table(quiet=json) as on_fleet:
+        summary = run(output, seconds=seconds, engine=engine, on_event=on_event, on_fleet=on_fleet)
     if json:
         import json as text
 
@@ -51,35 +51,40 @@ def quickstart(
         _print(summary, output)
 
 
-def _nothing(_client: "FleetClient") -> None:
-    pass
-
-
-def _live_table() -> "Callable[[FleetClient], None]":
-    """Return a callback that prints the table again now and then: often on a terminal, every 5 s elsewhere."""
+@contextmanager
+def _live_table(quiet: bool) -> "Iterator[Callable[[FleetClient], None]]":
+    """Give a callback that shows the fleet: a live table on a terminal, one every 5 s elsewhere."""
     import time
 
-    from rich.console import Console
+    from rich.live import Live
 
     from edgekit.fleet._render import table
 
-    console = Console()
-    every = 1.0 if console.is_terminal else 5.0
+    console = stdout()
+    live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
     shown = time.monotonic()
 
     def callback(client: "FleetClient") -> None:
         nonlocal shown
         now = time.monotonic()
-        if now - shown < every:
+        if quiet or now - shown < (REFRESH_S if live else PLAIN_S):
             return
         shown = now
-        console.print(table(client.fleet, str(client.url), now, devices=set(), model=None, width=console.width))
+        picture = table(client.fleet, str(client.url), now, devices=set(), model=None, width=console.width)
+        if live is None:
+            console.print(picture)
+        else:
+            live.start()
+            live.update(picture, refresh=True)
 
-    return callback
+    try:
+        yield callback
+    finally:
+        if live is not None:
+            live.stop()
 
 
 def _print(summary: "tuple[DeviceSummary, ...]", output: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title="As received over MQTT", title_justify="left", box=None, pad_edge=False, header_style="bold")
@@ -100,6 +105,6 @@ def _print(summary: "tuple[DeviceSummary, ...]", output: Path) -> None:
             "-" if one.p50_ms is None else f"{one.p50_ms:.3f}",
             "-" if one.p99_ms is None else f"{one.p99_ms:.3f}",
         )
-    console = Console()
+    console = stdout()
     console.print(table)
     console.print(f"the report: {output}/report.html", markup=False, highlight=False)

@@ -81,7 +81,11 @@ class MosquittoBroker:
         settings.write_text(_MOSQUITTO.format(port=port, host=HOST, data=data, user=user))
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [executable, "-c", str(settings)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [executable, "-c", str(settings)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us: we end it after the clients have left
             )
         try:
             _wait_until_it_accepts(port, self.alive)
@@ -127,14 +131,12 @@ class IotcoreBroker:
         self._broker: Any = Rumqttd(config_path=str(settings))
         try:
             self._broker.start()
-            _wait_until_it_accepts(port, lambda: True)
         except (OSError, RuntimeError) as exc:
             raise DeviceError(f"the broker did not start on {self.url}: {exc}") from exc
-        self._port = port
 
     def alive(self) -> bool:
-        """Whether it still accepts connections."""
-        return _accepts(self._port)
+        """Whether it still runs."""
+        return bool(self._broker.is_running)
 
     def stop(self) -> None:
         """End it and wait."""
@@ -194,10 +196,8 @@ def running(port: int = 0, engine: str = "auto", data: Path | None = None) -> It
         EnvironmentMissingError: if no broker is installed.
     """
     chosen = choose_engine(engine)
-    if port and _accepts(port):
-        error = DeviceError(f"port {port} on {HOST} is in use")
-        error.add_note("choose another with --port, or --port 0 for any free one")
-        raise error
+    if port:
+        _check_free(port)
     with contextlib.ExitStack() as stack:
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgekit-broker-")))
         folder.mkdir(parents=True, exist_ok=True)
@@ -208,6 +208,17 @@ def running(port: int = 0, engine: str = "auto", data: Path | None = None) -> It
             broker = IotcoreBroker(port or free_port(), folder.resolve())
         stack.callback(broker.stop)
         yield broker
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as exc:
+            error = DeviceError(f"port {port} on {HOST} cannot be had: {exc.strerror}")
+            error.add_note("choose another with --port, or --port 0 for any free one")
+            raise error from exc
 
 
 def free_port() -> int:

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from edgekit_agent.errors import ProtocolError
-from edgekit_agent.protocol import Event, ExpHistogram, Info, Kind, Message, Report, State, Topic
+from edgekit_agent.protocol import HOST, Event, ExpHistogram, Info, Kind, Message, Report, State, Topic
 
-SEEN_LIMIT = 10_000
+SEEN_LIMIT = 50_000
+# A broker is open to strangers: what they make up must not fill the memory.
+DEVICE_LIMIT = 10_000
+ROW_LIMIT = 20_000
 EVENTS = 50
 STALE_BEATS = 3.0
 DEFAULT_BEAT_S = 10.0
@@ -26,7 +29,7 @@ class Received:
 
 @dataclass(slots=True)
 class ModelRow:
-    """One model of one device over the window: reports by arrival, merged on demand."""
+    """One model of one device over the window: reports with the time they speak of, merged on demand."""
 
     site: str
     device: str
@@ -34,9 +37,30 @@ class ModelRow:
     reports: deque[tuple[float, Report]] = field(default_factory=deque)
     last: float = 0.0
     errors: int = 0
+    _live: tuple[float, int] | None = None  # when the newest live report came, and the device's clock in it
+
+    def add(self, report: Report, now: float, window_s: float) -> None:
+        """Take a report; one that was resent counts for the time it was made, by the device's own clock."""
+        when = now
+        if not report.history:
+            self._live = (now, report.ts_ms)
+        elif self._live is not None:
+            when = min(now, self._live[0] - max(0, self._live[1] - report.ts_ms) / 1000)
+        self.last = now
+        self.errors += sum(report.errors.values())
+        position = len(self.reports)
+        while position and self.reports[position - 1][0] > when:
+            position -= 1
+        self.reports.insert(position, (when, report))
+        self.forget(now - window_s)
+
+    def forget(self, before: float) -> None:
+        """Drop what is older, but never the newest report."""
+        while len(self.reports) > 1 and self.reports[0][0] < before:
+            self.reports.popleft()
 
     def latest(self) -> Report:
-        """Return the newest report by sequence number of the newest boot."""
+        """Return the report of the latest measurements."""
         return self.reports[-1][1]
 
     def merged(self, stage: str = "infer") -> ExpHistogram:
@@ -72,12 +96,16 @@ class Device:
 
 @dataclass(slots=True)
 class Counters:
-    """Every message is counted once in `received` and once more in what became of it."""
+    """Every message is counted once in `received` and once more in what became of it.
+
+    `dropped` are those that never came so far, because the reader was too slow.
+    """
 
     received: int = 0
     decoded: int = 0
     duplicate: int = 0
     rejected: int = 0
+    dropped: int = 0
 
 
 class Fleet:
@@ -93,15 +121,18 @@ class Fleet:
         self._seen: dict[tuple[str, str, str, int], None] = {}
 
     def feed(self, topic: str, payload: bytes, now: float) -> Received | None:
-        """Take a message; return it when it is valid, new and meant for us, else None."""
+        """Take a message; return it when it is valid, new and of a device, else None."""
         self.counters.received += 1
         try:
             place = Topic.parse(topic)
             kind = _KINDS.get(place.kind)
-            if kind is None or (not payload and place.kind is Kind.STATE):
+            if kind is None or place.device == HOST or not payload:
                 self.counters.decoded += 1
+                if not payload:
+                    self._cleared(place)
                 return None
             message = kind.from_bytes(payload)
+            self._check_room(place, message)
         except ProtocolError:
             self.counters.rejected += 1
             return None
@@ -111,6 +142,19 @@ class Fleet:
         self.counters.decoded += 1
         received = Received(site=place.site, device=place.device, message=message)
         return received if self._note(received, now) else None
+
+    def _cleared(self, place: Topic) -> None:
+        """An empty retained state takes a device out of the fleet."""
+        if place.kind is Kind.STATE:
+            self.devices.pop((place.site, place.device), None)
+            self._rows = {key: row for key, row in self._rows.items() if key[:2] != (place.site, place.device)}
+
+    def _check_room(self, place: Topic, message: Message) -> None:
+        key = (place.site, place.device)
+        if key not in self.devices and len(self.devices) >= DEVICE_LIMIT:
+            raise ProtocolError(f"there are more than {DEVICE_LIMIT} devices")
+        if isinstance(message, Report) and (*key, message.model) not in self._rows and len(self._rows) >= ROW_LIMIT:
+            raise ProtocolError(f"there are more than {ROW_LIMIT} models")
 
     def _is_new(self, place: Topic, report: Report) -> bool:
         key = (place.site, place.device, report.boot, report.seq)
@@ -134,18 +178,14 @@ class Fleet:
                 self.events.append(received)
             case Report() as report:
                 key = (received.site, received.device, report.model)
-                row = self._rows.setdefault(key, ModelRow(*key))
-                row.reports.append((now, report))
-                row.last = now
-                row.errors += sum(report.errors.values())
+                self._rows.setdefault(key, ModelRow(*key)).add(report, now, self.window_s)
         device.heard = now
         return True
 
     def rows(self, now: float) -> list[ModelRow]:
         """Return one row a device and model, by site, device and model; old reports leave, the newest stays."""
         for row in self._rows.values():
-            while len(row.reports) > 1 and now - row.reports[0][0] > self.window_s:
-                row.reports.popleft()
+            row.forget(now - self.window_s)
         return [self._rows[key] for key in sorted(self._rows)]
 
     def presence(self, row: ModelRow, now: float) -> str:

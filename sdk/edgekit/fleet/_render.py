@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 EVENTS_SHOWN = 4
+TEXT_SHOWN = 200
 WIDE = 100
+_PRESENT = frozenset({"online", "unknown"})
+_DETAILS = frozenset({"signal", "exit_code", "text", "error"})
 _STYLES = {"online": "green", "stale": "yellow", "offline": "red", "stopped": "dim", "unknown": "dim"}
 
 
@@ -54,7 +57,7 @@ def to_json(received: Received) -> dict[str, Any] | None:
 
 
 def table(  # noqa: PLR0913  # what is shown and what is left out
-    fleet: Fleet, url: str, now: float, *, devices: set[str], model: str | None, width: int
+    fleet: Fleet, url: str, now: float, *, devices: set[str], model: set[str] | None, width: int
 ) -> "Group":
     """Return the live table with counters and the latest events below."""
     from rich.console import Group
@@ -80,35 +83,50 @@ def table(  # noqa: PLR0913  # what is shown and what is left out
     for row in rows:
         grid.add_row(*_cells(fleet, row, now, wide=wide))
     counted = fleet.counters
-    footer = (
-        f"{url}: {counted.received} messages, {counted.duplicate} duplicate, {counted.rejected} rejected; "
-        f"percentiles over {fleet.window_s:g} s"
-    )
+    parts = [
+        f"{counted.received} messages",
+        *(f"{count} {name}" for name in ("duplicate", "rejected", "dropped") if (count := getattr(counted, name))),
+        f"percentiles over {fleet.window_s:g} s",
+    ]
+    footer = f"{url}: {', '.join(parts)}"
     events = [_event(one) for one in fleet.events if not devices or one.device in devices][-EVENTS_SHOWN:]
     body = grid if rows else Text(f"no reports yet; {len(fleet.devices)} devices known")
     return Group(body, Text(footer, style="dim"), *events)
 
 
-def _matches(row: ModelRow, devices: set[str], model: str | None) -> bool:
-    return (not devices or row.device in devices) and model in {None, row.model}
+def _matches(row: ModelRow, devices: set[str], models: set[str] | None) -> bool:
+    return (not devices or row.device in devices) and (not models or row.model in models)
+
+
+def _plain(text: object) -> str:
+    """Return text of a device without what would steer the terminal, and not too long."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text)[:TEXT_SHOWN])
 
 
 def _cells(fleet: Fleet, row: ModelRow, now: float, *, wide: bool) -> list[Any]:
     from rich.text import Text
 
     latest, presence = row.latest(), fleet.presence(row, now)
+    style = _STYLES[presence]
+    # what a silent device said last is no present: it is shown dimly
+    body = "" if presence in _PRESENT else "dim"
     figures = ["-" if value is None else f"{value:.3f}" for value in quantiles_ms(row.merged()).values()]
     name = row.device if row.site == "default" else f"{row.site}/{row.device}"
-    seen = f"{now - row.last:.0f} s" if presence in {"online", "unknown"} else presence
+    seen = _ago(now - row.last) if presence in _PRESENT else f"{presence} {_ago(now - row.last)}"
     return [
-        Text(name, style=_STYLES[presence]),
-        Text(row.model),
-        *((Text(latest.version), Text(latest.runtime)) if wide else ()),
-        f"{row.rate_hz():.1f}",
-        *figures,
-        Text(str(row.errors), style="red" if row.errors else ""),
-        Text(seen, style=_STYLES[presence]),
+        Text(name, style=style),
+        Text(_plain(row.model), style=body),
+        *((Text(_plain(latest.version), style=body), Text(_plain(latest.runtime), style=body)) if wide else ()),
+        *(Text(each, style=body) for each in (f"{row.rate_hz():.1f}", *figures)),
+        Text(str(row.errors), style="red" if row.errors else body),
+        Text(seen, style=style),
     ]
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 100:  # noqa: PLR2004  # then minutes read better
+        return f"{max(0.0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"  # noqa: PLR2004
 
 
 def _event(received: Received) -> Any:  # noqa: ANN401  # rich's Text
@@ -116,10 +134,13 @@ def _event(received: Received) -> Any:  # noqa: ANN401  # rich's Text
 
     event = received.message
     assert isinstance(event, Event)  # noqa: S101  # only events are kept there
-    moment = time.strftime("%H:%M:%S", time.localtime(event.ts_ms / 1000))
-    of = f" {event.model}" if event.model else ""
-    extra = ", ".join(f"{key} {value}" for key, value in event.detail.items() if key in {"signal", "exit_code", "text"})
-    line = f"{moment} {received.device}{of}: {sentence(event.code)}" + (f" ({extra})" if extra else "")
-    return Text(
-        line, style={"error": "red", "warning": "yellow"}.get(event.level, "dim"), overflow="ellipsis", no_wrap=True
-    )
+    try:
+        moment = time.strftime("%H:%M:%S", time.localtime(event.ts_ms / 1000))
+    except (ValueError, OverflowError, OSError):  # a clock that is not set
+        moment = "--:--:--"
+    of = f" {_plain(event.model)}" if event.model else ""
+    told = {key: value for key, value in event.detail.items() if key in _DETAILS}
+    extra = ", ".join(f"{key} {_plain(value)}" for key, value in told.items())
+    line = f"{moment} {received.device}{of}: {_plain(sentence(event.code))}" + (f" ({extra})" if extra else "")
+    style = {"error": "red", "warning": "yellow"}.get(event.level, "dim")
+    return Text(line, style=style, overflow="ellipsis", no_wrap=True)

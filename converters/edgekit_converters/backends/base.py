@@ -1,0 +1,115 @@
+"""The port every target format implements, and what its jobs have in common."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgekit_converters import errors
+from edgekit_converters._exchange import write_arrays
+from edgekit_converters.frontends.base import Loaded
+from edgekit_converters.jobs import JobRunner, Json
+from edgekit_converters.model import Array, Arrays, Artifact, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What to make of a loaded model; `calibration` has the model's input names and fits them."""
+
+    loaded: Loaded
+    precisions: tuple[str, ...]
+    output: Path
+    stem: str
+    work: Path
+    calibration: dict[str, Array] | None
+    seed: int
+
+    def path(self, precision: str, suffix: str) -> Path:
+        """Return the artifact's path."""
+        return self.output / f"{self.stem}.{precision}{suffix}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An artifact that could not be made."""
+
+    format: str
+    precision: str
+    error: errors.ConversionError
+
+
+Made = tuple[Artifact | Failure, ...]
+
+
+class Backend(Protocol):
+    """A target format. Making one imports nothing heavy."""
+
+    format: str
+    precisions: tuple[str, ...]
+    """Those it has, in the order they are told to people."""
+    calibrated: frozenset[str]
+    """Those that need calibration data."""
+    needs_tflite: bool
+    """Whether it starts from the float TFLite."""
+
+    def build(self, request: BuildRequest, jobs: JobRunner) -> Made:
+        """Make an artifact a precision; one that fails does not lose the others."""
+        ...
+
+
+def build_in_job(  # noqa: PLR0913  # what differs between targets
+    request: BuildRequest, jobs: JobRunner, *, module: str, target: str, suffix: str, common: Json
+) -> Made:
+    """Run `module` once for all precisions, and once for each if that took its process down."""
+    asked = {
+        **common,
+        "paths": {one: str(request.path(one, suffix)) for one in request.precisions},
+        "calibration": _calibration(request),
+        "work": str(request.work),
+        "seed": request.seed,
+    }
+
+    def run(precisions: Sequence[str]) -> list[Artifact | Failure]:
+        try:
+            answers = jobs.run(module, {**asked, "precisions": list(precisions)})
+        except errors.JobCrashedError as exc:
+            if len(precisions) > 1:
+                return [made for one in precisions for made in run([one])]
+            return [Failure(format=target, precision=precisions[0], error=exc)]
+        except errors.ConversionError as exc:
+            return [Failure(format=target, precision=one, error=exc) for one in precisions]
+        return [_made(target, request.path(one, suffix), one, answers[one]) for one in precisions]
+
+    return tuple(run(request.precisions))
+
+
+def each(precisions: Sequence[str], make: Callable[[str], Json]) -> Json:
+    """Inside a job: make every precision; an expected failure is an answer beside the others' steps.
+
+    `make` returns `{"steps": [...], "warnings": [...]}`.
+    """
+    answers = {}
+    for one in precisions:
+        try:
+            answers[one] = make(one)
+        except errors.ConversionError as exc:
+            traceback.print_exc()  # into the run's log
+            answers[one] = {"error": [type(exc).__name__, str(exc), getattr(exc, "__notes__", [])]}
+    return answers
+
+
+def _calibration(request: BuildRequest) -> Json:
+    arrays: Arrays | None = request.calibration
+    return None if arrays is None else write_arrays(request.work / "calibration.npz", arrays)
+
+
+def _made(target: str, path: Path, precision: str, answer: Json) -> Artifact | Failure:
+    if "error" in answer:
+        kind, message, notes = answer["error"]
+        error: errors.ConversionError = getattr(errors, kind)(message)
+        for note in notes:
+            error.add_note(note)
+        return Failure(format=target, precision=precision, error=error)
+    steps = tuple(Step(**step) for step in answer["steps"])
+    return Artifact(path=path, format=target, precision=precision, steps=steps, warnings=tuple(answer["warnings"]))

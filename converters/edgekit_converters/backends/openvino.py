@@ -1,0 +1,31 @@
+"""OpenVINO IR artifacts: `.xml` with its `.bin`."""
+
+from edgekit_converters._exchange import specs_to_json
+from edgekit_converters.backends.base import BuildRequest, Made, build_in_job
+from edgekit_converters.jobs import JobRunner
+
+
+class OpenVINOBackend:
+    """Inputs and outputs keep the source's names, order, dtypes, and free dimensions."""
+
+    format = "openvino"
+    precisions = ("fp32", "fp16", "int8")
+    calibrated = frozenset({"int8"})
+    needs_tflite = False
+
+    def build(self, request: BuildRequest, jobs: JobRunner) -> Made:
+        """Make an artifact a precision; one that fails does not lose the others."""
+        source = request.loaded.source
+        common = {
+            "model": str(request.loaded.openvino_input),
+            "inputs": specs_to_json(source.inputs),
+            "outputs": specs_to_json(source.outputs),
+        }
+        return build_in_job(
+            request,
+            jobs,
+            module="edgekit_converters.backends.openvino_job",
+            target=self.format,
+            suffix=".xml",
+            common=common,
+        )

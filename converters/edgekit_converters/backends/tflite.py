@@ -1,0 +1,29 @@
+"""TFLite artifacts by ai-edge-quantizer."""
+
+from edgekit_converters.backends.base import BuildRequest, Failure, Made, build_in_job
+from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.jobs import JobRunner
+
+
+class TFLiteBackend:
+    """fp32 is the float file itself; inputs and outputs keep the source's dtypes in every precision."""
+
+    format = "tflite"
+    precisions = ("fp32", "fp16", "int8", "int8-dynamic")
+    calibrated = frozenset({"int8"})
+    needs_tflite = True
+
+    def build(self, request: BuildRequest, jobs: JobRunner) -> Made:
+        """Make an artifact a precision; one that fails does not lose the others."""
+        if request.loaded.float_tflite is None:
+            error = UnsupportedError("the model has no float TFLite form")
+            return tuple(Failure(format=self.format, precision=one, error=error) for one in request.precisions)
+        common = {"model": str(request.loaded.float_tflite)}
+        return build_in_job(
+            request,
+            jobs,
+            module="edgekit_converters.backends.tflite_job",
+            target=self.format,
+            suffix=".tflite",
+            common=common,
+        )

@@ -1,0 +1,124 @@
+"""Rewrite a checked TFLite file: names, order and signature of its inputs and outputs, and what writers left out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from edgekit_converters.tflite_file import IDENTIFIER, SIGNATURE
+
+Names = Sequence[tuple[str, int]]
+"""Pairs of public name and tensor index in the first graph."""
+
+_ALIGNMENT = 16  # the schema's `force_align` of buffers, which the generated Python code leaves out
+
+
+def signed(data: bytes, inputs: Names, outputs: Names, shapes: Sequence[Sequence[int]] | None = None) -> bytes:
+    """Return the file with its inputs and outputs named and ordered as given.
+
+    The tensors themselves take the public names too, for runtimes that do not read signatures. `shapes`
+    are fixed shapes for every tensor of the first graph. `data` must have passed `tflite_file.parse`.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = _unpacked(data)
+    graph = model.subgraphs[0]
+    graph.inputs, graph.outputs = [at for _, at in inputs], [at for _, at in outputs]
+    names = _unique([one.name.decode("utf-8", "replace") if one.name else "" for one in graph.tensors], inputs, outputs)
+    for tensor, name in zip(graph.tensors, names, strict=True):
+        tensor.name = name.encode()
+    if shapes is not None:
+        for tensor, shape in zip(graph.tensors, shapes, strict=True):
+            tensor.shape, tensor.shapeSignature = list(shape), None
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = SIGNATURE.encode(), 0
+    signature.inputs, signature.outputs = _maps(schema, inputs), _maps(schema, outputs)
+    model.signatureDefs = [signature]
+    return _packed(model)
+
+
+def completed(data: bytes) -> bytes:
+    """Return a quantizer's file with what it left out and OpenVINO's reader needs.
+
+    That is the older field of the operator codes, and the (empty) options of QUANTIZE and DEQUANTIZE.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    kinds, codes = schema.BuiltinOptions, schema.BuiltinOperator
+    empty = {
+        codes.QUANTIZE: (kinds.QuantizeOptions, schema.QuantizeOptionsT),
+        codes.DEQUANTIZE: (kinds.DequantizeOptions, schema.DequantizeOptionsT),
+    }
+    model = _unpacked(data)
+    for code in model.operatorCodes:
+        code.deprecatedBuiltinCode = min(
+            max(code.builtinCode, code.deprecatedBuiltinCode), codes.PLACEHOLDER_FOR_GREATER_OP_CODES
+        )
+    for op in (op for graph in model.subgraphs for op in graph.operators):
+        number = model.operatorCodes[op.opcodeIndex].builtinCode
+        if number in empty and op.builtinOptions is None:
+            op.builtinOptionsType, op.builtinOptions = empty[number][0], empty[number][1]()
+    return _packed(model)
+
+
+def has_unique_names(names: Sequence[str]) -> bool:
+    """Say whether tensors can be told apart by name, as calibration does."""
+    return len(set(names)) == len(names) and all(names)
+
+
+def _unpacked(data: bytes) -> Any:  # noqa: ANN401  # the generated schema has no types
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return flatbuffer_utils.read_model_from_bytearray(bytearray(data))
+
+
+def _packed(model: Any) -> bytes:  # noqa: ANN401
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    for buffer in model.buffers:
+        buffer.Pack = _aligned(schema, buffer)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _maps(schema: Any, names: Names) -> list[Any]:  # noqa: ANN401  # the generated schema has no types
+    maps = []
+    for name, at in names:
+        one = schema.TensorMapT()
+        one.name, one.tensorIndex = name.encode(), at
+        maps.append(one)
+    return maps
+
+
+def _unique(names: list[str], inputs: Names, outputs: Names) -> list[str]:
+    public: dict[int, str] = {}
+    for name, at in (*inputs, *outputs):
+        if at not in public and name not in public.values():
+            public[at] = name
+    taken, result = set(public.values()), []
+    for at, name in enumerate(names):
+        wanted = public.get(at) or name or f"tensor_{at}"
+        count = 0
+        while at not in public and wanted in taken:
+            count += 1
+            wanted = f"{name or 'tensor'}_{at}" if count == 1 else f"{name or 'tensor'}_{at}_{count}"
+        taken.add(wanted)
+        result.append(wanted)
+    return result
+
+
+def _aligned(schema: Any, buffer: Any) -> Any:  # noqa: ANN401  # the generated schema has no types
+    def pack(builder: Any) -> int:  # noqa: ANN401
+        vector = None
+        if buffer.data is not None and len(buffer.data):
+            raw = bytes(buffer.data)
+            builder.StartVector(1, len(raw), _ALIGNMENT)
+            builder.head -= len(raw)
+            builder.Bytes[builder.head : builder.head + len(raw)] = raw
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if vector is not None:
+            schema.BufferAddData(builder, vector)
+        return int(schema.BufferEnd(builder))
+
+    return pack
