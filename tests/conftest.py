@@ -37,3 +37,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "140")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small convolutional net trained on real digits: digits.keras, calib.npz, test.npz."""
+    from edgekit_converters.jobs import JobRunner
+
+    folder = tmp_path_factory.mktemp("digits")
+    JobRunner(log=folder / "train.log").run("edgekit._digits", {"folder": str(folder), "seed": 0})
+    return folder

@@ -1,5 +1,6 @@
 """`edgekit-agent`: run, probe, bench, check-config."""
 
+# ruff: noqa: T201  # a command prints
 import argparse
 import json
 import logging
@@ -60,10 +61,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from edgekit_agent.transport.mqtt import MqttTransport
 
     loaded = config.load(arguments.config)
-    try:
-        Service(loaded, MqttTransport(loaded.device, loaded.broker)).run()
-    except OSError as exc:
-        raise ConfigError(f"'{exc.filename or loaded.state_dir}' cannot be used: {exc.strerror}") from exc
+    Service(loaded, MqttTransport(loaded.device, loaded.broker)).run()
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -106,9 +104,8 @@ def _bench(arguments: argparse.Namespace) -> None:
         return
     timing = answer["timing"]
     figures = ", ".join(f"{name} {timing[f'{name}_ms']:.3f} ms" for name in ("p50", "p90", "p99", "min"))
-    print(
-        f"{answer['runtime']} {answer['version']} on {', '.join(answer['executed_on'])}: {figures} ({timing['runs']} runs)"
-    )
+    where = f"{answer['runtime']} {answer['version']} on {', '.join(answer['executed_on'])}"
+    print(f"{where}: {figures} ({timing['runs']} runs)")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Timing:
         }
 
 
-def measure(
+def measure(  # noqa: PLR0913  # each has its own meaning and is named
     sessions: Mapping[str, Session],
     feeds: Mapping[str, Sequence[Sequence[Array]]],
     *,

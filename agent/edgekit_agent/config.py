@@ -12,12 +12,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edgekit_agent.errors import ConfigError, ProtocolError
+from edgekit_agent.preprocess import Preprocess
 from edgekit_agent.protocol import check_name
 
 MAX_BYTES = 1 << 20
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 PROTOCOLS = ("auto", "5", "3.1.1")
 SOURCES = ("synthetic", "folder")
+WEEK_S = 7 * 86400
+_LARGEST = 1e300  # TOML's whole numbers have no end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ class BrokerConfig:
         """Check the address and the protocol."""
         _ = self.address
         _one_of("broker.protocol", self.protocol, PROTOCOLS)
-        _at_least("broker.keepalive_s", self.keepalive_s, 1)
+        _within("broker.keepalive_s", self.keepalive_s, 1, 65535)
 
     @property
     def address(self) -> tuple[str, int, bool]:
@@ -51,12 +54,21 @@ class BrokerConfig:
             port = parts.port
         except ValueError:
             parts, port = urlsplit(""), None
-        if parts.scheme not in PORTS or not parts.hostname or parts.path not in {"", "/"}:
+        if (
+            parts.scheme not in PORTS
+            or not parts.hostname
+            or port == 0
+            or parts.path not in {"", "/"}
+            or parts.query
+            or parts.fragment
+        ):
             raise ConfigError(
                 f"broker.url '{_without_password(self.url)}' is not of the form mqtt://host[:port] or mqtts://host[:port]"
             )
         if parts.password is not None:
             raise ConfigError("broker.url holds a password: name a file with it as broker.password_file")
+        if parts.username is not None:
+            raise ConfigError("broker.url holds a user's name: write it as broker.username")
         return parts.hostname, port or PORTS[parts.scheme], parts.scheme == "mqtts"
 
 
@@ -71,10 +83,10 @@ class TelemetryConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _at_least("telemetry.window_s", self.window_s, 1)
-        _at_least("telemetry.heartbeat_s", self.heartbeat_s, 0.1)
-        _at_least("telemetry.queue", self.queue, 1)
-        _at_least("telemetry.settle_s", self.settle_s, 0)
+        _within("telemetry.window_s", self.window_s, 1, 86400)
+        _within("telemetry.heartbeat_s", self.heartbeat_s, 0.1, 86400)
+        _within("telemetry.queue", self.queue, 1, 1_000_000)
+        _within("telemetry.settle_s", self.settle_s, 0, 3600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +104,8 @@ class SourceConfig:
         _one_of("model.source.kind", self.kind, SOURCES)
         if (self.kind == "folder") != (self.path is not None):
             raise ConfigError("model.source.path goes with kind 'folder', and only with it")
-        _at_least("model.source.limit", self.limit, 0)
+        _within("model.source.limit", self.limit, 0, 2**53)
+        _within("model.source.seed", self.seed, 0, 2**32 - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +117,8 @@ class LimitsConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _at_least("model.limits.memory_mb", self.memory_mb, 0)
-        _at_least("model.limits.hang_s", self.hang_s, 1)
+        _within("model.limits.memory_mb", self.memory_mb, 0, 2**30)
+        _within("model.limits.hang_s", self.hang_s, 1, WEEK_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +143,9 @@ class ModelConfig:
             raise ConfigError(
                 f"model.name '{self.name[:80]}' is empty, longer than 64 characters or holds one of / + #"
             )
-        _at_least("model.threads", self.threads, 1)
-        _at_least("model.rate_hz", self.rate_hz, 0)
+        _within("model.threads", self.threads, 1, 1024)
+        _within("model.rate_hz", self.rate_hz, 0, 1e6)
+        Preprocess.from_mapping(self.preprocess)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,11 +194,19 @@ def _absolute(config: AgentConfig, folder: Path) -> AgentConfig:
     from dataclasses import replace
 
     def resolve(text: str | None) -> str | None:
-        return None if text is None else str(folder / Path(text).expanduser())
+        if text is None:
+            return None
+        try:
+            return str(folder / Path(text).expanduser())
+        except RuntimeError as exc:  # ~somebody who is not here
+            raise ConfigError(f"path '{text}' names a home that does not exist") from exc
 
     broker = replace(
         config.broker,
-        **{name: resolve(getattr(config.broker, name)) for name in ("password_file", "ca", "cert", "key")},
+        password_file=resolve(config.broker.password_file),
+        ca=resolve(config.broker.ca),
+        cert=resolve(config.broker.cert),
+        key=resolve(config.broker.key),
     )
     models = tuple(
         replace(
@@ -219,7 +241,7 @@ def _join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
 
 
-def _typed(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401, PLR0911  # any TOML value to any of our types
+def _typed(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401, C901, PLR0911  # any TOML value to any of our types
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         return _typed(value, arguments[0], where)
@@ -235,9 +257,11 @@ def _typed(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401, PLR0911  
         return value
     if hasattr(hint, "__dataclass_fields__"):
         return _table(hint, value, where)
-    if hint is float and type(value) in {int, float} and math.isfinite(value):
-        return float(value)
-    if type(value) is not hint:
+    if hint is float and type(value) in {int, float} and abs(value) < math.inf:
+        return float(min(max(value, -_LARGEST), _LARGEST))
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"'{where}' holds a zero byte")
+    if type(value) is not hint or (hint is float and not math.isfinite(value)):
         words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}[hint]
         raise ConfigError(f"'{where}' is not {words}")
     return value
@@ -248,9 +272,9 @@ def _one_of(where: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{where} is '{value}' and not one of: {', '.join(allowed)}")
 
 
-def _at_least(where: str, value: float, low: float) -> None:
-    if not value >= low:
-        raise ConfigError(f"{where} is {value} and not at least {low}")
+def _within(where: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{where} is {value} and not between {low} and {high}")
 
 
 def _without_password(url: str) -> str:

@@ -29,6 +29,7 @@ CRASHES, CRASH_WINDOW_S = 5, 600.0
 STEADY_S = 60.0
 FULL_SHARE = 0.95  # a worker sends about once a second: its pieces never fill a window to the point
 SILENT_S = 5.0
+SAY_LOST_S = 60.0  # a broker that is away for hours must not fill the events with lost reports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,8 @@ class Core:
         self._birth: int | None = None
         self._next_heartbeat = 0.0
         self._sent_info = ""
-        self._lost = 0
+        self._lost = self._lost_told = 0
+        self._tell_lost_at = 0.0
 
     def start(self, now: Now) -> list[Action]:
         """Start every model."""
@@ -204,6 +206,7 @@ class Core:
             elif slot.phase in {"starting", "ready"} and now.s - slot.heard > slot.config.limits.hang_s:
                 slot.heard = now.s
                 actions.append(KillWorker(slot.config.name))
+        actions += self._tell_lost(now)
         if self._birth is not None and now.s >= self._next_heartbeat:
             actions.append(self._online(now))
         return actions
@@ -211,6 +214,8 @@ class Core:
     def next_time(self) -> float | None:
         """Return when `tick` has something to do next, on the steady clock."""
         times = [self._next_heartbeat] if self._birth is not None else []
+        if self._lost > self._lost_told:
+            times.append(self._tell_lost_at)
         for slot in self._slots.values():
             if slot.window is not None:
                 times.append(slot.window.start + self._latest_close_s)
@@ -226,7 +231,7 @@ class Core:
         return self.config.telemetry.window_s + SILENT_S
 
     def _close(self, slot: _Slot, now: Now, *, early: bool = False) -> list[Action]:
-        """Close a window whose measurements cover its length, or any when its worker is silent or something ends early."""
+        """Close a window that is measured in full, or any when its worker is silent or something ends early."""
         window = slot.window
         if window is None:
             return []
@@ -250,7 +255,7 @@ class Core:
             inferences=window.inferences,
             errors=window.errors,
             dropped=window.dropped,
-            latency=Latency(**{stage: window.latency[stage].at_scale(WIRE_SCALE) for stage in STAGES}),
+            latency=_on_the_wire(window.latency),
             statistics=window.statistics,
             **window.gauges,
         )
@@ -268,8 +273,15 @@ class Core:
         self._birth = None
 
     def lost(self, count: int, now: Now) -> list[Action]:
-        """The outbox dropped reports."""
+        """The outbox dropped reports; they are told at once, then at most once a minute."""
         self._lost += count
+        return self._tell_lost(now)
+
+    def _tell_lost(self, now: Now) -> list[Action]:
+        count = self._lost - self._lost_told
+        if not count or now.s < self._tell_lost_at:
+            return []
+        self._lost_told, self._tell_lost_at = self._lost, now.s + SAY_LOST_S
         return [self._event("warning", Reason.REPORTS_DROPPED, now, detail={"count": count, "total": self._lost})]
 
     def stop(self, now: Now) -> list[Action]:
@@ -342,6 +354,11 @@ class Core:
             detail=dict(detail or {}),
         )
         return Send(Kind.EVENT, event)
+
+
+def _on_the_wire(latency: Mapping[str, ExpHistogram]) -> Latency:
+    pre, infer, post, e2e = (latency[stage].at_scale(WIRE_SCALE) for stage in STAGES)
+    return Latency(pre=pre, infer=infer, post=post, e2e=e2e)
 
 
 def _add(into: dict[str, Any], more: Mapping[str, Any]) -> None:

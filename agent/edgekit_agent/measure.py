@@ -2,8 +2,8 @@
 
 Request: `{"models": [{"id", "path", "runtime", "threads"}], "inputs": "x.npz" | null, "outputs": "folder" | null,
 "runs", "warmup", "seed", "batch", "limit_s"}`. Answer: `{"models": {id: {"runtime", "version", "executed_on", "inputs",
-"outputs", "timing", "load_ms", "peak_rss_bytes", "result"} | {"error": {"kind", "message"}}}}`, where `result` is an `.npz`
-with the real outputs [N, ...] by name. One model's failure does not lose the others.
+"outputs", "timing", "load_ms", "peak_rss_bytes", "result"} | {"error": {"kind", "message"}}}}`, where `result` is an
+`.npz` with the real outputs [N, ...] by name. One model's failure does not lose the others.
 """
 
 import json
@@ -100,7 +100,7 @@ def _save(session: Session, inputs: Sequence[Sequence[Array]], given: Mapping[st
     named = {
         spec.name: to_real(_joined(kept, count), spec) for spec, kept in zip(session.outputs, collected, strict=True)
     }
-    np.savez(result, **named)
+    np.savez(result, **named)  # type: ignore[arg-type]  # no output is called allow_pickle
     return str(result)
 
 

@@ -1,4 +1,4 @@
-"""A model's configuration on its way to the worker process; standard library only, so that the supervisor stays small."""
+"""A model's configuration on its way to the worker process; standard library only: the supervisor stays small."""
 
 import json
 from dataclasses import asdict
@@ -14,5 +14,5 @@ def orders_of(config: ModelConfig) -> bytes:
 def config_of(orders: bytes) -> ModelConfig:
     """Read it again."""
     values = json.loads(orders)
-    nested = {"source": SourceConfig(**values.pop("source")), "limits": LimitsConfig(**values.pop("limits"))}
-    return ModelConfig(**values, **nested)
+    source, limits = SourceConfig(**values.pop("source")), LimitsConfig(**values.pop("limits"))
+    return ModelConfig(**values, source=source, limits=limits)

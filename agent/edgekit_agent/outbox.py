@@ -61,12 +61,18 @@ class Outbox:
         """Note that nothing can be sent."""
         self._connected = False
 
+    def hurry(self) -> None:
+        """Let everything go now: there is no later, because the agent stops."""
+        self._ready_at = 0.0
+        for waiting in self._waiting.values():
+            waiting.not_before = 0.0
+
     def take(self, now: float) -> list[Report]:
         """Return the reports to send now; each is in flight until `acked`, `unheard` or the next connection."""
         if not self._connected or now < self._ready_at:
             return []
         free = IN_FLIGHT - sum(waiting.in_flight for waiting in self._waiting.values())
-        taken = []
+        taken: list[Report] = []
         for waiting in self._waiting.values():
             if free <= len(taken):
                 break
@@ -95,4 +101,6 @@ class Outbox:
         if not self._connected or not self._waiting:
             return None
         times = [max(self._ready_at, one.not_before) for one in self._waiting.values() if not one.in_flight]
-        return max(now, min(times)) if times else None
+        if not times or len(self._waiting) - len(times) >= IN_FLIGHT:
+            return None
+        return max(now, min(times))

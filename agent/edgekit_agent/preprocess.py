@@ -15,6 +15,7 @@ MAX_PIXELS = 64_000_000
 _LAYOUTS = ("nhwc", "nchw")
 _ORDERS = ("rgb", "bgr", "gray")
 _MAX_SIDE = 16_384
+_LARGEST = 1e30  # float32 holds it; not a number is not at most it
 
 Number = int | float
 Vector = Number | tuple[Number, ...]
@@ -89,7 +90,8 @@ class Preprocess:
                 raise InputDataError(
                     f"preprocess '{name}' is not one number or one for each of {pixels.shape[2]} channels"
                 )
-        values = (pixels * np.float32(self.scale) - np.float32(self.mean)) / np.float32(self.std)
+        scale, mean, std = (np.asarray(value, dtype=np.float32) for value in (self.scale, self.mean, self.std))
+        values = (pixels * scale - mean) / std
         return np.ascontiguousarray(values.transpose(2, 0, 1) if self.layout == "nchw" else values, dtype=np.float32)
 
     def _resized(self, picture: "Image", size: tuple[int, int] | None) -> "Image":
@@ -101,6 +103,10 @@ class Preprocess:
         if isinstance(wanted, int):
             short = min(picture.size)
             width, height = (max(1, round(side * wanted / short)) for side in picture.size)
+            if width * height > MAX_PIXELS:
+                raise InputDataError(
+                    f"an image of {picture.height}x{picture.width} is too long to be resized to {wanted}"
+                )
         else:
             height, width = wanted
         return picture if picture.size == (width, height) else picture.resize((width, height), Resampling.BILINEAR)
@@ -130,7 +136,7 @@ def _opened(source: "Path | Image") -> "Image":
                 raise InputDataError(f"image '{source}' has more than {MAX_PIXELS} pixels")
             picture.load()
             return picture.copy()
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as exc:
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError, Warning) as exc:
         raise InputDataError(f"image '{source}' cannot be read") from exc
 
 
@@ -140,7 +146,7 @@ def _each(value: Vector) -> tuple[Number, ...]:
 
 def _vector(key: str, value: object) -> Vector:
     numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if not numbers or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+    if not numbers or not all(type(one) in {int, float} and abs(one) <= _LARGEST for one in numbers):
         raise ConfigError(f"preprocess '{key}' is not a number or one a channel")
     return numbers if len(numbers) > 1 else numbers[0]
 
@@ -149,7 +155,7 @@ def _size(key: str, value: object) -> int | tuple[int, int]:
     sides = tuple(value) if isinstance(value, list | tuple) else (value,)
     if len(sides) not in {1, 2} or not all(type(side) is int and 0 < side <= _MAX_SIDE for side in sides):
         raise ConfigError(f"preprocess '{key}' is not a number of pixels or height and width, up to {_MAX_SIDE}")
-    return sides if len(sides) == 2 else sides[0]  # type: ignore[return-value]  # noqa: PLR2004  # checked: whole numbers
+    return sides if len(sides) == 2 else sides[0]  # noqa: PLR2004  # height and width
 
 
 def _one_of(*allowed: str) -> Any:  # noqa: ANN401  # a checker

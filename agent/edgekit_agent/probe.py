@@ -100,9 +100,9 @@ def _child(runtime: str) -> dict[str, Any]:
         return {"ok": False, "reason": state.reason, "hint": state.hint}
     devices = ["CPU"]
     if runtime == "openvino":
-        import openvino
+        from edgekit_agent.runtimes.openvino import library
 
-        devices = openvino.Core().available_devices
+        devices = library().Core().available_devices
     else:
         module = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}[
             runtime

@@ -16,6 +16,9 @@ from edgekit_agent.config import ModelConfig
 LAST_LINES = 20
 MAX_LINE = 500
 MAX_MESSAGE = 1 << 20
+END_TIMEOUT_S = 2.0
+WORKER = "edgekit_agent.worker"
+FAULTHANDLER = ("-X", "faulthandler")  # a crash in a native library leaves the Python stack on stderr
 
 
 class WorkerProcess:
@@ -34,14 +37,14 @@ class WorkerProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "edgekit_agent.worker", str(theirs.fileno()), str(os.getpid())],
+                [sys.executable, "-P", *FAULTHANDLER, "-m", WORKER, str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
             )
         self.control = ours
-        self.control.setblocking(False)
+        self.control.setblocking(False)  # noqa: FBT003  # the standard library's own
         assert self.process.stderr is not None  # noqa: S101  # asked for above
         self.stderr = self.process.stderr
         os.set_blocking(self.stderr.fileno(), False)
@@ -69,8 +72,11 @@ class WorkerProcess:
             return False
         lines = (self._rest + chunk).split(b"\n")
         self._rest = lines.pop()[-MAX_LINE:]
-        self.last_lines.extend(line[:MAX_LINE].decode(errors="replace") for line in lines if line.strip())
+        self._keep(lines)
         return not chunk
+
+    def _keep(self, lines: list[bytes]) -> None:
+        self.last_lines.extend(line[:MAX_LINE].decode(errors="replace") for line in lines if line.strip())
 
     def kill(self) -> None:
         """End it at once, because it hangs."""
@@ -78,10 +84,19 @@ class WorkerProcess:
         self.process.kill()
 
     def reap(self) -> dict[str, object]:
-        """Wait for its end and return how it ended: signal or code, last lines, resources used by ended workers."""
-        code = self.process.wait()
+        """Wait for its end and return how it ended: signal or code, last lines, resources used by ended workers.
+
+        One that has closed its socket and does not end by itself is killed: the supervisor must not wait for it.
+        """
+        try:
+            code = self.process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
         with contextlib.suppress(OSError, ValueError):
             self.read_stderr()
+        self._keep([self._rest])
+        self._rest = b""
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         end: dict[str, object] = {"signal": _signal_name(-code)} if code < 0 else {"exit_code": code}
         return {**end, "stderr": list(self.last_lines), "max_rss_kb": used.ru_maxrss}
@@ -91,9 +106,14 @@ class WorkerProcess:
         self.control.close()
         self.stderr.close()
 
+    def ask_to_stop(self) -> None:
+        """Ask it to send what it has measured and end; one that is stopped (SIGSTOP) is let go on."""
+        self.process.terminate()
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self, timeout_s: float = 5.0) -> list[dict[str, Any]]:
         """End it because the agent stops, and return what it still had to say."""
-        self.process.terminate()
+        self.ask_to_stop()
         try:
             self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:

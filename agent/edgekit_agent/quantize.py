@@ -1,13 +1,18 @@
 """Between real values and the stored values of a quantized input or output: real = (stored - zero_point) * scale."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgekit_agent.errors import InputDataError
 from edgekit_agent.runtimes.base import Array, TensorSpec
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def _along(values: Sequence[float], spec: TensorSpec, rank: int) -> Array:
+
+def _along(values: Sequence[float], spec: TensorSpec, rank: int) -> "NDArray[np.float32]":
     """Return one value, or one a channel shaped to broadcast along the quantized axis."""
     array = np.asarray(values, dtype=np.float32)
     return array if array.size == 1 else array.reshape([-1 if axis == spec.axis else 1 for axis in range(rank)])
@@ -16,19 +21,41 @@ def _along(values: Sequence[float], spec: TensorSpec, rank: int) -> Array:
 def to_stored(array: Array, spec: TensorSpec) -> Array:
     """Return an array as the input stores it.
 
-    Real values are quantized (rounded half to even, saturated) where the input is quantized and the
-    array is not; anything else is cast.
+    An array of the input's own type holds stored values already. Where the input is quantized any
+    other holds real values: they are quantized (rounded half to even, saturated). Where it is not,
+    they are cast; on the way to whole numbers they are rounded and must fit.
+
+    Raises:
+        InputDataError: if a value is not a number or is outside what the input can hold.
     """
     dtype = np.dtype(spec.dtype)
     if array.dtype == dtype:
         return np.ascontiguousarray(array)
-    if not spec.scale or array.dtype.kind != "f":
+    if dtype.kind not in "iu":
         return np.ascontiguousarray(array, dtype=dtype)
-    scale = _along(spec.scale, spec, array.ndim)
-    zero_point = _along(spec.zero_point, spec, array.ndim)
     limits = np.iinfo(dtype)
-    stored = np.clip(np.rint(array / scale) + zero_point, limits.min, limits.max)  # type: ignore[operator]  # numbers
-    return np.ascontiguousarray(stored, dtype=dtype)
+    values = _quantized(array, spec, limits) if spec.scale else _whole(array)
+    # written so that a value that is not a number is refused too
+    if values.size and not (values.min() >= limits.min and values.max() <= limits.max):
+        raise InputDataError(f"input '{spec.name}' is {dtype} and a value is not a number between its limits")
+    return np.ascontiguousarray(values, dtype=dtype)
+
+
+def _quantized(array: Array, spec: TensorSpec, limits: "np.iinfo[np.signedinteger]") -> "NDArray[np.floating]":
+    # float32 is exact up to the limits of 16 bits; those of 32 bits are no float32
+    kind = np.float32 if limits.bits < 32 else np.float64  # noqa: PLR2004
+    scale: NDArray[np.floating] = _along(spec.scale, spec, array.ndim).astype(kind)
+    real: NDArray[np.floating] = array.astype(kind, copy=False)
+    stored: NDArray[np.floating] = np.rint(real / scale)
+    stored += _along(spec.zero_point, spec, array.ndim).astype(kind)
+    stored.clip(limits.min, limits.max, out=stored)
+    return stored
+
+
+def _whole(array: Array) -> "NDArray[np.integer | np.floating]":
+    if array.dtype.kind == "f":
+        return np.rint(array.astype(np.float64))
+    return array.astype(np.int64) if array.dtype.kind == "b" else array  # type: ignore[return-value]  # whole numbers
 
 
 def to_real(array: Array, spec: TensorSpec) -> Array:

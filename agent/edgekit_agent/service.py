@@ -15,6 +15,7 @@ from types import FrameType
 from edgekit_agent import probe
 from edgekit_agent.config import AgentConfig
 from edgekit_agent.core import Action, Core, KillWorker, Now, Queue, Send, StartWorker
+from edgekit_agent.errors import ConfigError
 from edgekit_agent.orders import orders_of
 from edgekit_agent.outbox import Outbox
 from edgekit_agent.process import WorkerProcess
@@ -40,16 +41,20 @@ class Service:
         self._outbox = Outbox(capacity=config.telemetry.queue, settle_s=config.telemetry.settle_s)
         self._events: deque[Event] = deque(maxlen=PENDING_EVENTS)
         self._workers: dict[str, WorkerProcess] = {}
-        self._in_flight: dict[int, int] = {}
+        self._in_flight: dict[int, int | Event] = {}
+        self._birth, self._birth_used = 0, False
         self._selector = selectors.DefaultSelector()
-        self._stopping = False
-        self._online = False
+        self._stopping = self._online = False
         self._notify = os.environ.get("NOTIFY_SOCKET")
         self._watchdog_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
 
     def run(self) -> None:
-        """Run until SIGTERM or SIGINT, then stop cleanly."""
-        Path(self._config.state_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Run until SIGTERM or SIGINT, then stop cleanly.
+
+        Raises:
+            ConfigError: if the state folder cannot be written.
+        """
+        self._birth = _usable(Path(self._config.state_dir))
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -84,8 +89,8 @@ class Service:
                 self._from_transport()
             elif kind == "control":
                 self._from_worker(subject)
-            elif kind == "stderr" and self._workers[subject].read_stderr():
-                self._selector.unregister(key.fileobj)
+            elif kind == "stderr":
+                self._from_stderr(subject)
         self._do(self._core.tick(_now()))
         self._send_waiting()
         self._tell_systemd("WATCHDOG=1")
@@ -130,6 +135,12 @@ class Service:
 
     # --- what comes from outside
 
+    def _from_stderr(self, name: str) -> None:
+        worker = self._workers.get(name)  # gone when its end was seen in the same turn
+        if worker is not None and worker.read_stderr():
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(worker.stderr)
+
     def _from_worker(self, name: str) -> None:
         worker = self._workers[name]
         messages, ended = worker.messages()
@@ -146,6 +157,7 @@ class Service:
                     refused = True
                     self._forget(worker)
                     self._do(self._core.refused(name, message, _now()))
+                    break
         if ended and not refused:
             detail = self._forget(worker)
             self._do(self._core.died(name, detail, _now(), hung=worker.hung))
@@ -166,6 +178,8 @@ class Service:
                 case Connected(birth, protocol):
                     _log.info("event=connected protocol=%s", protocol)
                     self._online = True
+                    unsure = [one for one in self._in_flight.values() if isinstance(one, Event)]
+                    self._events.extendleft(reversed(unsure))
                     self._in_flight.clear()
                     self._outbox.connected(now.s)
                     self._do(self._core.connected(birth, now))
@@ -176,14 +190,20 @@ class Service:
                     self._core.disconnected()
                 case Taken(token, heard):
                     seq = self._in_flight.pop(token, None)
-                    if seq is not None and heard:
+                    if isinstance(seq, int) and heard:
                         self._outbox.acked(seq)
-                    elif seq is not None:
+                    elif isinstance(seq, int):
                         self._outbox.unheard(seq, now.s)
 
     def _will(self) -> Will:
-        birth = next_birth(Path(self._config.state_dir))
-        return Will(birth, self._topic(Kind.STATE), self._core.will(birth).to_bytes())
+        if self._birth_used:
+            try:
+                self._birth = next_birth(Path(self._config.state_dir))
+            except OSError as exc:  # a full disk must not keep the device from reporting
+                self._birth += 1
+                _log.warning("event=birth-not-kept reason=%s", exc)
+        self._birth_used = True
+        return Will(self._birth, self._topic(Kind.STATE), self._core.will(self._birth).to_bytes())
 
     # --- what goes out
 
@@ -193,9 +213,10 @@ class Service:
     def _send_waiting(self) -> None:
         while self._online and self._events:
             payload = self._events[0].to_bytes()
-            if self._transport.publish(self._topic(Kind.EVENT), payload, expiry_s=EVENT_EXPIRY_S) is None:
+            token = self._transport.publish(self._topic(Kind.EVENT), payload, expiry_s=EVENT_EXPIRY_S)
+            if token is None:
                 return
-            self._events.popleft()
+            self._in_flight[token] = self._events.popleft()
         for report in self._outbox.take(time.monotonic()):
             self._send(report)
 
@@ -208,6 +229,8 @@ class Service:
         """End the workers, send what is left, and leave without the last will."""
         self._tell_systemd("STOPPING=1")
         with contextlib.suppress(OSError):
+            for worker in self._workers.values():
+                worker.ask_to_stop()  # all at once: they end side by side
             for name, worker in self._workers.items():
                 for message in worker.stop():
                     if message["type"] == "measured":
@@ -215,13 +238,15 @@ class Service:
             self._workers.clear()
             end = time.monotonic() + GOODBYE_S
             last = self._core.stop(_now())
-            farewell = [action for action in last if isinstance(action, Send) and action.retained]
+            farewell: list[Action] = [action for action in last if isinstance(action, Send) and action.retained]
             self._do([action for action in last if action not in farewell])
+            self._outbox.hurry()
             self._send_waiting()
-            self._do(farewell)  # "offline" stands behind everything that was still to be said
-            while self._online and self._in_flight and time.monotonic() < end:
+            while self._online and len(self._outbox) and time.monotonic() < end:
                 time.sleep(0.02)
                 self._from_transport()
+                self._send_waiting()
+            self._do(farewell)  # "offline" stands behind everything that was still to be said
         self._transport.stop()
 
     def _tell_systemd(self, text: str) -> None:
@@ -230,6 +255,15 @@ class Service:
         address = "\0" + self._notify[1:] if self._notify.startswith("@") else self._notify
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.sendto(text.encode(), address)
+
+
+def _usable(state_dir: Path) -> int:
+    """Make the state folder, try to write into it, and return the birth number kept there."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return next_birth(state_dir)
+    except OSError as exc:
+        raise ConfigError(f"state_dir '{state_dir}' cannot be written: {exc.strerror}") from exc
 
 
 def _now() -> Now:

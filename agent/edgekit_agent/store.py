@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 _MAX_BYTES = 1 << 20
+_MAX_BIRTH = 2**53
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -44,9 +45,10 @@ def next_birth(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "birth.json"
     last = 0
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         text = path.read_bytes()[:_MAX_BYTES]
         found = json.loads(text)
-        last = found["birth"] if isinstance(found, dict) and type(found.get("birth")) is int else 0
+        birth = found.get("birth") if isinstance(found, dict) else None
+        last = birth if type(birth) is int and 0 < birth < _MAX_BIRTH else 0
     write_durably(path, json.dumps({"birth": last + 1}).encode())
     return last + 1

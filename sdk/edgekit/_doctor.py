@@ -41,7 +41,7 @@ EXTRAS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing looked at: `state` is ok, missing (an option you do not have) or broken (something that must be mended)."""
+    """One thing looked at: `state` is ok, missing (an option you do not have) or broken (it must be mended)."""
 
     area: str
     name: str
@@ -65,6 +65,7 @@ def examine() -> Iterator[Finding]:
     yield from _tools()
     with tempfile.TemporaryDirectory(prefix="edgekit-doctor-") as home:
         # A home of its own shows what a runtime leaves there; the user's own packages are still found.
+        _bring_consent(Path(home))
         settings = {**os.environ, "HOME": home, "PYTHONUSERBASE": site.getuserbase()}
         yield from _runtimes("this environment", sys.executable, settings)
         yield _telemetry(Path(home))
@@ -122,9 +123,17 @@ def _tools() -> Iterator[Finding]:
         yield Finding(area="tools", name=name, state=OK if found else MISSING, text=text, hint="" if found else hint)
 
 
+def _bring_consent(home: Path) -> None:
+    """Take the user's own answer to OpenVINO's telemetry along."""
+    answer = Path.home() / "intel" / "openvino_telemetry"
+    if answer.is_file():
+        (home / "intel").mkdir()
+        shutil.copy(answer, home / "intel")
+
+
 def _telemetry(home: Path) -> Finding:
-    """Say whether trying the runtimes has started OpenVINO's telemetry, which notes its client id at home."""
-    if any((home / "intel").glob("openvino*")):
+    """Say whether trying the runtimes has started OpenVINO's telemetry, which notes a client id at home."""
+    if (home / "intel" / "openvino_ga_cid").exists():
         hint = "opt_in_out --opt_out"
         text = "importing openvino starts its telemetry"
         return Finding(area="this environment", name="telemetry", state=BROKEN, text=text, hint=hint)

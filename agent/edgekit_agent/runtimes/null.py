@@ -1,9 +1,10 @@
 """A runtime without a library: scripted outputs, latencies and faults, for trying things out and for tests.
 
 Its model is a small JSON file with the suffix `.null`:
-`{"inputs": [{"name": "x", "shape": [-1, 4], "dtype": "float32"}], "outputs": [{"name": "y", "shape": [-1, 2], "dtype": "float32"}],
-"latency_ms": [1.0, 2.0], "faults": {"3": "raise", "10": "segfault", "20": "hang"}}`. Every output is filled with the mean of the
-first input; latencies are taken in turns; a fault strikes at that inference, counted from 0.
+`{"inputs": [{"name": "x", "shape": [-1, 4], "dtype": "float32"}],
+"outputs": [{"name": "y", "shape": [-1, 2], "dtype": "float32"}],
+"latency_ms": [1.0, 2.0], "faults": {"3": "raise", "10": "segfault", "20": "hang"}}`. Every output is filled with the
+mean of the first input; latencies are taken in turns; a fault strikes at that inference, counted from 0.
 """
 
 import json
@@ -69,6 +70,8 @@ class NullSession:
         import numpy as np
 
         number, self._count = self._count, self._count + 1
+        if len(arrays) != len(self.inputs):
+            raise InputDataError(f"{len(arrays)} arrays were given and the model has {len(self.inputs)} inputs")
         for spec, array in zip(self.inputs, arrays, strict=True):
             if array.shape != spec.shape or array.dtype.name != spec.dtype:
                 raise InputDataError(f"input '{spec.name}' is {array.dtype}{array.shape}, not {spec.dtype}{spec.shape}")

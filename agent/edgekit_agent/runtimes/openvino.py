@@ -1,13 +1,24 @@
 """OpenVINO: IR, ONNX and TFLite files on CPU, GPU and NPU."""
 
 import importlib.util
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from edgekit_agent.errors import InputDataError, ModelError, RuntimeMissingError
+from edgekit_agent.runtimes import _tflite_file
 from edgekit_agent.runtimes.base import Array, Availability, TensorSpec
+
+
+def library() -> Any:  # noqa: ANN401  # OpenVINO has no types
+    """Import OpenVINO without its usage statistics, which are sent from an import unless somebody has refused them."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes the import fail, as if not installed
+    import openvino
+
+    return openvino
 
 
 class OpenVINORuntime:
@@ -40,8 +51,9 @@ class OpenVINORuntime:
             raise ModelError(f"model '{model}' does not exist")
         if model.suffix == ".xml" and not model.with_suffix(".bin").is_file():
             raise ModelError(f"model '{model}' has no weights beside it: '{model.with_suffix('.bin').name}' is missing")
-        import openvino
-
+        # what OpenVINO's frontend does not tell of a .tflite: the signature's names, and the scales
+        told = _tflite_file.ports(_tflite_file.checked(model)) if model.suffix == ".tflite" else None
+        openvino = library()
         core = openvino.Core()
         if device.partition(".")[0] not in {name.partition(".")[0] for name in core.available_devices} | {"AUTO"}:
             raise ModelError(f"openvino has no device '{device}' here; it has: {', '.join(core.available_devices)}")
@@ -52,7 +64,7 @@ class OpenVINORuntime:
         except RuntimeError as exc:
             reason = _reason(exc)
             raise ModelError(f"model '{model}' cannot be run by openvino {here.version}: {reason}") from exc
-        return OpenVINOSession(compiled, f"openvino {here.version}")
+        return OpenVINOSession(compiled, f"openvino {here.version}", told)
 
 
 def _properties(device: str, threads: int) -> dict[str, Any]:
@@ -85,13 +97,24 @@ def _fix_batch(graph: Any, batch: int) -> None:  # noqa: ANN401  # OpenVINO has 
 class OpenVINOSession:
     """A compiled model with one inference request."""
 
-    def __init__(self, compiled: Any, runtime: str) -> None:  # noqa: ANN401  # OpenVINO has no types
-        """Take a compiled model."""
+    def __init__(
+        self,
+        compiled: Any,  # noqa: ANN401  # OpenVINO has no types
+        runtime: str,
+        told: tuple[list[_tflite_file.Port], list[_tflite_file.Port]] | None = None,
+    ) -> None:
+        """Take a compiled model, and what its file tells of inputs and outputs."""
         self.runtime = runtime
         self._compiled = compiled
         self._request = compiled.create_infer_request()
-        self.inputs = tuple(_spec(port, "input", number) for number, port in enumerate(compiled.inputs))
-        self.outputs = tuple(_spec(port, "output", number) for number, port in enumerate(compiled.outputs))
+        self.inputs: tuple[TensorSpec, ...] = tuple(
+            _spec(port, "input", number) for number, port in enumerate(compiled.inputs)
+        )
+        self.outputs: tuple[TensorSpec, ...] = tuple(
+            _spec(port, "output", number) for number, port in enumerate(compiled.outputs)
+        )
+        if told is not None:
+            self.inputs, self.outputs = _told(self.inputs, told[0]), _told(self.outputs, told[1])
         executed = compiled.get_property("EXECUTION_DEVICES")
         self.executed_on: tuple[str, ...] = tuple(executed) if not isinstance(executed, str) else (executed,)
 
@@ -99,6 +122,9 @@ class OpenVINOSession:
         """Run once; see `Session.invoke`."""
         if len(arrays) != len(self.inputs):
             raise InputDataError(f"{len(arrays)} arrays were given and the model has {len(self.inputs)} inputs")
+        for spec, array in zip(self.inputs, arrays, strict=True):
+            if array.dtype != spec.dtype:  # the library would convert it without a word
+                raise InputDataError(f"input '{spec.name}' takes {spec.dtype} and {array.dtype} was given")
         try:
             results = self._request.infer(list(arrays), share_inputs=True)
         except (RuntimeError, TypeError) as exc:
@@ -113,8 +139,16 @@ class OpenVINOSession:
 
 
 def _misfit(spec: TensorSpec, array: Array) -> bool:
-    fits = len(spec.shape) == array.ndim and all(w in {-1, n} for w, n in zip(spec.shape, array.shape, strict=True))
-    return not fits or array.dtype.name != spec.dtype
+    return len(spec.shape) != array.ndim or any(w not in {-1, n} for w, n in zip(spec.shape, array.shape, strict=True))
+
+
+def _told(specs: tuple[TensorSpec, ...], ports: Sequence[_tflite_file.Port]) -> tuple[TensorSpec, ...]:
+    if len(specs) != len(ports):
+        raise ModelError(f"openvino sees {len(specs)} inputs or outputs where the file has {len(ports)}")
+    return tuple(
+        replace(spec, name=port.name, scale=port.scale, zero_point=port.zero_point, axis=port.axis)
+        for spec, port in zip(specs, ports, strict=True)
+    )
 
 
 def _spec(port: Any, kind: str, number: int) -> TensorSpec:  # noqa: ANN401  # OpenVINO has no types

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edgekit_agent.errors import InputDataError, ModelError, RuntimeMissingError
+from edgekit_agent.runtimes import _tflite_file
 from edgekit_agent.runtimes.base import Array, Availability, TensorSpec
-
-_IDENTIFIER = b"TFL3"
-_HEADER_BYTES = 8
 
 
 class TFLiteRuntime:
@@ -38,7 +36,8 @@ class TFLiteRuntime:
         """Load a `.tflite` file.
 
         Raises:
-            ModelError: if the file is missing, broken, holds an op this version does not have, or a device but CPU is asked for.
+            ModelError: if the file is missing, broken, or holds an op this version does not have, or if another
+                device than CPU is asked for.
             RuntimeMissingError: if the library cannot be used here.
         """
         here = self.available()
@@ -48,7 +47,7 @@ class TFLiteRuntime:
             raise error
         if device != "CPU":
             raise ModelError(f"{self.name} runs on CPU and '{device}' was asked for")
-        content = _checked(model)
+        content = _tflite_file.checked(model)
         interpreter_type = importlib.import_module(self._module).Interpreter
         try:
             interpreter = interpreter_type(model_content=content, num_threads=threads)
@@ -65,53 +64,6 @@ def _version(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return ""
-
-
-def _checked(model: Path) -> bytes:
-    """Return the file's bytes if it at least looks like a TFLite file: older libraries crash on others."""
-    try:
-        content = model.read_bytes()
-    except OSError as exc:
-        raise ModelError(f"model '{model}' cannot be read: {exc.strerror}") from exc
-    root = int.from_bytes(content[:4], "little")
-    if content[4:_HEADER_BYTES] != _IDENTIFIER or not _HEADER_BYTES <= root < len(content) - 4:
-        raise ModelError(f"model '{model}' is not a TFLite file or is truncated")
-    if not _buffers_fit(content, root):
-        raise ModelError(f"model '{model}' is truncated: a tensor's data lies outside the file")
-    return content
-
-
-def _buffers_fit(content: bytes, root: int) -> bool:
-    """Walk model -> buffers -> data in the flatbuffer and check that every vector lies inside the file.
-
-    Field 4 of the table `Model` is the vector of `Buffer`, whose field 0 is the vector `data`
-    (TensorFlow Lite's schema.fbs). Libraries that do not verify the file crash on one that was cut.
-    """
-
-    def number(at: int, size: int = 4, *, signed: bool = False) -> int:
-        if at < 0 or at + size > len(content):
-            raise IndexError
-        return int.from_bytes(content[at : at + size], "little", signed=signed)
-
-    def field(table: int, index: int) -> int | None:
-        vtable = table - number(table, signed=True)
-        entry = vtable + 4 + 2 * index
-        offset = number(entry, 2) if entry < vtable + number(vtable, 2) else 0
-        return table + offset if offset else None
-
-    try:
-        at = field(root, 4)
-        if at is None:
-            return False
-        vector = at + number(at)
-        for place in range(number(vector)):
-            slot = vector + 4 + 4 * place
-            data = field(slot + number(slot), 0)
-            if data is not None and (start := data + number(data)) + 4 + number(start) > len(content):
-                return False
-    except IndexError:
-        return False
-    return True
 
 
 def _resize(interpreter: Any, batch: int) -> None:  # noqa: ANN401  # the libraries have no types
@@ -191,7 +143,8 @@ def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
     quantization = detail["quantization_parameters"]
     free = detail.get("shape_signature", detail["shape"])
     shape = [
-        int(now) if first != -1 or place == 0 else -1 for place, (now, first) in enumerate(zip(detail["shape"], free))
+        int(now) if first != -1 or place == 0 else -1
+        for place, (now, first) in enumerate(zip(detail["shape"], free, strict=False))
     ]  # a scalar has no signature
     return TensorSpec(
         name=name,
@@ -206,4 +159,4 @@ def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
 def _dtype(kind: Any) -> str:  # noqa: ANN401  # a NumPy scalar type
     import numpy as np
 
-    return np.dtype(kind).name
+    return str(np.dtype(kind).name)

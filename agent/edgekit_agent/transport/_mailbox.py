@@ -3,6 +3,7 @@
 import contextlib
 import os
 import queue
+import threading
 
 from edgekit_agent.transport.base import TransportEvent
 
@@ -16,12 +17,16 @@ class Mailbox:
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
+        self._lock = threading.Lock()
+        self._open = True
 
     def put(self, event: TransportEvent) -> None:
         """Add an event and wake the reader."""
         self._events.put(event)
-        with contextlib.suppress(BlockingIOError):  # a full pipe wakes just as well
-            os.write(self._write, b"\0")
+        # after `close` the descriptor's number may be somebody else's file
+        with self._lock, contextlib.suppress(BlockingIOError):  # a full pipe wakes just as well
+            if self._open:
+                os.write(self._write, b"\0")
 
     def take(self) -> list[TransportEvent]:
         """Return all events."""
@@ -38,6 +43,9 @@ class Mailbox:
         return self._read
 
     def close(self) -> None:
-        """Close the pipe."""
-        os.close(self._read)
-        os.close(self._write)
+        """Close the pipe; what is put from now on wakes nobody."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                os.close(self._read)
+                os.close(self._write)

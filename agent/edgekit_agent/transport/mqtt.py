@@ -47,7 +47,7 @@ class MqttTransport:
         self._mailbox = Mailbox()
         self._password = _secret(config.password_file)
         self._tls = _tls(config)
-        self._version = _V311 if config.protocol == "3.1.1" else _V5
+        self._version = _V5
         self._client: paho.Client | None = None
         self._connected = threading.Event()
         self._stopping = threading.Event()
@@ -63,7 +63,7 @@ class MqttTransport:
         low, high = BACKOFF_S
         wait = low
         while not self._stopping.is_set():
-            reason = self._connection(make_will())
+            reason = self._connections(make_will)
             if self._stopping.is_set():
                 return
             if self._acknowledged:
@@ -73,8 +73,22 @@ class MqttTransport:
             self._stopping.wait(wait * random.uniform(0.75, 1.25))  # noqa: S311  # no secret
             wait = min(high, 2 * wait)
 
-    def _connection(self, will: Will) -> str:
-        """Live through one connection and return why it ended."""
+    def _connections(self, make_will: Callable[[], Will]) -> str:
+        """Live through one connection and return why it ended; `auto` tries both versions, the newer first, each time.
+
+        A broker that was killed just as it was asked looks like one that does not know the version:
+        so the older one is never kept for the next time.
+        """
+        versions = {"auto": (_V5, _V311), "5": (_V5,), "3.1.1": (_V311,)}[self._config.protocol]
+        reason = ""
+        for self._version in versions:
+            reason, opened = self._connection(make_will())
+            if self._stopping.is_set() or self._acknowledged or not opened or _refused_by_name(reason):
+                break
+        return reason
+
+    def _connection(self, will: Will) -> tuple[str, bool]:
+        """Live through one connection; return why it ended and whether the broker accepted it on TCP (and TLS)."""
         ended: list[str] = []
         self._acknowledged = False
         opened = False
@@ -85,16 +99,15 @@ class MqttTransport:
             opened = True
             self._client = client
             client.loop_forever(retry_first_connection=False)
-        except (OSError, ValueError) as exc:
-            ended.append(str(exc.strerror or exc) if isinstance(exc, OSError) else str(exc))
+        except OSError as exc:
+            ended.append(str(exc.strerror or exc))
+        except Exception as exc:  # noqa: BLE001  # the port: what the library raises on a broker's nonsense must not end the thread
+            _log.debug("the connection failed", exc_info=True)
+            ended.append(f"{type(exc).__name__}: {exc}")
         finally:
             self._connected.clear()
             self._client = None
-        reason = ended[0] if ended else "the connection was lost"
-        if self._config.protocol == "auto" and opened and not self._acknowledged and not _refused_by_name(reason):
-            # refused, or closed without a word, before the session stood: perhaps it knows the other version only
-            self._version = _V311 if self._version == _V5 else _V5
-        return reason
+        return (ended[0] if ended else "the connection was lost"), opened
 
     def _new_client(self, will: Will, ended: list[str]) -> paho.Client:
         client = paho.Client(
@@ -102,15 +115,17 @@ class MqttTransport:
             client_id=self._id,
             protocol=self._version,
             reconnect_on_failure=False,
-            **({} if self._version == _V5 else {"clean_session": True}),
+            clean_session=None if self._version == _V5 else True,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
+        # with this hook the thread that publishes leaves writing to the loop's thread: two writers may mix packets
+        client.on_socket_register_write = _nothing
         client.max_inflight_messages_set(100)
         if self._config.username is not None:
             client.username_pw_set(self._config.username, self._password)
         if self._tls is not None:
             client.tls_set_context(self._tls)
-        properties = Properties(PacketTypes.WILLMESSAGE) if self._version == _V5 else None
+        properties = _properties(PacketTypes.WILLMESSAGE) if self._version == _V5 else None
         if properties is not None:
             properties.WillDelayInterval = WILL_DELAY_S
         client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
@@ -140,7 +155,7 @@ class MqttTransport:
             return None
         properties = None
         if self._version == _V5:
-            properties = Properties(PacketTypes.PUBLISH)
+            properties = _properties(PacketTypes.PUBLISH)
             properties.ContentType = "application/json"
             properties.UserProperty = SCHEMA
             if expiry_s is not None:
@@ -166,6 +181,14 @@ class MqttTransport:
         if self._thread is not None:
             self._thread.join(timeout_s)
         self._mailbox.close()
+
+
+def _properties(packet: int) -> Properties:
+    return Properties(packet)  # type: ignore[no-untyped-call]  # paho's
+
+
+def _nothing(_client: paho.Client, _data: object, _socket: object) -> None:
+    """Do nothing: the loop's thread is woken by the library itself."""
 
 
 def _session(version: MQTTProtocolVersion) -> dict[str, Any]:
@@ -194,7 +217,7 @@ def _tls(config: BrokerConfig) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=config.ca)
         if config.cert is not None:
-            context.load_cert_chain(config.cert, config.key)
+            context.load_cert_chain(config.cert, config.key, password="")  # never ask on a terminal
     except OSError as exc:  # ssl's own errors among them
         raise ConfigError(f"a certificate of the broker's configuration cannot be used: {exc.strerror or exc}") from exc
     return context

@@ -22,9 +22,7 @@ from edgekit_converters.model import Array, TensorSpec
 Model = Any  # ov.Model has no types
 
 _MAX_SAMPLES = 300
-_UNKNOWN_OP = re.compile(
-    r"(?:No (?:translator|conversion rule) found for|not supported:?|operation type:?)\s+['\"]?(\w+)"
-)
+_UNKNOWN_OPS = re.compile(r"No conversion rule found for operations: (.+)")
 
 
 def run(request: Json) -> Json:
@@ -65,8 +63,8 @@ def _convert(path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSp
         model = ov.convert_model(path)
         model.reshape({port: ov.PartialShape(_shape(spec)) for port, spec in zip(model.inputs, inputs, strict=True)})
     except Exception as exc:
-        found = _UNKNOWN_OP.search(str(exc))
-        what = f"has no op '{found[1]}'" if found else f"cannot read the model: {_reason(exc)}"
+        found = _UNKNOWN_OPS.search(str(exc))
+        what = f"has no conversion for op {found[1]}" if found else f"cannot read the model: {_reason(exc)}"
         raise UnsupportedError(f"OpenVINO {what}") from exc
     return _named(model, inputs, outputs)
 

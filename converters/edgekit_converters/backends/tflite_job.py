@@ -14,7 +14,7 @@ from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.frontends.running import filled
 from edgekit_converters.jobs import Json
 from edgekit_converters.model import Array, TensorSpec
-from edgekit_converters.tflite_rewrite import completed
+from edgekit_converters.tflite_rewrite import completed, signed
 
 Recipe = Any  # the quantizer's RecipeManager, which has no types
 
@@ -71,7 +71,12 @@ def _quantize(data: bytes, described: tflite_file.TFLiteFile, precision: str, sa
         raise
     except Exception as exc:
         raise UnsupportedError(f"ai-edge-quantizer cannot make {precision}: {first_line(exc)}") from exc
-    return completed(bytes(made))
+    finished = completed(bytes(made))
+    after = tflite_file.parse(finished, precision)
+    inputs, outputs = (
+        [(name, one.index) for name, one in side] for side in (after.public_inputs, after.public_outputs)
+    )
+    return signed(finished, inputs, outputs)  # a new QUANTIZE or DEQUANTIZE at the rim took a name of its own
 
 
 def _dataset(described: tflite_file.TFLiteFile, samples: dict[str, Array]) -> dict[str, list[dict[str, Array]]]:

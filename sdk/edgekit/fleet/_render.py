@@ -8,10 +8,12 @@ from edgekit_agent.protocol import Event, Report, sentence
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.text import Text
 
 SCHEMA = 1
 EVENTS_SHOWN = 4
 TEXT_SHOWN = 200
+NARROWEST = 8
 WIDE = 100
 _PRESENT = frozenset({"online", "unknown"})
 _DETAILS = frozenset({"signal", "exit_code", "text", "error"})
@@ -65,23 +67,15 @@ def table(  # noqa: PLR0913  # what is shown and what is left out
     from rich.text import Text
 
     wide = width >= WIDE
+    names = ["device", "model", *(("version", "runtime") if wide else ())]
+    headings = [*names, "rate/s", "p50 ms", "p90 ms", "p99 ms", "errors", "seen"]
+    rows = [_cells(fleet, row, now, wide=wide) for row in fleet.rows(now) if _matches(row, devices, model)]
+    _crop(rows, headings, len(names), width)
     grid = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    for heading in (
-        "device",
-        "model",
-        *(("version", "runtime") if wide else ()),
-        "rate/s",
-        "p50 ms",
-        "p90 ms",
-        "p99 ms",
-    ):
-        numeric = heading.endswith(("/s", "ms"))
-        grid.add_column(heading, justify="right" if numeric else "left", no_wrap=True, overflow="ellipsis")
-    for heading in ("errors", "seen"):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    rows = [row for row in fleet.rows(now) if _matches(row, devices, model)]
-    for row in rows:
-        grid.add_row(*_cells(fleet, row, now, wide=wide))
+    for heading in headings:
+        grid.add_column(heading, justify="left" if heading in names else "right", no_wrap=True)
+    for cells in rows:
+        grid.add_row(*cells)
     counted = fleet.counters
     parts = [
         f"{counted.received} messages",
@@ -103,7 +97,17 @@ def _plain(text: object) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text)[:TEXT_SHOWN])
 
 
-def _cells(fleet: Fleet, row: ModelRow, now: float, *, wide: bool) -> list[Any]:
+def _crop(rows: "list[list[Text]]", headings: list[str], names: int, width: int) -> None:
+    """Shorten names, the longest column first, until figures and headings stand whole in the width."""
+    widths = [max(len(heading), *(cells[at].cell_len for cells in rows), 0) for at, heading in enumerate(headings)]
+    while sum(widths) + 2 * (len(widths) - 1) > width and max(widths[:names]) > NARROWEST:
+        widths[widths.index(max(widths[:names]))] -= 1
+    for cells in rows:
+        for cell, most in zip(cells[:names], widths, strict=False):
+            cell.truncate(most, overflow="ellipsis")
+
+
+def _cells(fleet: Fleet, row: ModelRow, now: float, *, wide: bool) -> "list[Text]":
     from rich.text import Text
 
     latest, presence = row.latest(), fleet.presence(row, now)
@@ -129,7 +133,7 @@ def _ago(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"  # noqa: PLR2004
 
 
-def _event(received: Received) -> Any:  # noqa: ANN401  # rich's Text
+def _event(received: Received) -> "Text":
     from rich.text import Text
 
     event = received.message

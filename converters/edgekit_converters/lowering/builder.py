@@ -1,0 +1,213 @@
+"""What the lowering functions work with: tensors that know in which order they are stored.
+
+A tensor of rank 4 is stored NHWC from the first spatial op on, one of rank 3 NWC. `perm` says which
+axis of the ONNX shape each stored axis is. A Transpose only changes `perm`; a real one is written when
+an op needs another order, once for each order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.lowering.module import Module, Ref
+from edgekit_converters.lowering.onnx_graph import Graph, Node
+from edgekit_converters.model import Array
+
+Perm = tuple[int, ...]
+NO_ACTIVATION = 'fused_activation_function = "NONE"'
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A value: stored axis i is axis `perm[i]` of the ONNX shape."""
+
+    ref: Ref
+    perm: Perm
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The ONNX shape."""
+        return tuple(self.ref.shape[self.perm.index(axis)] for axis in range(len(self.perm)))
+
+    @property
+    def rank(self) -> int:
+        """The number of dimensions."""
+        return len(self.perm)
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of the dtype."""
+        return self.ref.dtype
+
+    def stored_axis(self, axis: int) -> int:
+        """Return where an ONNX axis (may be negative) is stored."""
+        return self.perm.index(axis % self.rank)
+
+
+def identity(rank: int) -> Perm:
+    """Return the order of ONNX itself."""
+    return tuple(range(rank))
+
+
+def channels_last(rank: int) -> Perm:
+    """Return NHWC for rank 4, NWC for rank 3: channels behind the spatial axes."""
+    return (0, *range(2, rank), 1)
+
+
+class Builder:
+    """The module so far, and the tensors by their ONNX names."""
+
+    def __init__(self, graph: Graph) -> None:
+        """Start with a graph's inputs."""
+        self.graph = graph
+        self.module = Module()
+        self._tensors: dict[str, Tensor] = {}
+        self._ordered: dict[tuple[str, Perm, Perm], Tensor] = {}
+        self.hard_sigmoids: dict[str, str] = {}
+        for name in graph.inputs:
+            value = graph.values[name]
+            self._tensors[name] = Tensor(self.module.argument(value.shape, value.dtype), identity(len(value.shape)))
+
+    # --- what a node is given
+
+    def refuse(self, node: Node, why: str) -> UnsupportedError:
+        """Return the error that names the node."""
+        return UnsupportedError(f"model '{self.graph.label}': {node} has no TFLite lowering: {why}")
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a value is known beforehand."""
+        return name in self.graph.constants
+
+    def constant_of(self, node: Node, place: int) -> Array | None:
+        """Return a constant input, or None when it is not given.
+
+        Raises:
+            UnsupportedError: if it is given and only known at run time.
+        """
+        if place >= len(node.inputs) or not node.inputs[place]:
+            return None
+        name = node.inputs[place]
+        if name not in self.graph.constants:
+            raise self.refuse(node, f"its input '{name}' is not a constant")
+        return self.graph.constants[name]
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a value by its ONNX name; a constant is written into the module in ONNX's order."""
+        if name not in self._tensors:
+            array = self.graph.constants[name]
+            self._tensors[name] = Tensor(self.module.constant(array), identity(array.ndim))
+        return self._tensors[name]
+
+    def input(self, node: Node, place: int = 0) -> Tensor:
+        """Return a node's input."""
+        return self.tensor(node.inputs[place])
+
+    def set(self, name: str, tensor: Tensor) -> None:
+        """Name a result.
+
+        Raises:
+            UnsupportedError: if its shape is not what ONNX Runtime gave (a fault of a lowering).
+        """
+        wanted = self.graph.values[name].shape
+        if tensor.shape != wanted:
+            raise UnsupportedError(
+                f"model '{self.graph.label}': value '{name}' came out as {tensor.shape}, not {wanted}"
+            )
+        self._tensors[name] = tensor
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Return the ONNX shape of any value."""
+        return self.graph.values[name].shape
+
+    # --- order
+
+    def order(self, tensor: Tensor, perm: Perm) -> Tensor:
+        """Return the tensor stored in this order; free where only axes of size 1 move."""
+        if tensor.perm == perm:
+            return tensor
+        key = (tensor.ref.name, tensor.perm, perm)
+        if key in self._ordered:
+            return self._ordered[key]
+        moves = [tensor.perm.index(axis) for axis in perm]
+        shape = [tensor.ref.shape[axis] for axis in moves]
+        real = [axis for axis in moves if tensor.ref.shape[axis] != 1]
+        if real == sorted(real):
+            ref = self.reshaped(tensor.ref, shape)
+        else:
+            ref = self.module.op("transpose", [tensor.ref, self.module.ints(moves)], "", shape, tensor.dtype)
+        self._ordered[key] = Tensor(ref, perm)
+        return self._ordered[key]
+
+    def plain(self, tensor: Tensor) -> Ref:
+        """Return the tensor stored in ONNX's order."""
+        return self.order(tensor, identity(tensor.rank)).ref
+
+    def spatial(self, tensor: Tensor) -> Ref:
+        """Return the tensor stored with channels last."""
+        return self.order(tensor, channels_last(tensor.rank)).ref
+
+    def reshaped(self, ref: Ref, shape: Sequence[int]) -> Ref:
+        """Return the stored values in another shape."""
+        if tuple(shape) == ref.shape:
+            return ref
+        return self.module.op("reshape", [ref, self.module.ints(list(shape))], "", shape, ref.dtype)
+
+    def together(self, tensors: Sequence[Tensor]) -> tuple[list[Ref], Perm]:
+        """Return tensors that broadcast against each other in one order, that of the largest of full rank."""
+        rank = max(one.rank for one in tensors)
+        full = [one for one in tensors if one.rank == rank]
+        perm = max(full, key=lambda one: (one.perm != identity(rank), int(np.prod(one.shape)))).perm
+        return [self._aligned(one, rank, perm) for one in tensors], perm
+
+    def _aligned(self, tensor: Tensor, rank: int, perm: Perm) -> Ref:
+        """Bring a tensor of up to this rank into the order, with axes of size 1 in front."""
+        if tensor.rank == 0 or int(np.prod(tensor.shape)) == 1:
+            return self.reshaped(tensor.ref, ())
+        missing = rank - tensor.rank
+        if missing == 0:
+            return self.order(tensor, perm).ref
+        grown = Tensor(self.reshaped(self.plain(tensor), (*([1] * missing), *tensor.shape)), identity(rank))
+        return self.order(grown, perm).ref
+
+    def aligned_constant(self, array: Array, rank: int, perm: Perm) -> Ref:
+        """Write a constant of up to this rank in the order, so that it broadcasts."""
+        if array.size == 1:
+            return self.module.constant(array.reshape(()))
+        grown = array.reshape((1,) * (rank - array.ndim) + array.shape)
+        return self.module.constant(grown.transpose(perm))
+
+    def operands(self, node: Node) -> tuple[list[Ref], Perm]:
+        """Return all inputs of an elementwise node ready to broadcast, constants turned around beforehand."""
+        variable = [self.tensor(name) for name in node.inputs if not self.is_constant(name)]
+        rank = len(self.shape_of(node.outputs[0]))
+        if any(one.rank == rank for one in variable):
+            refs, perm = self.together([one for one in variable])
+        else:
+            perm = identity(rank)
+            refs = [self._aligned(one, rank, perm) for one in variable]
+        found = iter(refs)
+        every = [
+            self.aligned_constant(self.graph.constants[name], rank, perm) if self.is_constant(name) else next(found)
+            for name in node.inputs
+        ]
+        return every, perm
+
+    # --- small pieces many lowerings need
+
+    def scalar(self, value: float, dtype: str = "float32") -> Ref:
+        """Write a single number."""
+        return self.module.constant(np.asarray(value, dtype=dtype))
+
+    def binary(self, op: str, left: Ref, right: Ref) -> Ref:
+        """Write add, sub, mul, div, maximum, minimum, pow, squared_difference with broadcasting."""
+        shape = np.broadcast_shapes(left.shape, right.shape)
+        return self.module.op(op, [left, right], NO_ACTIVATION if op in _FUSABLE else "", shape, left.dtype)
+
+    def unary(self, op: str, ref: Ref, attributes: str = "") -> Ref:
+        """Write an op that keeps shape and dtype."""
+        return self.module.op(op, [ref], attributes, ref.shape, ref.dtype)
+
+
+_FUSABLE = frozenset({"add", "sub", "mul", "div"})

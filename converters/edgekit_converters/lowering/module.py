@@ -1,0 +1,162 @@
+"""A StableHLO and TFL module under construction: text with placeholders for weights.
+
+Weights go in afterwards as binary attributes: as text they take most of the time, and as dense
+resources they abort the compiler.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.model import Array
+
+_TYPES = {
+    "float32": "f32",
+    "int32": "i32",
+    "int64": "i64",
+    "bool": "i1",
+    "int8": "i8",
+    "uint8": "ui8",
+    "float64": "f64",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A value of the module, in the shape it is stored in."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def type(self) -> str:
+        """Its MLIR type."""
+        return mlir_type(self.shape, self.dtype)
+
+
+def mlir_type(shape: Sequence[int], dtype: str) -> str:
+    """Return the MLIR type of a tensor.
+
+    Raises:
+        UnsupportedError: if the dtype has none here.
+    """
+    if dtype not in _TYPES:
+        raise UnsupportedError(f"values of dtype {dtype} have no TFLite lowering")
+    return f"tensor<{''.join(f'{size}x' for size in shape)}{_TYPES[dtype]}>"
+
+
+class Module:
+    """Builds one function `main`."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.weights: list[Array] = []
+        self._arguments: list[Ref] = []
+        self._lines: list[str] = []
+        self._count = 0
+        self.location = "main"
+
+    def _new(self, shape: Sequence[int], dtype: str) -> Ref:
+        self._count += 1
+        return Ref(f"%v{self._count}", tuple(int(size) for size in shape), dtype)
+
+    def argument(self, shape: Sequence[int], dtype: str) -> Ref:
+        """Add an input."""
+        ref = Ref(f"%a{len(self._arguments)}", tuple(shape), dtype)
+        self._arguments.append(ref)
+        return ref
+
+    def constant(self, array: Array) -> Ref:
+        """Add a weight; its values are put in by `fill`."""
+        array = np.ascontiguousarray(array)
+        ref = self._new(array.shape, array.dtype.name)
+        if array.dtype == np.bool_:  # packed bits: rare and small, so as text
+            values = str(array.tolist()).lower() if array.size else ""
+            self._lines.append(
+                f'{ref.name} = "tfl.pseudo_const"() <{{value = dense<{values}> : {ref.type}}}> : () -> {ref.type}'
+            )
+            return ref
+        zero = "0.0" if array.dtype.kind == "f" else "0"
+        self._lines.append(
+            f'{ref.name} = "stablehlo.constant"() <{{value = dense<{zero}> : {ref.type}}}> : () -> {ref.type}'
+        )
+        self.weights.append(array)
+        return ref
+
+    def ints(self, values: Sequence[int] | Sequence[Sequence[int]]) -> Ref:
+        """Add an int32 operand that a TFL op reads as an attribute: a shape, axes, paddings."""
+        array = np.asarray(values, dtype=np.int32)
+        ref = self._new(array.shape, "int32")
+        text = str(array.tolist()) if array.size else ""
+        self._lines.append(
+            f'{ref.name} = "tfl.pseudo_const"() <{{value = dense<{text}> : {ref.type}}}> : () -> {ref.type}'
+        )
+        return ref
+
+    def nothing(self) -> str:
+        """Add the operand that stands for "not given"."""
+        self._count += 1
+        self._lines.append(f'%n{self._count} = "tfl.no_value"() <{{value}}> : () -> none')
+        return f"%n{self._count}"
+
+    def op(self, name: str, operands: Sequence[Ref | str], attributes: str, shape: Sequence[int], dtype: str) -> Ref:
+        """Add a TFL op in generic form; an operand given as text is a `nothing`."""
+        ref = self._new(shape, dtype)
+        names = ", ".join(one if isinstance(one, str) else one.name for one in operands)
+        types = ", ".join("none" if isinstance(one, str) else one.type for one in operands)
+        inside = f" <{{{attributes}}}>" if attributes else ""
+        self._line(f'{ref.name} = "tfl.{name}"({names}){inside} : ({types}) -> {ref.type}')
+        return ref
+
+    def raw(self, text: str, shape: Sequence[int], dtype: str) -> Ref:
+        """Add an op by its text behind `=`, with `{out}` for the result's type."""
+        ref = self._new(shape, dtype)
+        self._line(f"{ref.name} = {text.replace('{out}', ref.type)}")
+        return ref
+
+    def _line(self, text: str) -> None:
+        safe = "".join(letter if letter.isprintable() and letter not in '"\\' else "_" for letter in self.location)
+        self._lines.append(f'{text} loc("{safe}")')
+
+    def text(self, results: Sequence[Ref]) -> str:
+        """Return the module."""
+        arguments = ", ".join(f"{one.name}: {one.type}" for one in self._arguments)
+        types = ", ".join(one.type for one in results)
+        names = ", ".join(one.name for one in results)
+        body = "\n".join(self._lines)
+        return f"module {{\nfunc.func @main({arguments}) -> ({types}) {{\n{body}\nreturn {names} : {types}\n}}\n}}"
+
+
+def compile_to_tflite(module: Module, results: Sequence[Ref], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+    """Compile and return the flatbuffer, with a signature `serving_default` of these names.
+
+    Raises:
+        UnsupportedError: if the compiler refuses the module.
+    """
+    from litert_converter.mlir import ir, passmanager
+    from litert_converter.mlir._mlir_libs import converter_api_ext
+    from litert_converter.tools.model_utils import transform
+
+    with transform.get_ir_context(), ir.Location.unknown():
+        parsed = ir.Module.parse(module.text(results))
+        _fill(parsed, module.weights, ir)
+        config = converter_api_ext.ConvertToTFLConfig()
+        config.canonicalizing_inf_as_min_max_float = False
+        try:
+            converter_api_ext.run_convert_to_tfl_passes(parsed, passmanager.PassManager(), config)
+            converter_api_ext.set_signature(parsed.operation, "serving_default", list(inputs), list(outputs))
+            exported: bytes = converter_api_ext.export_flatbuffer_to_bytes(parsed.operation)
+        except (RuntimeError, ValueError) as exc:
+            reason = (str(exc).strip() or "no reason given").splitlines()[0][:300]
+            raise UnsupportedError(f"the TFLite compiler refuses the graph: {reason}") from exc
+    return bytes(exported)
+
+
+def _fill(parsed: object, weights: Sequence[Array], ir: object) -> None:
+    function = next(iter(parsed.body.operations))  # type: ignore[attr-defined]  # MLIR's bindings have no types
+    constants = [op for op in function.regions[0].blocks[0].operations if op.operation.name == "stablehlo.constant"]
+    for op, array in zip(constants, weights, strict=True):
+        op.operation.attributes["value"] = ir.DenseElementsAttr.get(array)  # type: ignore[attr-defined]  # no types

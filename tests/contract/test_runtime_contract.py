@@ -1,0 +1,177 @@
+"""What every runtime must do, the same for all of them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit_agent import runtimes
+from edgekit_agent.errors import InputDataError, ModelError
+from edgekit_agent.quantize import to_real, to_stored
+from edgekit_agent.runtimes.base import Runtime, Session
+
+
+@pytest.fixture
+def models(repository: Path) -> Path:
+    return repository / "tests" / "data" / "models"
+
+
+class RuntimeContract:
+    """The port's promises; a subclass gives the runtime and a model with a free batch `x [-1, 4] -> y [-1, n]`."""
+
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def model(self, models: Path) -> Path:
+        return models / "dense.tflite"
+
+    @pytest.fixture
+    def session(self, runtime: Runtime, model: Path) -> Session:
+        return runtime.load(model)
+
+    def test_says_that_it_is_available_and_its_version(self, runtime: Runtime) -> None:
+        here = runtime.available()
+        assert here.ok
+        assert here.version
+
+    def test_names_itself_with_its_version_and_where_it_executes(self, runtime: Runtime, session: Session) -> None:
+        assert session.runtime == f"{runtime.name} {runtime.available().version}"
+        assert session.executed_on == ("CPU",)
+
+    def test_fixes_a_free_batch_to_one(self, session: Session) -> None:
+        (spec,) = session.inputs
+        assert (spec.name, spec.shape, spec.dtype) == ("x", (1, 4), "float32")
+        assert session.outputs[0].shape[0] == 1
+
+    def test_fixes_a_free_batch_to_what_is_asked(self, runtime: Runtime, model: Path) -> None:
+        session = runtime.load(model, batch=3)
+        assert session.inputs[0].shape == (3, 4)
+        (output,) = session.invoke([np.ones((3, 4), dtype=np.float32)])
+        assert output.shape[0] == 3
+
+    def test_gives_outputs_of_the_shape_and_type_it_promises(self, session: Session) -> None:
+        (output,) = session.invoke([np.ones((1, 4), dtype=np.float32)])
+        assert output.shape == session.outputs[0].shape
+        assert output.dtype.name == session.outputs[0].dtype
+
+    def test_the_same_input_gives_the_same_output(self, session: Session, rng: np.random.Generator) -> None:
+        one, other = (rng.random((1, 4), dtype=np.float32) for _ in range(2))
+        first = np.array(session.invoke([one])[0])
+        second = np.array(session.invoke([other])[0])
+        assert not np.array_equal(first, second)
+        assert np.array_equal(first, session.invoke([one])[0])
+
+    @pytest.mark.parametrize("shape", [(1, 5), (4,), (1, 1, 4)], ids=str)
+    def test_refuses_an_input_of_another_shape(self, session: Session, shape: tuple[int, ...]) -> None:
+        with pytest.raises(InputDataError):
+            session.invoke([np.ones(shape, dtype=np.float32)])
+
+    def test_refuses_an_input_of_another_type(self, session: Session) -> None:
+        with pytest.raises(InputDataError):
+            session.invoke([np.ones((1, 4), dtype=np.int8)])
+
+    @pytest.mark.parametrize("count", [0, 2])
+    def test_refuses_another_number_of_inputs(self, session: Session, count: int) -> None:
+        with pytest.raises(InputDataError):
+            session.invoke([np.ones((1, 4), dtype=np.float32)] * count)
+
+    def test_goes_on_after_a_refused_input(self, session: Session) -> None:
+        with pytest.raises(InputDataError):
+            session.invoke([np.ones((1, 5), dtype=np.float32)])
+        assert session.invoke([np.ones((1, 4), dtype=np.float32)])[0].shape[0] == 1
+
+    def test_a_missing_file_is_named(self, runtime: Runtime, model: Path, tmp_path: Path) -> None:
+        missing = tmp_path / f"missing{model.suffix}"
+        with pytest.raises(ModelError, match=f"missing{model.suffix}"):
+            runtime.load(missing)
+
+    @pytest.mark.parametrize("content", [b"", b"text\n", bytes(64)], ids=["empty", "text", "zeros"])
+    def test_a_file_of_something_else_is_refused(
+        self, runtime: Runtime, model: Path, tmp_path: Path, content: bytes
+    ) -> None:
+        broken = tmp_path / f"broken{model.suffix}"
+        broken.write_bytes(content)
+        with pytest.raises(ModelError, match="broken"):
+            runtime.load(broken)
+
+    @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
+    def test_a_truncated_file_is_refused(self, runtime: Runtime, model: Path, tmp_path: Path, share: float) -> None:
+        content = model.read_bytes()
+        cut = tmp_path / f"cut{model.suffix}"
+        cut.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(ModelError, match="cut"):
+            runtime.load(cut)
+
+
+class TFLiteContract(RuntimeContract):
+    """What a runtime of `.tflite` files must do besides."""
+
+    def test_keeps_order_and_names_of_several_inputs_and_outputs(self, runtime: Runtime, models: Path) -> None:
+        session = runtime.load(models / "two.tflite")
+        assert [spec.name for spec in session.inputs] == ["zeta", "alpha"]
+        zeta, alpha = np.array([[5, 7]], dtype=np.float32), np.array([[1, 2]], dtype=np.float32)
+        named = {
+            spec.name: out.tolist() for spec, out in zip(session.outputs, session.invoke([zeta, alpha]), strict=True)
+        }
+        assert named == {"total": [[6, 9]], "difference": [[4, 5]]}
+
+    def test_quantized_inputs_and_outputs_carry_their_scale(
+        self, runtime: Runtime, models: Path, rng: np.random.Generator
+    ) -> None:
+        session, original = runtime.load(models / "conv_int8.tflite"), runtime.load(models / "conv.tflite")
+        (taken,), (given,) = session.inputs, session.outputs
+        assert (taken.dtype, len(taken.scale), len(taken.zero_point)) == ("int8", 1, 1)
+        image = rng.random((1, 8, 8, 3), dtype=np.float32)
+        (stored,) = session.invoke([to_stored(image, taken)])
+        (wanted,) = original.invoke([image])
+        assert stored.dtype == np.int8
+        # five accumulated int8 layers' worth of rounding: a few output steps
+        assert np.abs(to_real(stored, given) - wanted).max() <= 4 * given.scale[0]
+
+    def test_refuses_a_device_it_does_not_have(self, runtime: Runtime, model: Path) -> None:
+        with pytest.raises(ModelError, match="NPU9"):
+            runtime.load(model, device="NPU9")
+
+
+class TestNull(RuntimeContract):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        return runtimes.get("null")
+
+    @pytest.fixture
+    def model(self, tmp_path: Path) -> Path:
+        script: dict[str, Any] = {
+            "inputs": [{"name": "x", "shape": [-1, 4], "dtype": "float32"}],
+            "outputs": [{"name": "y", "shape": [-1, 2], "dtype": "float32"}],
+        }
+        path = tmp_path / "model.null"
+        path.write_text(json.dumps(script))
+        return path
+
+
+class TestLiteRT(TFLiteContract):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
+        return runtimes.get("ai-edge-litert")
+
+
+class TestOpenVINOReadingTFLite(TFLiteContract):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        pytest.importorskip("openvino", reason="needs openvino")
+        return runtimes.get("openvino")
+
+
+@pytest.mark.slow
+class TestTFLiteRuntime(TFLiteContract):
+    @pytest.fixture
+    def runtime(self, device_tflite: Runtime) -> Runtime:
+        return device_tflite
