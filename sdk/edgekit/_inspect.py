@@ -30,7 +30,11 @@ def inspect(model: Path, on_event: OnEvent = ignore) -> dict[str, Any]:
         if model.suffix.lower() == ".xml":
             found = jobs.run("edgekit_converters.openvino_file", {"model": str(model.resolve())})
             files = (model, model.with_suffix(".bin"))
-            facts = {"format": "openvino", "size_bytes": sum(file.stat().st_size for file in files), "sha256": sha256(model)}
+            facts = {
+                "format": "openvino",
+                "size_bytes": sum(file.stat().st_size for file in files),
+                "sha256": sha256(model),
+            }
             return _document(model, {**facts, **found})
         frontend = frontend_for(model)
         if frontend.format == "onnx":

@@ -1,0 +1,93 @@
+"""Which model of a folder goes on the device."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.errors import DataError
+
+SUFFIXES = {".tflite": "tflite", ".xml": "openvino", ".null": "null"}
+RUNTIMES = {"tflite": "ai-edge-litert", "openvino": "openvino", "null": "null"}
+_MAX_REPORT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """A model file with what belongs to it; `files` starts with the one the runtime opens."""
+
+    name: str
+    format: str
+    files: tuple[Path, ...]
+
+    def runtime(self, wanted: str) -> str:
+        """Return the runtime to install: the one wanted, or the format's own.
+
+        Raises:
+            DataError: if the one wanted does not run the format.
+        """
+        fitting = {
+            "tflite": ("ai-edge-litert", "tflite-runtime", "openvino"),
+            "openvino": ("openvino",),
+            "null": ("null",),
+        }
+        if wanted == "auto":
+            return RUNTIMES[self.format]
+        if wanted not in fitting[self.format]:
+            raise DataError(
+                f"runtime '{wanted}' does not run {self.format}; there are: {', '.join(fitting[self.format])}"
+            )
+        return wanted
+
+
+def choose(model: Path, precision: str | None = None, wanted_format: str | None = None) -> Chosen:
+    """Return a model file, or the best artifact of a folder made by `edgekit convert`.
+
+    Of a folder: those whose status is ok, int8 first, then the smallest; TFLite before OpenVINO.
+
+    Raises:
+        DataError: if there is none, or the file is no model a device runs.
+    """
+    if model.is_dir():
+        model = _of_folder(model, precision, wanted_format)
+    form = SUFFIXES.get(model.suffix.lower())
+    if not model.is_file() or form is None:
+        what = "does not exist" if not model.exists() else f"is none of {', '.join(SUFFIXES)}"
+        raise DataError(f"model '{model}' {what}")
+    files = (model, model.with_suffix(".bin")) if form == "openvino" else (model,)
+    if not files[-1].is_file():
+        raise DataError(f"model '{model}' has no weights beside it: '{files[-1].name}' is missing")
+    name = model.stem.partition(".")[0] if model.stem.count(".") else model.stem
+    return Chosen(name=name[:64], format=form, files=files)
+
+
+def _of_folder(folder: Path, precision: str | None, wanted_format: str | None) -> Path:
+    report = folder / "report.json"
+    if not report.is_file():
+        found = sorted(one for one in folder.iterdir() if one.suffix.lower() in SUFFIXES)
+        if len(found) == 1:
+            return found[0]
+        raise DataError(f"folder '{folder}' holds no report.json of edgekit convert and {len(found)} models")
+    try:
+        if report.stat().st_size > _MAX_REPORT_BYTES:
+            raise DataError(f"'{report}' is larger than {_MAX_REPORT_BYTES} bytes")
+        artifacts = json.loads(report.read_text())["artifacts"]
+        fitting = [
+            one
+            for one in artifacts
+            if one["status"] == "ok"
+            and precision in {None, one["precision"]}
+            and wanted_format in {None, one["format"]}
+        ]
+        best = min(
+            fitting,
+            key=lambda one: (one["precision"] != "int8", one["format"] != "tflite", one["size_bytes"]),
+            default=None,
+        )
+        chosen = None if best is None else (folder / str(best["path"])).resolve()
+    except (ValueError, KeyError, TypeError) as exc:
+        raise DataError(f"'{report}' is no report of edgekit convert") from exc
+    if chosen is None:
+        raise DataError(f"'{report}' names no artifact that is ok" + (f" in {precision}" if precision else ""))
+    if not chosen.is_relative_to(folder.resolve()):
+        raise DataError(f"'{report}' names an artifact outside its folder")
+    return chosen

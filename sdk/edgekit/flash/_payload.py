@@ -1,0 +1,121 @@
+"""What goes on a device: files by their digests, the agent's configuration, and an id over all of it."""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekit.flash import _agent_wheel
+from edgekit.flash._artifact import Chosen
+from edgekit.flash._device import DeviceFacts
+from edgekit_agent.protocol import check_name
+
+PASSWORD_FILE = "@PREFIX@/secrets/broker.password"  # noqa: S105  # a place, not a password
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the agent is told."""
+
+    broker: str
+    site: str = "default"
+    username: str | None = None
+    password: str | None = None
+    rate_hz: float = 10.0
+    threads: int = 1
+    window_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """A manifest as the installer takes it, and each file's content by its digest."""
+
+    manifest: dict[str, Any]
+    contents: dict[str, tuple[str, bytes]]
+
+
+def device_id(facts: DeviceFacts, wanted: str | None) -> str:
+    """Return the device's id: the one wanted, the one it has, or a new one of its host name.
+
+    Raises:
+        ProtocolError: if the one wanted is not 3 to 64 characters of `[a-z0-9-]`.
+    """
+    if wanted is not None:
+        return check_name(wanted, "device")
+    if facts.device is not None:
+        return check_name(facts.device, "device")
+    slug = re.sub(r"[^a-z0-9]+", "-", facts.hostname.lower()).strip("-")[:48] or "device"
+    return f"{slug}-{secrets.token_hex(2)}"
+
+
+def build(chosen: Chosen, wheels: Sequence[Path], runtime: str, settings: Settings, device: str) -> Payload:
+    """Return the payload; the same inputs give the same id."""
+    contents: dict[str, tuple[str, bytes]] = {}
+    files: list[dict[str, str]] = []
+
+    def add(role: str, name: str, content: bytes) -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        contents[digest] = (name, content)
+        files.append({"role": role, "name": name, "sha256": digest})
+        return digest
+
+    packages = [add("wheel", _agent_wheel.NAME, _agent_wheel.agent_wheel())]
+    packages += [add("wheel", wheel.name, wheel.read_bytes()) for wheel in wheels]
+    suffixes = [".xml", ".bin"] if chosen.format == "openvino" else [chosen.files[0].suffix.lower()]
+    digests = [
+        add("model", f"model{suffix}", file.read_bytes()) for suffix, file in zip(suffixes, chosen.files, strict=True)
+    ]
+    manifest: dict[str, Any] = {
+        "schema": 1,
+        "device": device,
+        "files": files,
+        "environment": _id(packages),
+        "configuration": "",
+        "start": True,
+    }
+    version = digests[0][:12]
+    manifest["configuration"] = _configuration(chosen, runtime, settings, device, version, suffixes[0], "@ID@")
+    secret = hashlib.sha256(f"{device}\0{settings.password}".encode()).hexdigest() if settings.password else None
+    manifest["id"] = _id([manifest, secret])
+    manifest["configuration"] = manifest["configuration"].replace("@ID@", manifest["id"])
+    if settings.password is not None:
+        manifest["password"] = settings.password
+    return Payload(manifest=manifest, contents=contents)
+
+
+def _id(values: object) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _configuration(  # noqa: PLR0913, PLR0917  # what a configuration is made of
+    chosen: Chosen, runtime: str, settings: Settings, device: str, version: str, suffix: str, payload: str
+) -> str:
+    import tomli_w
+
+    broker: dict[str, Any] = {"url": settings.broker}
+    if settings.username is not None:
+        broker["username"] = settings.username
+    if settings.password is not None:
+        broker["password_file"] = PASSWORD_FILE
+    model = {
+        "name": chosen.name,
+        "version": version,
+        "path": f"@PREFIX@/payloads/{payload}/model/model{suffix}",
+        "runtime": runtime,
+        "threads": settings.threads,
+        "rate_hz": settings.rate_hz,
+        "source": {"kind": "synthetic"},
+    }
+    document = {
+        "device": device,
+        "site": settings.site,
+        "state_dir": "@PREFIX@/state",
+        "broker": broker,
+        "telemetry": {"window_s": settings.window_s},
+        "model": [model],
+    }
+    return tomli_w.dumps(document)

@@ -1,0 +1,213 @@
+"""Ways to a device: this machine, or OpenSSH. Both carry the installer there and talk to it."""
+
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from edgekit.errors import DeviceError, EnvironmentMissingError, UsageError
+
+INSTALLER = Path(__file__).with_name("_install.py")
+TIMEOUT_S = 900
+SSH_FAILED = 255
+# Writes the installer to a temporary place and runs it: the installer itself comes first on stdin, its length before it.
+_BOOTSTRAP = (
+    "import os,sys,tempfile;"
+    "n=int(sys.stdin.buffer.readline());"
+    "c=sys.stdin.buffer.read(n);"
+    "f=tempfile.NamedTemporaryFile(suffix='.py',delete=False);f.write(c);f.close();"
+    "import subprocess;"
+    "r=subprocess.run([sys.executable,'-P' if sys.version_info>=(3,11) else '-E',f.name,*sys.argv[1:]],stdin=sys.stdin.buffer);"
+    "os.unlink(f.name);sys.exit(r.returncode)"
+)
+
+
+class Target(Protocol):
+    """A device one can talk to."""
+
+    label: str
+
+    def call(self, action: str, body: bytes = b"") -> dict[str, Any]:
+        """Run an action of the installer there and return its answer.
+
+        Raises:
+            DeviceError: if the device cannot be reached or the installer refuses.
+        """
+        ...
+
+    def foreground(self, command: Sequence[str]) -> int:
+        """Run a command there attached to this terminal and return its exit code."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTarget:
+    """A folder on this machine."""
+
+    prefix: Path
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return str(self.prefix)
+
+    def call(self, action: str, body: bytes = b"") -> dict[str, Any]:
+        """See `Target.call`."""
+        command = [_base_python(), "-P", str(INSTALLER), action, str(self.prefix)]
+        answer = subprocess.run(command, input=body, capture_output=True, timeout=TIMEOUT_S, check=False)
+        return _answer(self.label, answer)
+
+    def foreground(self, command: Sequence[str]) -> int:
+        """See `Target.foreground`."""
+        return subprocess.run(list(command), check=False).returncode
+
+
+def _base_python() -> str:
+    """Return the system's Python: an environment made from ours would vanish with ours."""
+    base = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    return str(base) if base.is_file() else sys.executable
+
+
+@dataclass(frozen=True, slots=True)
+class SshTarget:
+    """A Linux device reached by the system's OpenSSH, which honours the user's own ssh configuration."""
+
+    user: str
+    host: str
+    port: int | None
+    prefix: str
+    identity: Path | None
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return f"{self.user}@{self.host}"
+
+    def call(self, action: str, body: bytes = b"") -> dict[str, Any]:
+        """See `Target.call`."""
+        installer = INSTALLER.read_bytes()
+        remote = ["python3", "-c", _BOOTSTRAP, action, self.prefix]
+        sent = f"{len(installer)}\n".encode() + installer + body
+        command = [*self._ssh(), shlex.join(remote)]
+        try:
+            answer = subprocess.run(command, input=sent, capture_output=True, timeout=TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired as exc:
+            raise DeviceError(f"{self.label} did not answer within {TIMEOUT_S} s") from exc
+        if answer.returncode == SSH_FAILED:
+            raise _ssh_error(self.label, answer.stderr.decode(errors="replace"))
+        if answer.returncode == 127:  # noqa: PLR2004  # the shell's "command not found"
+            raise DeviceError(f"{self.label} has no python3")
+        return _answer(self.label, answer)
+
+    def foreground(self, command: Sequence[str]) -> int:
+        """See `Target.foreground`."""
+        return subprocess.run([*self._ssh("-tt"), shlex.join(command)], check=False).returncode
+
+    def _ssh(self, *more: str) -> list[str]:
+        ssh = shutil.which("ssh")
+        if ssh is None:
+            error = EnvironmentMissingError("ssh is not installed here")
+            error.add_note("apt-get install openssh-client")
+            raise error
+        known = _known_hosts()
+        options = {
+            "BatchMode": "yes",
+            "ConnectTimeout": "15",
+            "ServerAliveInterval": "15",
+            "StrictHostKeyChecking": "accept-new",
+            "UserKnownHostsFile": str(known),
+        }
+        command = [ssh, *more, *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
+        if self.port is not None:
+            command += ["-p", str(self.port)]
+        if self.identity is not None:
+            command += ["-i", str(self.identity), "-o", "IdentitiesOnly=yes"]
+        return [*command, "-l", self.user, "--", self.host]
+
+
+def _known_hosts() -> Path:
+    """Return EdgeKit's own list of host keys, readable by its owner alone."""
+    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "edgekit"
+    folder.mkdir(parents=True, exist_ok=True)
+    known = folder / "known_hosts"
+    known.touch(mode=0o600)
+    return known
+
+
+def _answer(label: str, done: "subprocess.CompletedProcess[bytes]") -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.decode().strip().splitlines()[-1])
+    except (ValueError, IndexError) as exc:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
+        raise DeviceError(f"the installer failed on {label}: {lines[-1][:300]}") from exc
+    if "error" in answer:
+        error = DeviceError(f"{label}: {answer['error']}")
+        for line in answer.get("log", [])[-3:]:
+            error.add_note(line)
+        raise error
+    return answer
+
+
+def _ssh_error(label: str, text: str) -> DeviceError:
+    lines = [
+        line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("Warning", "@", "debug"))
+    ]
+    last = lines[-1] if lines else "ssh ended without a word"
+    error = DeviceError(f"{label} cannot be reached: {last[:300]}")
+    for words, hint in _SSH_HINTS.items():
+        if words in text:
+            error.add_note(hint)
+    return error
+
+
+_SSH_HINTS: Mapping[str, str] = {
+    "Permission denied": "put your public key on the device (ssh-copy-id), or name the private one with --identity",
+    "Host key verification failed": "the device's host key has changed; if you know why, remove its line from EdgeKit's known_hosts",
+    "Connection refused": "is sshd running on the device, on this port?",
+    "Could not resolve": "is the host name right?",
+}
+
+
+def parse(target: str, folder: Path | None, prefix: str | None, identity: Path | None) -> Target:
+    """Return the target of `ssh://user@host[:port]`, or of `local` and a folder.
+
+    Raises:
+        UsageError: if it is neither, or a name could be taken for an option.
+    """
+    if target == "local":
+        if folder is None:
+            raise UsageError("local needs a folder: edgekit flash local DIR")
+        return LocalTarget(folder.absolute())
+    if folder is not None:
+        raise UsageError(f"'{folder}' goes with local only; name the device's folder with --prefix")
+    try:
+        parts = urlsplit(target)
+        port = parts.port
+    except ValueError:
+        raise UsageError(f"'{target}' is not of the form ssh://user@host[:port]") from None
+    user, host = parts.username or "", parts.hostname or ""
+    plain = all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.%:-]*", name) for name in (user, host))
+    if parts.scheme != "ssh" or not plain or parts.password or parts.path not in {"", "/"}:
+        raise UsageError(f"'{target}' is not of the form ssh://user@host[:port]")
+    return SshTarget(user, host, port, prefix or ("/opt/edgekit" if user == "root" else "~/.edgekit"), identity)
+
+
+def as_tar(files: Sequence[tuple[str, bytes]]) -> bytes:
+    """Return files as a tar stream, in order."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o644
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
