@@ -20,6 +20,7 @@ def flash(
     broker: Annotated[
         str | None, typer.Option(metavar="URL", help="mqtt://host[:port], as the device reaches it.")
     ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The model's name. [default: its file's]")] = None,
     device: Annotated[
         str | None, typer.Option(metavar="ID", help="The device's id. [default: what it has, or of its host name]")
     ] = None,
@@ -85,6 +86,7 @@ def flash(
     )
     request = FlashRequest(
         model=model,
+        name=name,
         settings=settings,
         device=device,
         runtime=runtime,

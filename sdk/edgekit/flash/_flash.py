@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class FlashRequest:
 
     model: Path
     settings: Settings
+    name: str | None = None
     device: str | None = None
     runtime: str = "auto"
     precision: str | None = None
@@ -64,6 +65,7 @@ def plan(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> t
         EnvironmentMissingError: if the wheels cannot be had.
     """
     chosen = choose(request.model, request.precision)
+    chosen = replace(chosen, name=request.name or chosen.name)
     runtime = chosen.runtime(request.runtime)
     _check_model(chosen, runtime)
     on_event(Event(stage="device", detail=f"asking {target.label}"))
@@ -133,8 +135,6 @@ def flash(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> 
 
 
 def _broker_here(settings: Settings) -> Any:  # noqa: ANN401  # a BrokerUrl
-    from dataclasses import replace
-
     url = parse_url(settings.broker)
     return replace(url, username=settings.username, password=settings.password) if settings.username else url
 

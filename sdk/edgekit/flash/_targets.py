@@ -20,16 +20,29 @@ from edgekit.errors import DeviceError, EnvironmentMissingError, UsageError
 INSTALLER = Path(__file__).with_name("_install.py")
 TIMEOUT_S = 900
 SSH_FAILED = 255
-# Writes the installer to a temporary place and runs it: the installer itself comes first on stdin, its length before it.
-_BOOTSTRAP = (
-    "import os,sys,tempfile;"
-    "n=int(sys.stdin.buffer.readline());"
-    "c=sys.stdin.buffer.read(n);"
-    "f=tempfile.NamedTemporaryFile(suffix='.py',delete=False);f.write(c);f.close();"
-    "import subprocess;"
-    "r=subprocess.run([sys.executable,'-P' if sys.version_info>=(3,11) else '-E',f.name,*sys.argv[1:]],stdin=sys.stdin.buffer);"
-    "os.unlink(f.name);sys.exit(r.returncode)"
-)
+# Writes the installer to a temporary place and runs it. The installer comes first on stdin, behind its length; it is read
+# without a buffer, because what follows is for the installer itself.
+_BOOTSTRAP = """
+import os, subprocess, sys, tempfile
+def take(count):
+    parts = []
+    while count:
+        part = os.read(0, count)
+        if not part:
+            sys.exit("the installer did not arrive")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+size = b""
+while not size.endswith(b"\\n"):
+    size += take(1)
+with tempfile.NamedTemporaryFile(suffix=".py", delete=False) as file:
+    file.write(take(int(size)))
+try:
+    sys.exit(subprocess.run([sys.executable, "-I", file.name] + sys.argv[1:]).returncode)
+finally:
+    os.unlink(file.name)
+"""
 
 
 class Target(Protocol):
