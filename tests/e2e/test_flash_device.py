@@ -1,0 +1,224 @@
+"""`edgekit flash` for real: into a folder, and over a real sshd, until latency comes back over a real broker."""
+
+import getpass
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edgekit.errors import DeviceError
+from edgekit.flash import FlashRequest, LocalTarget, Settings, SshTarget, Target, flash, plan
+from edgekit.fleet._brokers import free_port, running
+from edgekit_agent.errors import ModelError
+
+pytestmark = pytest.mark.slow
+
+SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with running() as one:
+        yield one.url
+
+
+@pytest.fixture(scope="module")
+def artifacts(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from edgekit import ConvertOptions, convert
+
+    folder = tmp_path_factory.mktemp("artifacts") / "digits"
+    options = ConvertOptions(precisions=("fp32", "int8"), to=("tflite",), calib=f"{digits}/calib.npz", bench=False)
+    convert(digits / "digits.keras", options, folder)
+    return folder
+
+
+@contextmanager
+def _removed(target: Target) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        target.call("remove")
+
+
+def _request(artifacts: Path, broker: str, **changes: object) -> FlashRequest:
+    values = {"model": artifacts, "settings": Settings(broker=broker, window_s=1.0), "device": "test-device", **changes}
+    return FlashRequest(**values)  # type: ignore[arg-type]
+
+
+def _state(prefix: Path) -> dict[str, tuple[int, int]]:
+    """Every file but what the running agent writes itself: when it changed, and its inode."""
+    own = {"log", "state"}
+    files = [file for file in prefix.rglob("*") if file.is_file() and file.relative_to(prefix).parts[0] not in own]
+    return {
+        str(file): (file.stat().st_mtime_ns, file.stat().st_ino) for file in files if "__pycache__" not in file.parts
+    }
+
+
+def _check_whole_life(target: Target, prefix: Path, artifacts: Path, broker: str) -> None:
+    first = flash(target, _request(artifacts, broker))
+    assert first.changed
+    assert first.device == "test-device"
+    assert first.runtime.startswith("ai-edge-litert")
+    assert first.p50_ms is not None
+    assert first.p50_ms > 0
+    before, pid = _state(prefix), first.pid
+    again = flash(target, _request(artifacts, broker))
+    assert (again.changed, again.pid, again.payload, again.sent_bytes) == (False, pid, first.payload, 0)
+    assert _state(prefix) == before
+    other = flash(target, _request(artifacts, broker, precision="fp32", device=None))
+    assert other.changed
+    assert other.device == "test-device"
+    assert other.pid != pid
+    assert len(list((prefix / "venvs").iterdir())) == 1
+
+
+def test_a_folder_gets_an_agent_that_reports_and_twice_changes_nothing(
+    artifacts: Path, broker: str, tmp_path: Path
+) -> None:
+    target = LocalTarget(tmp_path / "device")
+    with _removed(target):
+        _check_whole_life(target, tmp_path / "device", artifacts, broker)
+    assert not (tmp_path / "device").exists()
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshTarget]:
+    """A real sshd on 127.0.0.1 with throw-away keys; its sessions have a throw-away home."""
+    if SSHD is None or shutil.which("ssh") is None:
+        pytest.skip("needs openssh-server and openssh-client")
+    folder = tmp_path_factory.mktemp("sshd")
+    for name in ("host", "user", "stranger"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    (folder / "home").mkdir()
+    (folder / "authorized").write_text((folder / "user.pub").read_text())
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    port = free_port()
+    (folder / "config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+        f"UsePAM no\nStrictModes no\nPidFile none\nPermitRootLogin yes\nSetEnv HOME={folder}/home\n"
+    )
+    # the session's python3 is the one that runs the tests: the system's own may be older
+    (folder / "home" / ".ssh").mkdir()
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "config")], stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 10
+        while not _accepts(port) and time.monotonic() < end:
+            time.sleep(0.05)
+        yield SshTarget(getpass.getuser(), "127.0.0.1", port, "~/edge kit", folder / "user")
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(autouse=True)
+def _own_known_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+
+
+def test_a_device_over_ssh_gets_an_agent_that_reports_and_twice_changes_nothing(
+    sshd: SshTarget, artifacts: Path, broker: str
+) -> None:
+    try:
+        sshd.call("probe")
+    except DeviceError as exc:
+        if "3.11" in str(exc) or "python3-venv" in str(exc):
+            pytest.skip(f"the system's python3 is no device's: {exc}")
+        raise
+    assert sshd.identity is not None
+    prefix = sshd.identity.parent / "home" / "edge kit"
+    with _removed(sshd):
+        _check_whole_life(sshd, prefix, artifacts, broker)
+    assert not prefix.exists()
+
+
+def test_edgekits_own_known_hosts_is_readable_by_its_owner_alone(sshd: SshTarget, tmp_path: Path) -> None:
+    sshd.call("status")
+    known = tmp_path / "xdg" / "edgekit" / "known_hosts"
+    assert known.stat().st_mode & 0o777 == 0o600
+    assert "ssh-ed25519" in known.read_text()
+
+
+def test_a_stranger_and_a_changed_host_key_are_one_sentence_with_a_hint(sshd: SshTarget, tmp_path: Path) -> None:
+    assert sshd.identity is not None
+    stranger = SshTarget(sshd.user, sshd.host, sshd.port, sshd.prefix, sshd.identity.with_name("stranger"))
+    with pytest.raises(DeviceError, match="Permission denied") as caught:
+        stranger.call("probe")
+    assert "--identity" in caught.value.__notes__[0]
+    known = tmp_path / "xdg" / "edgekit" / "known_hosts"
+    kind, key = sshd.identity.with_name("stranger.pub").read_text().split()[:2]
+    known.write_text(f"[127.0.0.1]:{sshd.port} {kind} {key}\n")
+    with pytest.raises(DeviceError) as caught:
+        sshd.call("probe")
+    assert any("host key has changed" in note for note in caught.value.__notes__)
+
+
+def test_an_unreachable_device_is_exit_code_5(artifacts: Path, broker: str) -> None:
+    command = [sys.executable, "-m", "edgekit.cli.main", "flash", f"ssh://nobody@127.0.0.1:{free_port()}"]
+    command += ["--model", str(artifacts), "--broker", broker]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert answer.returncode == 5, answer.stderr
+    assert "Connection refused" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_broken_model_never_reaches_the_device(artifacts: Path, broker: str, tmp_path: Path) -> None:
+    (whole,) = (artifacts / "models").glob("*.int8.tflite")
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(ModelError, match=r"broken\.tflite"):
+        flash(LocalTarget(tmp_path / "device"), _request(broken, broker))
+    assert not (tmp_path / "device").exists()
+
+
+def test_a_device_that_never_reports_is_said_with_its_log(artifacts: Path, broker: str, tmp_path: Path) -> None:
+    target = LocalTarget(tmp_path / "device")
+    with running() as elsewhere, _removed(target):
+        payload, *_ = plan(target, _request(artifacts, f"mqtt://127.0.0.1:{free_port()}"))
+        manifest = payload.manifest
+        target.call("receive", _tar(payload))
+        target.call("apply", json.dumps(manifest).encode())
+        assert elsewhere.url != broker
+        from edgekit.flash import _flash
+        from edgekit.fleet import FleetClient
+
+        with (
+            FleetClient(elsewhere.url) as client,
+            pytest.raises(DeviceError, match="did not report within 3 s") as caught,
+        ):
+            _flash._wait(client, target, "test-device", "digits", 3.0, 1)
+        assert any("event=" in note for note in caught.value.__notes__)
+
+
+def _tar(payload: object) -> bytes:
+    from edgekit.flash._targets import as_tar
+
+    contents = payload.contents  # type: ignore[attr-defined]
+    return as_tar([(f"{digest}/{name}", content) for digest, (name, content) in contents.items()])
+
+
+def test_an_installation_that_fails_leaves_the_old_one_running(artifacts: Path, broker: str, tmp_path: Path) -> None:
+    target = LocalTarget(tmp_path / "device")
+    with _removed(target):
+        first = flash(target, _request(artifacts, broker))
+        payload, *_ = plan(target, _request(artifacts, broker, precision="fp32"))
+        target.call("receive", _tar(payload))
+        manifest = {**payload.manifest, "configuration": "device = 'x'"}
+        with pytest.raises(DeviceError, match="the agent refuses the configuration"):
+            target.call("apply", json.dumps(manifest).encode())
+        status = target.call("status")
+        assert (status["alive"], status["pid"], status["id"]) == (True, first.pid, first.payload)

@@ -1,0 +1,238 @@
+"""What goes on a device: the choice of the model, wheels, configuration, and the installer's own guards."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+from edgekit.errors import DataError, EnvironmentMissingError, UsageError
+from edgekit.flash import LocalTarget, Settings, SshTarget, _agent_wheel, _payload, _targets, _wheels
+from edgekit.flash._artifact import Chosen, choose
+from edgekit.flash._device import DeviceFacts
+from edgekit_agent.config import load
+from edgekit_agent.errors import ProtocolError
+
+PI = DeviceFacts(
+    python="3.11.2", machine="aarch64", glibc="2.36", hostname="Pi.Lab_1", prefix="/home/pi/.edgekit", systemd="system"
+)
+
+
+# --- the agent's wheel
+
+
+def test_the_agents_wheel_is_the_same_bytes_twice() -> None:
+    assert _agent_wheel.agent_wheel() == _agent_wheel.agent_wheel()
+
+
+@pytest.mark.slow
+def test_the_agents_wheel_holds_what_the_build_makes(repository: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+        str(repository / "agent"),
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    (built,) = tmp_path.glob("*.whl")
+    (tmp_path / _agent_wheel.NAME.replace("edgekit", "own")).write_bytes(_agent_wheel.agent_wheel())
+    assert built.name == _agent_wheel.NAME
+    with (
+        zipfile.ZipFile(built) as one,
+        zipfile.ZipFile(tmp_path / _agent_wheel.NAME.replace("edgekit", "own")) as other,
+    ):
+        ours = {name for name in other.namelist() if ".dist-info" not in name}
+        assert ours == {name for name in one.namelist() if ".dist-info" not in name}
+        for name in ours:
+            assert one.read(name) == other.read(name), name
+        (info,) = (name for name in one.namelist() if name.endswith("METADATA"))
+        wanted, got = (Parser().parsestr(archive.read(info).decode()) for archive in (one, other))
+    for field in ("Name", "Version", "Requires-Python", "License-Expression", "Summary"):
+        assert got[field] == wanted[field], field
+    plain = [line for line in wanted.get_all("Requires-Dist", []) if "extra" not in line]
+    assert got.get_all("Requires-Dist") == plain
+
+
+# --- wheels of the lock
+
+
+def test_the_lock_gives_a_device_its_own_versions() -> None:
+    names = {pin.name: pin.version for pin in _wheels.pins("ai-edge-litert", PI)}
+    assert set(names) == {"paho-mqtt", *_wheels.RUNTIME_PACKAGES["ai-edge-litert"]}
+    assert names["numpy"].startswith("1.")
+    newer = DeviceFacts(python="3.13.1", machine="aarch64", glibc="2.41", hostname="x", prefix="/p", systemd="")
+    assert {pin.name: pin.version for pin in _wheels.pins("ai-edge-litert", newer)}["numpy"].startswith("2.")
+
+
+def test_a_runtime_without_a_build_for_the_python_is_said() -> None:
+    newer = DeviceFacts(python="3.13.1", machine="aarch64", glibc="2.41", hostname="x", prefix="/p", systemd="")
+    with pytest.raises(EnvironmentMissingError, match=r"tflite-runtime has no version for Python 3\.13\.1"):
+        _wheels.pins("tflite-runtime", newer)
+
+
+def test_the_table_of_packages_is_what_the_runtimes_ask_for() -> None:
+    from importlib.metadata import requires
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    environment = {**PI.markers(), "extra": ""}
+    for runtime in ("ai-edge-litert", "openvino"):
+        asked = [Requirement(line) for line in requires(runtime) or []]
+        needed = {
+            canonicalize_name(one.name) for one in asked if one.marker is None or one.marker.evaluate(environment)
+        }
+        assert needed - {"openvino-telemetry"} <= set(_wheels.RUNTIME_PACKAGES[runtime])
+
+
+def test_a_wheel_whose_hash_is_not_in_the_lock_is_not_taken(tmp_path: Path) -> None:
+    (pin,) = (one for one in _wheels.pins("null", PI) if one.name == "paho-mqtt")
+    (tmp_path / f"paho_mqtt-{pin.version}-py3-none-any.whl").write_bytes(b"not the wheel")
+    with pytest.raises(EnvironmentMissingError, match="holds no wheel of paho-mqtt"):
+        _wheels.collect([pin], PI, tmp_path)
+
+
+# --- the model
+
+
+def test_of_a_converted_folder_int8_tflite_is_taken_first(tmp_path: Path) -> None:
+    artifacts = [
+        {"status": "ok", "precision": "fp32", "format": "tflite", "size_bytes": 1, "path": "models/m.fp32.tflite"},
+        {
+            "status": "rejected",
+            "precision": "int8",
+            "format": "tflite",
+            "size_bytes": 2,
+            "path": "models/m.int8.tflite.rejected",
+        },
+        {"status": "ok", "precision": "int8", "format": "openvino", "size_bytes": 3, "path": "models/m.int8.xml"},
+    ]
+    (tmp_path / "models").mkdir()
+    for name in ("m.fp32.tflite", "m.int8.xml", "m.int8.bin"):
+        (tmp_path / "models" / name).write_bytes(b"x")
+    (tmp_path / "report.json").write_text(json.dumps({"artifacts": artifacts}))
+    assert choose(tmp_path).files[0].name == "m.int8.xml"
+    assert choose(tmp_path, "fp32").files[0].name == "m.fp32.tflite"
+    with pytest.raises(DataError, match="no artifact that is ok in fp16"):
+        choose(tmp_path, "fp16")
+
+
+def test_a_report_cannot_name_a_file_outside_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "secret.tflite").write_bytes(b"x")
+    one = {"status": "ok", "precision": "int8", "format": "tflite", "size_bytes": 1, "path": "../secret.tflite"}
+    (tmp_path / "out" / "report.json").write_text(json.dumps({"artifacts": [one]}))
+    with pytest.raises(DataError, match="outside its folder"):
+        choose(tmp_path / "out")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"artifacts": 1}', '{"artifacts": [{}]}'])
+def test_a_broken_report_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(DataError, match=r"no report of edgekit convert"):
+        choose(tmp_path)
+
+
+def test_an_ir_without_its_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.xml").write_text("<net/>")
+    with pytest.raises(DataError, match=r"'m\.bin' is missing"):
+        choose(tmp_path / "m.xml")
+
+
+# --- the payload
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Chosen:
+    (tmp_path / "m.null").write_text("{}")
+    return choose(tmp_path / "m.null")
+
+
+def test_the_same_inputs_give_the_same_payload(model: Chosen) -> None:
+    settings = Settings(broker="mqtt://127.0.0.1:1883")
+    one, two = (_payload.build(model, [], "null", settings, "pi-01") for _ in range(2))
+    assert one == two
+    other = _payload.build(model, [], "null", Settings(broker="mqtt://127.0.0.1:1884"), "pi-01")
+    assert other.manifest["id"] != one.manifest["id"]
+    assert other.manifest["environment"] == one.manifest["environment"]
+
+
+def test_the_configuration_is_one_the_agent_takes_and_holds_no_password(model: Chosen, tmp_path: Path) -> None:
+    settings = Settings(broker="mqtt://127.0.0.1:1883", username="dev", password="hunter2")  # noqa: S106
+    manifest = _payload.build(model, [], "null", settings, "pi-01").manifest
+    assert "hunter2" not in manifest["configuration"]
+    file = tmp_path / "agent.toml"
+    file.write_text(manifest["configuration"].replace("@PREFIX@", str(tmp_path)))
+    config = load(file)
+    assert (config.device, config.model[0].name, config.broker.username) == ("pi-01", "m", "dev")
+    assert config.broker.password_file == f"{tmp_path}/secrets/broker.password"
+
+
+def test_a_device_keeps_its_id_and_a_new_one_comes_of_the_host_name() -> None:
+    from dataclasses import replace
+
+    assert _payload.device_id(replace(PI, device="kept-1"), None) == "kept-1"
+    assert _payload.device_id(PI, "wanted-1") == "wanted-1"
+    assert _payload.device_id(PI, None).startswith("pi-lab-1-")
+    with pytest.raises(ProtocolError):
+        _payload.device_id(PI, "No Good")
+
+
+# --- targets
+
+
+def test_targets_are_read() -> None:
+    got = _targets.parse("ssh://pi@host.local:2222", None, None, None)
+    assert got == SshTarget("pi", "host.local", 2222, "~/.edgekit", None)
+    root = _targets.parse("ssh://root@host", None, None, None)
+    assert isinstance(root, SshTarget)
+    assert root.prefix == "/opt/edgekit"
+    assert _targets.parse("local", Path("/x"), None, None) == LocalTarget(Path("/x"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ssh://host", "ssh://-oProxyCommand=x@host", "ssh://pi@-oProxyCommand=x", "ssh://pi:secret@host", "ssh://pi@host/etc",
+        "http://pi@host", "ssh://pi@host:x", "pi@host", "ssh://pi;id@host", "local",
+    ],
+)  # fmt: skip
+def test_what_is_no_target_or_could_be_an_option_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        _targets.parse(text, None, None, None)
+
+
+# --- the installer by itself
+
+
+def _installer(action: str, prefix: Path, body: bytes = b"") -> dict[str, object]:
+    command = [sys.executable, "-I", str(_targets.INSTALLER), action, str(prefix)]
+    done = subprocess.run(command, input=body, capture_output=True, timeout=60, check=True)
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+def test_a_file_that_arrives_damaged_is_refused_and_not_kept(tmp_path: Path) -> None:
+    answer = _installer("receive", tmp_path / "p", _targets.as_tar([(f"{'a' * 64}/x.whl", b"content")]))
+    assert "arrived damaged" in str(answer["error"])
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
+@pytest.mark.parametrize("name", ["../../escape/x", "/etc/x", f"{'a' * 64}/../x", f"{'a' * 64}/.hidden", "x"])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    answer = _installer("receive", tmp_path / "p", _targets.as_tar([(name, b"content")]))
+    assert "error" in answer
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
+def test_removing_what_is_no_installation_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x")
+    assert "no installation" in str(_installer("remove", tmp_path)["error"])
+    assert (tmp_path / "precious").is_file()
