@@ -88,7 +88,8 @@ def read_npz(path: Path) -> dict[str, Array]:
         InputDataError: if it cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # opened here: the library leaves a broken one open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError) as exc:
         raise InputDataError(f"data '{path}' cannot be read: {exc}") from exc

@@ -22,9 +22,9 @@ class _Waiting:
 class Outbox:
     """Reports by sequence number, oldest first.
 
-    After a reconnect all wait `settle_s`, because the subscribers have to come back too: a broker that
+    After the broker was away all wait `settle_s`, because the subscribers have to come back too: a broker that
     kept nothing over its restart takes a report and gives it to nobody. A broker that says so
-    (MQTT 5, "no matching subscribers") within a minute of the reconnect gets the report again.
+    (MQTT 5, "no matching subscribers") within a minute of its return gets the report again.
     """
 
     capacity: int
@@ -32,7 +32,7 @@ class Outbox:
     dropped: int = 0
     _waiting: "OrderedDict[int, _Waiting]" = field(default_factory=OrderedDict)
     _connected: bool = False
-    _connections: int = 0
+    _broker_was_away: bool = False
     _ready_at: float = 0.0
     _connected_at: float = 0.0
 
@@ -51,15 +51,14 @@ class Outbox:
 
     def connected(self, now: float) -> None:
         """Note a connection: whatever was in flight goes again, marked as history."""
-        self._connections += 1
         self._connected, self._connected_at = True, now
-        self._ready_at = now + (self.settle_s if self._connections > 1 else 0.0)
+        self._ready_at = now + (self.settle_s if self._broker_was_away else 0.0)
         for waiting in self._waiting.values():
             waiting.in_flight, waiting.not_before = False, 0.0
 
     def disconnected(self) -> None:
-        """Note that nothing can be sent."""
-        self._connected = False
+        """Note that a connection is gone or could not be made: nothing can be sent."""
+        self._connected, self._broker_was_away = False, True
 
     def hurry(self) -> None:
         """Let everything go now: there is no later, because the agent stops."""
@@ -91,7 +90,7 @@ class Outbox:
         waiting = self._waiting.get(seq)
         if waiting is None:
             return
-        if self._connections == 1 or now - self._connected_at > UNHEARD_LIMIT_S:
+        if not self._broker_was_away or now - self._connected_at > UNHEARD_LIMIT_S:
             self.acked(seq)
         else:
             waiting.in_flight, waiting.not_before = False, now + RETRY_UNHEARD_S

@@ -130,7 +130,8 @@ def _cpu(root: Path) -> dict[str, str]:
 def _memory(root: Path) -> int:
     for line in _text(root / "proc/meminfo").splitlines():
         if line.startswith("MemTotal:"):
-            return 1024 * int(line.split()[1])
+            _, *rest = line.split()
+            return 1024 * int(rest[0]) if rest and rest[0].isdecimal() else 0
     return 0
 
 

@@ -1,11 +1,13 @@
 """What an OpenVINO IR holds, as a job: inputs, outputs, and operators with parameters and multiply-accumulates."""
 
 import math
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from edgekit_converters.errors import ConverterMissingError, ModelFileError
+from edgekit_converters.errors import ModelFileError
+from edgekit_converters.foreign import missing
 
 # Constants of other types are shapes, axes and indices.
 _WEIGHT_TYPES = frozenset({"f64", "f32", "f16", "bf16", "i8", "u8", "i4", "u4", "nf4"})
@@ -20,12 +22,11 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         ConverterMissingError: if OpenVINO is not installed.
     """
     path = Path(request["model"])
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # no usage statistics from an import
     try:
         import openvino
     except ImportError as exc:
-        error = ConverterMissingError("openvino is not installed")
-        error.add_note("pip install 'edgekit-sdk[openvino]'")
-        raise error from exc
+        raise missing("OpenVINO", "openvino") from exc
     if not path.is_file():
         raise ModelFileError(f"model '{path}' does not exist")
     if not path.with_suffix(".bin").is_file():

@@ -19,11 +19,12 @@ from edgekit_converters import ConversionRequest, ConversionResult, check_wanted
 from edgekit_converters import convert as convert_model
 from edgekit_converters.errors import JobCrashedError
 from edgekit_converters.jobs import JobRunner
-from edgekit_converters.model import Arrays, Artifact
+from edgekit_converters.model import Array, Arrays, Artifact
 
 GOLDEN_SAMPLES = 16
 SEEDED_SAMPLES = 16
 RUNS, WARMUP = 200, 20
+SLOWER = 0.97  # below this share of the float model's speed it is no noise
 
 
 def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEvent = ignore) -> Report:
@@ -132,7 +133,7 @@ def _one(
     result: ConversionResult,
     measured: dict[str, Measured],
     options: ConvertOptions,
-    labels: _data.Array | None,
+    labels: Array | None,
 ) -> ArtifactReport:
     got = measured[f"{artifact.format}.{artifact.precision}"]
     base = measured.get(f"{artifact.format}.fp32")
@@ -181,7 +182,7 @@ def _latency(got: Measured, base: Measured | None, threads: int) -> Latency:
 
 def _with_speed_warning(report: ArtifactReport) -> ArtifactReport:
     latency = report.latency
-    if report.precision == "fp32" or latency is None or latency.speedup is None or latency.speedup >= 1:
+    if report.precision == "fp32" or latency is None or latency.speedup is None or latency.speedup >= SLOWER:
         return report
     slower = f"slower than float on {latency.runtime}: {latency.p50_ms:.3f} ms against {latency.source_p50_ms:.3f} ms"
     return replace(report, warnings=(*report.warnings, slower))

@@ -174,9 +174,8 @@ def _sample(file: Path) -> Array:
 
 
 def _image_reader(preprocess: "Preprocess | None") -> Callable[[Path], Array]:
-    from edgekit_agent.preprocess import Preprocess
-
     from edgekit_agent.errors import InputDataError
+    from edgekit_agent.preprocess import Preprocess
 
     how = preprocess or Preprocess()
 

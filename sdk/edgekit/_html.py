@@ -12,7 +12,7 @@ def to_html(report: Report) -> str:
     )
     environment.filters |= {"bytes": _bytes, "figure": _figure, "percent": _percent}
     document = report.to_json()
-    shown = [artifact for artifact in document["artifacts"] if artifact["size_bytes"]]  # type: ignore[attr-defined, index]  # plain JSON
+    shown = [artifact for artifact in document["artifacts"] if artifact["size_bytes"]]  # type: ignore[attr-defined]  # plain JSON
     bars = {
         "latency": _bars([(_name(a), a["latency"]["p50_ms"]) for a in shown if a["latency"]]),
         "size": _bars([(_name(a), a["size_bytes"]) for a in shown]),

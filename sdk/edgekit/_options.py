@@ -61,9 +61,8 @@ class ConvertOptions:
     @property
     def how_images_are_read(self) -> "Preprocess | None":
         """The preprocessing of image folders, or None where nothing was said."""
-        from edgekit_agent.preprocess import Preprocess
-
         from edgekit_agent.errors import ConfigError
+        from edgekit_agent.preprocess import Preprocess
 
         try:
             return Preprocess.from_mapping(dict(self.preprocess)) if self.preprocess else None
@@ -147,7 +146,7 @@ def from_recipe(path: Path) -> ConvertOptions:
             raise DataError(f"recipe '{path}' has the unknown key 'convert.{key}'")
         if not isinstance(value, _RECIPE_TYPES[key]):
             raise DataError(f"recipe '{path}' has a wrong type for 'convert.{key}'")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     if "shapes" in values:
         values["shapes"] = {name: tuple(sizes) for name, sizes in values["shapes"].items()}
     return ConvertOptions(**values)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from edgekit._metrics import Accuracy, Agreement
 from edgekit_agent import __version__
@@ -131,7 +132,7 @@ class Report:
         return json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
 
 
-def _plain(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202  # any dataclass tree to JSON values
+def _plain(value: Any) -> Any:  # noqa: ANN401  # any dataclass tree to JSON values
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

@@ -53,6 +53,7 @@ class RemoteRuntime:
     """A `Runtime` in a child process."""
 
     def __init__(self, python: str, name: str, repository: Path) -> None:
+        """Start the interpreter."""
         environment = {**os.environ, "PYTHONPATH": str(repository / "agent")}
         self.name, self.formats = name, ("tflite",)
         self.process = subprocess.Popen(
@@ -92,6 +93,7 @@ class RemoteSession:
     """A `Session` in the child process."""
 
     def __init__(self, runtime: RemoteRuntime, told: dict[str, Any]) -> None:
+        """Take what the child told of it."""
         self._runtime, self._id = runtime, told["id"]
         self.inputs, self.outputs = (tuple(_spec(one) for one in told[name]) for name in ("inputs", "outputs"))
         self.runtime, self.executed_on = told["runtime"], tuple(told["executed_on"])
@@ -106,7 +108,8 @@ class RemoteSession:
 
 
 def _spec(one: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in one.items()})
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in one.items()}
+    return TensorSpec(**values)
 
 
 @pytest.fixture(scope="session")

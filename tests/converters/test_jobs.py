@@ -15,8 +15,12 @@ JOBS = {
         "def run(request):\n    e = UnsupportedError('op X')\n    e.add_note('try Y')\n    raise e\n"
     ),
     "has_a_bug": "def run(request):\n    return {}['missing']\n",
-    "fills_the_disk": "import errno\ndef run(request):\n    raise OSError(errno.ENOSPC, 'No space left', 'model.bin')\n",
-    "aborts": "import os, sys\ndef run(request):\n    print('last words', file=sys.stderr, flush=True)\n    os.abort()\n",
+    "fills_the_disk": (
+        "import errno\ndef run(request):\n    raise OSError(errno.ENOSPC, 'No space left', 'model.bin')\n"
+    ),
+    "aborts": (
+        "import os, sys\ndef run(request):\n    print('last words', file=sys.stderr, flush=True)\n    os.abort()\n"
+    ),
     "exits": "import os\ndef run(request):\n    os._exit(7)\n",
 }
 

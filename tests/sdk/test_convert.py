@@ -26,7 +26,7 @@ def converted(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     )
     seen: list[edgekit.Event] = []
     report = convert(digits / "digits.keras", options, folder, seen.append)
-    assert [event.stage for event in seen][0] == "data"
+    assert seen[0].stage == "data"
     assert seen[-1].stage == "done"
     return folder, report
 

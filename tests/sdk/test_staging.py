@@ -23,19 +23,23 @@ def test_a_commit_moves_everything_and_replaces_what_was_there(tmp_path: Path) -
     assert not list(out.glob(".edgekit-*"))
 
 
+def _fail_in(out: Path, name: str) -> None:
+    with Staging(out) as stage:
+        (stage.path / name).write_text("half")
+        raise KeyError
+
+
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     out = tmp_path / "a" / "b"
-    with pytest.raises(KeyError), Staging(out) as stage:
-        (stage.path / "half").write_text("x")
-        raise KeyError
+    with pytest.raises(KeyError):
+        _fail_in(out, "half")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failure_keeps_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("old")
-    with pytest.raises(KeyError), Staging(tmp_path) as stage:
-        (stage.path / "report.json").write_text("half")
-        raise KeyError
+    with pytest.raises(KeyError):
+        _fail_in(tmp_path, "report.json")
     assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
     assert (tmp_path / "report.json").read_text() == "old"
 

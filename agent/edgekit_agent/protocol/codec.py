@@ -55,7 +55,8 @@ class Message:
             msg = f"{cls.__name__} is not a JSON object"
             raise ProtocolError(msg)
         hints = typing.get_type_hints(cls)
-        known, values = set(), {}
+        known: set[str] = set()
+        values: dict[str, typing.Any] = {}
         for field in _fields(cls):
             name = _wire_name(field)
             known.add(name)

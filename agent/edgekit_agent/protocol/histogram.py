@@ -129,7 +129,7 @@ class ExpHistogram:
         for index in sorted(self.counts):
             seen += self.counts[index]
             if seen >= rank:
-                middle = 2.0 ** ((index + 0.5) / self._factor)
+                middle = math.exp2((index + 0.5) / self._factor)
                 return min(max(middle, self.minimum), self.maximum)
         return self.maximum
 

@@ -1,4 +1,4 @@
-"""The few parts of a `.tflite` file that are read here, with the standard library: a flatbuffer of the schema `schema.fbs`.
+"""The few parts of a `.tflite` file that are read here, with the standard library: a flatbuffer of `schema.fbs`.
 
 Every offset is checked against the file's length, because the older library does not verify a file and crashes.
 """

@@ -22,6 +22,7 @@ from edgekit_agent.transport.base import Connected, Disconnected, Taken, Transpo
 _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
+LOOP_S = 1.0
 BACKOFF_S = (1.0, 30.0)
 WILL_DELAY_S = 2
 SCHEMA = ("schema", "tele/1")
@@ -98,7 +99,9 @@ class MqttTransport:
             client.connect(host, port, self._config.keepalive_s, **_session(self._version))
             opened = True
             self._client = client
-            client.loop_forever(retry_first_connection=False)
+            # not loop_forever: only `loop` can be woken by the thread that publishes
+            while client.loop(LOOP_S) == paho.MQTT_ERR_SUCCESS:
+                pass
         except OSError as exc:
             ended.append(str(exc.strerror or exc))
         except Exception as exc:  # noqa: BLE001  # the port: what the library raises on a broker's nonsense must not end the thread

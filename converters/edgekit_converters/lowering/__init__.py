@@ -11,10 +11,11 @@ from edgekit_converters.lowering.matrix import MATRIX
 from edgekit_converters.lowering.module import compile_to_tflite
 from edgekit_converters.lowering.onnx_graph import Graph, Node
 from edgekit_converters.lowering.pooling import POOLING
+from edgekit_converters.lowering.resizing import RESIZING
 from edgekit_converters.lowering.shape import SHAPE
 
 OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
-    {**CONVOLUTION, **POOLING, **ELEMENTWISE, **MATRIX, **SHAPE}
+    {**CONVOLUTION, **POOLING, **RESIZING, **ELEMENTWISE, **MATRIX, **SHAPE}
 )
 _DOMAINS = frozenset({"", "ai.onnx"})
 

@@ -71,7 +71,7 @@ class Module:
 
     def constant(self, array: Array) -> Ref:
         """Add a weight; its values are put in by `fill`."""
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         ref = self._new(array.shape, array.dtype.name)
         if array.dtype == np.bool_:  # packed bits: rare and small, so as text
             values = str(array.tolist()).lower() if array.size else ""
@@ -141,18 +141,23 @@ def compile_to_tflite(module: Module, results: Sequence[Ref], inputs: Sequence[s
     from litert_converter.tools.model_utils import transform
 
     with transform.get_ir_context(), ir.Location.unknown():
-        parsed = ir.Module.parse(module.text(results))
-        _fill(parsed, module.weights, ir)
         config = converter_api_ext.ConvertToTFLConfig()
         config.canonicalizing_inf_as_min_max_float = False
         try:
+            parsed = ir.Module.parse(module.text(results))
+            _fill(parsed, module.weights, ir)
             converter_api_ext.run_convert_to_tfl_passes(parsed, passmanager.PassManager(), config)
             converter_api_ext.set_signature(parsed.operation, "serving_default", list(inputs), list(outputs))
             exported: bytes = converter_api_ext.export_flatbuffer_to_bytes(parsed.operation)
-        except (RuntimeError, ValueError) as exc:
-            reason = (str(exc).strip() or "no reason given").splitlines()[0][:300]
-            raise UnsupportedError(f"the TFLite compiler refuses the graph: {reason}") from exc
+        except Exception as exc:  # MLIR's errors have no common base
+            raise UnsupportedError(f"the TFLite compiler refuses the graph: {_reason(exc)}") from exc
     return bytes(exported)
+
+
+def _reason(exc: Exception) -> str:
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or lines or ["no reason given"])[0][:300]
 
 
 def _fill(parsed: object, weights: Sequence[Array], ir: object) -> None:

@@ -7,6 +7,7 @@ chains of Shape, Gather, Concat behind), whatever the opset.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ _SHAPE_OPS = frozenset({"Shape", "Size"})
 _NOT_CONSTANT = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
+_NEVER_NEGATIVE = frozenset({"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Abs", "Exp"})
+_KEEPING_SIGN = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Identity", "Dropout", "Add", "Mul"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ class Value:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Graph:
     """Nodes in order that depend on the inputs; everything else is in `constants`."""
 
@@ -60,6 +63,29 @@ class Graph:
     constants: Mapping[str, Array]
     opset: int
     uses: Mapping[str, int] = field(default_factory=dict)
+
+    def is_never_negative(self, name: str) -> bool:
+        """Whether the ops a value comes from show that it has no value below 0."""
+        if name in self.constants:
+            return bool(np.all(self.constants[name] >= 0))
+        node = self.producers.get(name)
+        if node is None:
+            return False
+        if node.op == "Clip":
+            return self._low(node) >= 0
+        return node.op in _NEVER_NEGATIVE or (
+            node.op in _KEEPING_SIGN and all(self.is_never_negative(one) for one in node.inputs if one)
+        )
+
+    def _low(self, node: Node) -> float:
+        if len(node.inputs) > 1 and node.inputs[1]:
+            return float(self.constants.get(node.inputs[1], np.float32(-1)))
+        return float(node.attributes.get("min", -1))
+
+    @cached_property
+    def producers(self) -> Mapping[str, Node]:
+        """The node that makes each value."""
+        return {name: node for node in self.nodes for name in node.outputs if name}
 
 
 def load(path: Path) -> Any:  # noqa: ANN401  # an onnx.ModelProto

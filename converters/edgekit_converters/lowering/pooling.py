@@ -1,4 +1,4 @@
-"""Pooling and resizing."""
+"""Pooling, 1-D and 2-D."""
 
 import math
 from collections.abc import Sequence
@@ -35,22 +35,27 @@ def _reach(window: Window, spatial: Sequence[int], out: Sequence[int]) -> list[t
     return pads
 
 
-def _pool(b: Builder, op: str, x: Ref, window: Window, shape: Sequence[int]) -> Ref:
+def _pool(b: Builder, op: str, x: Ref, window: Window, shape: Sequence[int], padding: str = "VALID") -> Ref:
     attributes = (
         f"filter_height = {window.kernel[0]} : i32, filter_width = {window.kernel[1]} : i32, {NO_ACTIVATION}, "
-        f'padding = "VALID", stride_h = {window.strides[0]} : i32, stride_w = {window.strides[1]} : i32'
+        f'padding = "{padding}", stride_h = {window.strides[0]} : i32, stride_w = {window.strides[1]} : i32'
     )
     return b.module.op(op, [x], attributes, shape, x.dtype)
 
 
-def _padded(b: Builder, x: Ref, pads: Sequence[tuple[int, int]], value: float) -> Ref:
+def _is_same(window: Window, pads: Sequence[tuple[int, int]], spatial: Sequence[int], out: Sequence[int]) -> bool:
+    """Whether TFLite's SAME, which pads more behind, gives these pads."""
+    if any(count != -(-size // s) for count, size, s in zip(out, spatial, window.strides, strict=True)):
+        return False
+    return all(after - before in {0, 1} for before, after in pads)
+
+
+def _padded(b: Builder, op: str, x: Ref, pads: Sequence[tuple[int, int]], *value: Ref | str) -> Ref:
     if not any(before or after for before, after in pads):
         return x
     shape = [x.shape[0], *(n + p[0] + p[1] for n, p in zip(x.shape[1:3], pads, strict=True)), x.shape[3]]
-    operands = [x, b.module.ints([[0, 0], *map(list, pads), [0, 0]])]
-    if value == 0:
-        return b.module.op("pad", operands, "", shape, x.dtype)
-    return b.module.op("padv2", [*operands, b.scalar(value)], "", shape, x.dtype)
+    attributes = "mode = #tfl<mirror_pad_attr SYMMETRIC>" if op == "mirror_pad" else ""
+    return b.module.op(op, [x, b.module.ints([[0, 0], *map(list, pads), [0, 0]]), *value], attributes, shape, x.dtype)
 
 
 def _finish(b: Builder, node: Node, ref: Ref) -> None:
@@ -60,26 +65,40 @@ def _finish(b: Builder, node: Node, ref: Ref) -> None:
 
 
 def max_pool(b: Builder, node: Node) -> None:
-    """Pads never win: the lowest float stands there."""
+    """Pads never win. The lowest float in them would ruin the scale of a quantized model, so it comes last.
+
+    Case 1: no pads, or TFLite's own. Case 2: no value is below 0: zeros. Case 3: pads of at most half the
+    kernel: mirrored values, which the window that reaches them holds anyway.
+    """
     if len(node.outputs) > 1 and node.outputs[1] in b.graph.uses:
         raise b.refuse(node, "its indices are used")
     x, window, shape = _two_dimensional(b, node)
-    padded = _padded(b, x, _reach(window, x.shape[1:3], shape[1:3]), float(np.finfo(np.float32).min))
+    spatial, out = x.shape[1:3], shape[1:3]
+    pads = _reach(window, spatial, out)
+    if _is_same(window, pads, spatial, out):
+        _finish(b, node, _pool(b, "max_pool_2d", x, window, shape, "SAME"))
+        return
+    if b.graph.is_never_negative(node.inputs[0]):
+        padded = _padded(b, "pad", x, pads)
+    elif all(2 * max(p) <= k and max(p) <= n for p, k, n in zip(pads, window.kernel, spatial, strict=True)):
+        padded = _padded(b, "mirror_pad", x, pads)
+    else:
+        padded = _padded(b, "padv2", x, pads, b.scalar(float(np.finfo(np.float32).min)))
     _finish(b, node, _pool(b, "max_pool_2d", padded, window, shape))
 
 
 def average_pool(b: Builder, node: Node) -> None:
-    """Case 1: no pads. Case 2: pads with zeros, then each place is scaled by how many values ONNX counts there."""
+    """Case 1: no pads, or TFLite's own, not counted. Case 2: zeros, and each place scaled by what ONNX counts there."""
     x, window, shape = _two_dimensional(b, node)
     pads = _reach(window, x.shape[1:3], shape[1:3])
-    ref = _pool(b, "average_pool_2d", _padded(b, x, pads, 0.0), window, shape)
-    counted = window.pads if node.attributes.get("count_include_pad", 0) else ((0, 0), (0, 0))
-    factors = [
-        _counts(size, pad, inside, k, s, count)
-        for size, pad, inside, k, s, count in zip(
-            x.shape[1:3], pads, counted, window.kernel, window.strides, shape[1:3], strict=True
-        )
-    ]
+    counted = bool(node.attributes.get("count_include_pad", 0)) and any(map(any, window.pads))
+    if not counted and _is_same(window, pads, x.shape[1:3], shape[1:3]):
+        _finish(b, node, _pool(b, "average_pool_2d", x, window, shape, "SAME"))
+        return
+    ref = _pool(b, "average_pool_2d", _padded(b, "pad", x, pads), window, shape)
+    inside = window.pads if counted else ((0, 0), (0, 0))
+    axes = zip(x.shape[1:3], pads, inside, window.kernel, window.strides, shape[1:3], strict=True)
+    factors = [_counts(*axis) for axis in axes]
     scale = math.prod(window.kernel) / np.outer(*factors)
     if not np.allclose(scale, 1.0):
         ref = b.binary("mul", ref, b.module.constant(scale[None, :, :, None].astype(np.float32)))
@@ -106,75 +125,9 @@ def global_pool(op: str):  # type: ignore[no-untyped-def]  # noqa: ANN201  # a l
     return lower
 
 
-def resize(b: Builder, node: Node) -> None:
-    """Nearest by whole factors, bilinear with half-pixel, aligned or asymmetric coordinates."""
-    x, out = b.input(node), b.shape_of(node.outputs[0])
-    if x.rank != 4 or out[:2] != x.shape[:2]:  # noqa: PLR2004
-        raise b.refuse(node, "only height and width of an image can be resized")
-    mode = node.attributes.get("mode", "nearest")
-    coordinates = node.attributes.get(
-        "coordinate_transformation_mode", "half_pixel" if node.op == "Resize" else "asymmetric"
-    )
-    if node.op == "Resize" and len(node.inputs) == 2:  # noqa: PLR2004  # opset 10
-        coordinates = "asymmetric"
-    if node.attributes.get("antialias", 0) and any(o < i for o, i in zip(out[2:], x.shape[2:], strict=True)):
-        raise b.refuse(node, "it is anti-aliased")
-    _check_scales(b, node, x.shape, out)
-    if mode == "nearest":
-        rounding = node.attributes.get("nearest_mode", "round_prefer_floor" if node.op == "Resize" else "floor")
-        whole = all(o % i == 0 for o, i in zip(out[2:], x.shape[2:], strict=True))
-        exact = coordinates == "asymmetric" and rounding == "floor"
-        centred = coordinates in {"half_pixel", "pytorch_half_pixel"} and rounding in {
-            "round_prefer_floor",
-            "round_prefer_ceil",
-        }
-        if not (
-            exact
-            or (whole and centred)
-            or (whole and coordinates == "asymmetric" and node.inputs and len(node.inputs) == 2)
-        ):  # noqa: PLR2004
-            raise b.refuse(
-                node, f"nearest with '{coordinates}' and '{rounding}' by this factor is another value in TFLite"
-            )
-        op, aligned, half = "resize_nearest_neighbor", "false", "false"
-    elif mode in {"linear", "bilinear"} and coordinates in _LINEAR:
-        op, (aligned, half) = "resize_bilinear", _LINEAR[coordinates]
-        if coordinates == "pytorch_half_pixel" and 1 in out[2:]:
-            raise b.refuse(node, "a size of 1 with 'pytorch_half_pixel' is another value in TFLite")
-    else:
-        raise b.refuse(node, f"mode '{mode}' with '{coordinates}' is not there")
-    stored = b.spatial(x)
-    attributes = f"align_corners = {aligned}, half_pixel_centers = {half}"
-    shape = (out[0], out[2], out[3], out[1])
-    ref = b.module.op(op, [stored, b.module.ints(list(out[2:]))], attributes, shape, x.dtype)
-    b.set(node.outputs[0], Tensor(ref, channels_last(4)))
-
-
-_LINEAR = {
-    "half_pixel": ("false", "true"),
-    "pytorch_half_pixel": ("false", "true"),
-    "align_corners": ("true", "false"),
-    "asymmetric": ("false", "false"),
-}
-
-
-def _check_scales(b: Builder, node: Node, shape: Sequence[int], out: Sequence[int]) -> None:
-    """TFLite takes the factor from the sizes; a given factor that differs gives other values."""
-    place = {"Upsample": 1, "Resize": 1 if len(node.inputs) == 2 else 2}[node.op]  # noqa: PLR2004
-    given = b.constant_of(node, place)
-    scales = given if given is not None else node.attributes.get("scales")
-    if scales is None or len(scales) == 0:
-        return
-    for size, wanted, scale in zip(shape, out, scales, strict=True):
-        if abs(size * float(scale) - wanted) > 1e-3 * wanted:
-            raise b.refuse(node, f"its factor {float(scale):g} does not give a whole size")
-
-
 POOLING = {
     "MaxPool": max_pool,
     "AveragePool": average_pool,
     "GlobalAveragePool": global_pool("mean"),
     "GlobalMaxPool": global_pool("reduce_max"),
-    "Resize": resize,
-    "Upsample": resize,
 }

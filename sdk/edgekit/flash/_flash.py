@@ -153,7 +153,9 @@ def _install(
     return target.call("apply", body), sent
 
 
-def _wait(client: FleetClient, target: Target, device: str, model: str, wait_s: float, changed: int) -> Report:
+def _wait(  # noqa: PLR0913, PLR0917  # whom to wait for, and how
+    client: FleetClient, target: Target, device: str, model: str, wait_s: float, changed: int
+) -> Report:
     """Return the first report the device makes from now on; older ones it sends again do not count."""
     since_ms = (time.time() - (0 if changed else 30)) * 1000
     for received in client.messages(wait_s):

@@ -21,6 +21,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any, BinaryIO, Callable, Dict, List, Optional
 
 MINIMUM = (3, 11)
 STOP_S = 15.0
@@ -30,15 +31,20 @@ UNIT = "edgekit-agent.service"
 LOG_LIMIT = 5 << 20
 
 
+Json = Dict[str, Any]  # the spelling of older Pythons: they must get as far as saying that they are too old
+
+
 class InstallError(Exception):
     """Something that stops the installation: one sentence."""
 
 
 def main() -> None:
+    """Carry out one action."""
     action, prefix = sys.argv[1], Path(sys.argv[2]).expanduser().absolute()
     try:
         if sys.version_info < MINIMUM:
             raise InstallError(f"the device's python3 is {platform.python_version()} and 3.11 or newer is needed")
+        answer: Json
         if action == "receive":
             answer = receive(prefix, sys.stdin.buffer)
         else:
@@ -51,7 +57,7 @@ def main() -> None:
     print(json.dumps(answer))
 
 
-def probe(prefix, _asked):
+def probe(prefix: Path, _asked: Json) -> Json:
     """What the host has to know before it sends anything."""
     if platform.system() != "Linux":
         raise InstallError(f"the device runs {platform.system()} and only Linux is there")
@@ -66,7 +72,7 @@ def probe(prefix, _asked):
     return _facts(prefix, version)
 
 
-def _facts(prefix, glibc):
+def _facts(prefix: Path, glibc: str) -> Json:
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -78,7 +84,7 @@ def _facts(prefix, glibc):
     }
 
 
-def systemd():
+def systemd() -> str:
     """`system`, `user`, or empty where no systemd would start the agent."""
     if not Path("/run/systemd/system").is_dir():
         return ""
@@ -88,19 +94,20 @@ def systemd():
     return "user" if alive.returncode == 0 else ""
 
 
-def missing(prefix, manifest):
+def missing(prefix: Path, manifest: Json) -> Json:
     """Which of the manifest's files are not here yet."""
     return {"missing": [one["sha256"] for one in manifest["files"] if not stored(prefix, one).is_file()]}
 
 
-def stored(prefix, file):
+def stored(prefix: Path, file: Json) -> Path:
+    """Where a file of the manifest lies; a name that leads elsewhere is refused."""
     for key in ("sha256", "name"):
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}", file[key]):
             raise InstallError(f"the payload names a file '{file[key][:80]}'")
-    return prefix / "files" / file["sha256"] / file["name"]
+    return prefix / "files" / str(file["sha256"]) / str(file["name"])
 
 
-def receive(prefix, stream):
+def receive(prefix: Path, stream: BinaryIO) -> Json:
     """Take files as a tar stream, each named by its digest; one whose content differs is refused."""
     count = 0
     (prefix / "files").mkdir(parents=True, exist_ok=True)
@@ -116,7 +123,7 @@ def receive(prefix, stream):
     return {"received": count}
 
 
-def write(target, content, digest=None, mode=0o644):
+def write(target: Path, content: bytes, digest: Optional[str] = None, mode: int = 0o644) -> None:
     """Write durably: beside, flushed, renamed, and the folder flushed."""
     if digest is not None and hashlib.sha256(content).hexdigest() != digest:
         raise InstallError(f"'{target.name}' arrived damaged")
@@ -134,7 +141,7 @@ def write(target, content, digest=None, mode=0o644):
     os.close(folder)
 
 
-def apply(prefix, manifest):
+def apply(prefix: Path, manifest: Json) -> Json:
     """Make the payload the one that runs; nothing changes when it already does."""
     previous = current(prefix)
     if previous == manifest["id"] and alive(prefix):
@@ -172,7 +179,7 @@ def apply(prefix, manifest):
     return {"changed": True, **status(prefix, {})}
 
 
-def roll_back(prefix, previous):
+def roll_back(prefix: Path, previous: str) -> None:
     """Run the installation from before again."""
     with contextlib.suppress(OSError, ValueError, InstallError):
         old = json.loads((prefix / "payloads" / previous / "manifest.json").read_text())
@@ -180,13 +187,14 @@ def roll_back(prefix, previous):
         start(prefix)
 
 
-def link(source, target):
+def link(source: Path, target: Path) -> None:
+    """Give a stored file its place in a payload."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.link(source, target)
 
 
-def venv(prefix, manifest):
+def venv(prefix: Path, manifest: Json) -> None:
     """Make the environment of the payload's wheels, off line; one that is whole is kept."""
     place = prefix / "venvs" / manifest["environment"]
     if (place / "COMPLETE").is_file():
@@ -200,28 +208,31 @@ def venv(prefix, manifest):
     write(place / "COMPLETE", b"")
 
 
-def run(command, sentence):
+def run(command: List[str], sentence: str) -> None:
+    """Run a command or raise with its last line."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
         raise InstallError(f"{sentence}: {lines[-1][:300]}")
 
 
-def current(prefix):
+def current(prefix: Path) -> Optional[str]:
+    """The id of the payload that runs."""
     try:
-        return json.loads((prefix / "current.json").read_text())["id"]
+        return str(json.loads((prefix / "current.json").read_text())["id"])
     except (OSError, ValueError, KeyError):
         return None
 
 
-def agent_command(prefix):
+def agent_command(prefix: Path) -> List[str]:
+    """How the agent is started."""
     chosen = json.loads((prefix / "current.json").read_text())
     python = prefix / "venvs" / chosen["environment"] / "bin" / "python"
     configuration = prefix / "payloads" / chosen["id"] / "agent.toml"
     return [str(python), "-P", "-m", "edgekit_agent", "run", "--config", str(configuration)]
 
 
-def start(prefix):
+def start(prefix: Path) -> None:
     """By systemd where there is one, else as a process of its own session."""
     how = systemd()
     if how:
@@ -248,27 +259,32 @@ def start(prefix):
         time.sleep(0.1)
 
 
-def unit_text(prefix, how):
+def unit_text(prefix: Path, how: str) -> str:
+    """The unit: restarted on a crash, not on a wrong configuration."""
     command = " ".join('"' + part.replace("%", "%%").replace('"', '\\"') + '"' for part in agent_command(prefix))
     hardened = "ProtectSystem=full\nPrivateTmp=yes\nProtectHome=read-only\n" if how == "system" else ""
     writable = f"ReadWritePaths={prefix}\n" if how == "system" else ""
     return (
         "[Unit]\nDescription=EdgeKit agent\nAfter=network-online.target\nWants=network-online.target\n\n"
-        f"[Service]\nType=notify\nNotifyAccess=main\nExecStart={command}\nRestart=on-failure\nRestartPreventExitStatus=2 3\n"
+        f"[Service]\nType=notify\nNotifyAccess=main\nExecStart={command}\n"
+        "Restart=on-failure\nRestartPreventExitStatus=2 3\n"
         f"RestartSec=5\nWatchdogSec=60\nNoNewPrivileges=yes\n{hardened}{writable}\n"
         f"[Install]\nWantedBy={'multi-user' if how == 'system' else 'default'}.target\n"
     )
 
 
-def systemctl(how, *arguments):
+def systemctl(how: str, *arguments: str) -> List[str]:
+    """A systemctl command."""
     return ["systemctl", *(["--user"] if how == "user" else []), *arguments]
 
 
-def unit_path(how):
+def unit_path(how: str) -> Path:
+    """Where the unit lies."""
     return Path("/etc/systemd/system" if how == "system" else "~/.config/systemd/user").expanduser() / UNIT
 
 
-def start_unit(prefix, how):
+def start_unit(prefix: Path, how: str) -> None:
+    """Write the unit and (re)start it."""
     write(unit_path(how), unit_text(prefix, how).encode())
     run(systemctl(how, "daemon-reload"), "systemd did not reload")
     run(systemctl(how, "enable", UNIT), "systemd did not enable the agent")
@@ -277,7 +293,7 @@ def start_unit(prefix, how):
         subprocess.run(["loginctl", "enable-linger"], capture_output=True, check=False)
 
 
-def started(pid):
+def started(pid: int) -> Optional[str]:
     """When a process started, in the kernel's ticks: a number taken again by another process has another."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -285,7 +301,8 @@ def started(pid):
         return None
 
 
-def pid_of(prefix):
+def pid_of(prefix: Path) -> Optional[int]:
+    """The background agent's process, if it is still that one."""
     try:
         known = json.loads((prefix / "run" / "agent.pid").read_text())
     except (OSError, ValueError):
@@ -295,7 +312,8 @@ def pid_of(prefix):
     return known["pid"] if same and not dead else None
 
 
-def alive(prefix):
+def alive(prefix: Path) -> bool:
+    """Whether the agent runs."""
     how = systemd()
     if how:
         return (
@@ -305,7 +323,8 @@ def alive(prefix):
     return pid_of(prefix) is not None
 
 
-def status(prefix, _asked):
+def status(prefix: Path, _asked: Json) -> Json:
+    """What runs."""
     return {
         "id": current(prefix),
         "alive": alive(prefix),
@@ -315,13 +334,15 @@ def status(prefix, _asked):
     }
 
 
-def log_tail(prefix):
+def log_tail(prefix: Path) -> List[str]:
+    """The last lines of the background agent's log."""
     with contextlib.suppress(OSError):
         return (prefix / "log" / "agent.log").read_text(errors="replace").splitlines()[-LOG_LINES:]
     return []
 
 
-def stop_agent(prefix):
+def stop_agent(prefix: Path) -> None:
+    """End the agent and wait for it."""
     how = systemd()
     if how and unit_path(how).is_file():
         run(systemctl(how, "stop", UNIT), "systemd did not stop the agent")
@@ -341,13 +362,14 @@ def stop_agent(prefix):
     (prefix / "run" / "agent.pid").unlink(missing_ok=True)
 
 
-def stop(prefix, _asked):
+def stop(prefix: Path, _asked: Json) -> Json:
+    """Stop the agent."""
     was = alive(prefix)
     stop_agent(prefix)
     return {"stopped": was}
 
 
-def remove(prefix, _asked):
+def remove(prefix: Path, _asked: Json) -> Json:
     """Stop the agent and take away what was installed; the device's id and state stay nowhere."""
     if not (prefix / "device.json").is_file():
         raise InstallError(f"there is no installation in '{prefix}'")
@@ -365,7 +387,14 @@ def remove(prefix, _asked):
     return {"removed": str(prefix)}
 
 
-ACTIONS = {"probe": probe, "missing": missing, "apply": apply, "status": status, "stop": stop, "remove": remove}
+ACTIONS: Dict[str, Callable[[Path, Json], Json]] = {
+    "probe": probe,
+    "missing": missing,
+    "apply": apply,
+    "status": status,
+    "stop": stop,
+    "remove": remove,
+}
 
 if __name__ == "__main__":
     main()

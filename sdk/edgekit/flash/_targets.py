@@ -20,8 +20,8 @@ from edgekit.errors import DeviceError, EnvironmentMissingError, UsageError
 INSTALLER = Path(__file__).with_name("_install.py")
 TIMEOUT_S = 900
 SSH_FAILED = 255
-# Writes the installer to a temporary place and runs it. The installer comes first on stdin, behind its length; it is read
-# without a buffer, because what follows is for the installer itself.
+# Writes the installer to a temporary place and runs it. It comes first on stdin, behind its length, and is read without
+# a buffer, because what follows is for the installer itself.
 _BOOTSTRAP = """
 import os, subprocess, sys, tempfile
 def take(count):
@@ -48,7 +48,10 @@ finally:
 class Target(Protocol):
     """A device one can talk to."""
 
-    label: str
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        ...
 
     def call(self, action: str, body: bytes = b"") -> dict[str, Any]:
         """Run an action of the installer there and return its answer.
@@ -185,7 +188,9 @@ def _ssh_error(label: str, text: str) -> DeviceError:
 
 _SSH_HINTS: Mapping[str, str] = {
     "Permission denied": "put your public key on the device (ssh-copy-id), or name the private one with --identity",
-    "Host key verification failed": "the device's host key has changed; if you know why, remove its line from EdgeKit's known_hosts",
+    "Host key verification failed": (
+        "the device's host key has changed; if you know why, remove its line from EdgeKit's known_hosts"
+    ),
     "Connection refused": "is sshd running on the device, on this port?",
     "Could not resolve": "is the host name right?",
 }

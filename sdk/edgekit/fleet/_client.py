@@ -1,5 +1,6 @@
 """Listen to a fleet through its broker."""
 
+import logging
 import queue
 import ssl
 import threading
@@ -14,11 +15,14 @@ from edgekit.fleet._url import BrokerUrl, parse, tls_context
 from edgekit_agent.errors import ProtocolError, TransportError
 from edgekit_agent.protocol import Kind, Report, check_name, subscription
 
+_log = logging.getLogger(__name__)
+
 CONNECT_TIMEOUT_S = 10.0
 # Quick, so that a broker that comes back finds the watcher before the devices send again.
 RETRY_S = 0.3
 CONNECTION_TRIES = 4  # before giving up a first connection that the broker closes: both versions, twice
 QUEUE_LIMIT = 100_000
+LOOP_S = 1.0
 KINDS = (Kind.STATE, Kind.INFO, Kind.EVENT, Kind.TELE)
 
 
@@ -151,11 +155,17 @@ class FleetClient:
         client = self._new_client(version, outcome)
         try:
             client.connect(self.url.host, self.url.port, keepalive=15)
-        except (OSError, ValueError) as exc:
+            self._client = client
+            # not loop_forever: only `loop` can be woken by the thread that publishes
+            while client.loop(LOOP_S) == 0:
+                pass
+        except OSError as exc:
+            if self._client is client:
+                return outcome[0]
             self._reason = f"did not answer: {getattr(exc, 'strerror', None) or exc or type(exc).__name__}"
             return "unreachable"
-        self._client = client
-        client.loop_forever(retry_first_connection=False)
+        except Exception:  # noqa: BLE001  # the port: a broker's nonsense must not end the thread
+            _log.debug("the connection to %s failed", self.url, exc_info=True)
         if outcome[0] == "closed" and not self._stopping.is_set() and not self._reason.startswith("refused"):
             self._reason = "closed the connection"
         return outcome[0]
@@ -166,6 +176,8 @@ class FleetClient:
 
         client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version, reconnect_on_failure=False)
         client.connect_timeout = 3.0
+        # with this hook the thread that publishes leaves writing to the loop's thread: two writers may mix packets
+        client.on_socket_register_write = lambda *_: None
         if self.url.username is not None:
             client.username_pw_set(self.url.username, self.url.password)
         if self._tls is not None:

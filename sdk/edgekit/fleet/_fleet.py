@@ -169,7 +169,7 @@ class Fleet:
         device = self.devices.setdefault((received.site, received.device), Device())
         match received.message:
             case State() as state:
-                if _is_anothers_will(state, device.state):
+                if _says_nothing(state, device.state):
                     return False
                 device.state = state
             case Info() as info:
@@ -193,14 +193,12 @@ class Fleet:
         return self.devices[row.site, row.device].presence(now)
 
 
-def _is_anothers_will(new: State, known: State | None) -> bool:
-    """Whether an `offline` speaks of a connection that is not the current one."""
-    return (
-        new.state == "offline"
-        and known is not None
-        and known.state == "online"
-        and (new.birth, new.boot) != (known.birth, known.boot)
-    )
+def _says_nothing(new: State, known: State | None) -> bool:
+    """Whether an `offline` is the will of another connection, or of one that has said goodbye."""
+    if new.state != "offline" or known is None:
+        return False
+    same = (new.birth, new.boot) == (known.birth, known.boot)
+    return not same if known.state == "online" else same and known.why is not None and new.why is None
 
 
 _KINDS: Mapping[Kind, type[Message]] = MappingProxyType(

@@ -190,11 +190,14 @@ def test_a_device_keeps_its_id_and_a_new_one_comes_of_the_host_name() -> None:
 
 def test_targets_are_read() -> None:
     got = _targets.parse("ssh://pi@host.local:2222", None, None, None)
-    assert got == SshTarget("pi", "host.local", 2222, "~/.edgekit", None)
+    assert isinstance(got, SshTarget)
+    assert (got.user, got.host, got.port, got.prefix) == ("pi", "host.local", 2222, "~/.edgekit")
     root = _targets.parse("ssh://root@host", None, None, None)
     assert isinstance(root, SshTarget)
     assert root.prefix == "/opt/edgekit"
-    assert _targets.parse("local", Path("/x"), None, None) == LocalTarget(Path("/x"))
+    local = _targets.parse("local", Path("/x"), None, None)
+    assert isinstance(local, LocalTarget)
+    assert local.prefix == Path("/x")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from edgekit.fleet._brokers import Broker, choose_engine, running
 from edgekit_agent.protocol import ExpHistogram, Latency, Report
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_report() -> Callable[..., Report]:
     """A report of `values` (seconds of the infer stage); any field can be given by name."""
 

@@ -43,9 +43,8 @@ def start() -> Iterator[Start]:
 
     yield run
     for process in running:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.terminate()
+        process.communicate(timeout=20)
 
 
 def _publish_until(process: "subprocess.Popen[str]", url: str, messages: Callable[[int], dict[str, bytes]]) -> str:
@@ -220,7 +219,6 @@ def test_broker_says_where_it_is_and_that_it_is_no_security_boundary(start: Star
     _, errors = second.communicate(timeout=30)
     assert second.returncode == 5
     assert errors.startswith(f"error: port {port} on 127.0.0.1 cannot be had: Address already in use\nhint: ")
-    run.terminate()
 
 
 # --- what is drawn

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgekit.fleet import Fleet, quantiles_ms
 from edgekit.fleet import _fleet as module
-from edgekit_agent.protocol import Event, ExpHistogram, Info, Latency, Report, State
+from edgekit_agent.protocol import Event, ExpHistogram, Info, Report, State
 
 MakeReport = Callable[..., Report]
 TELE = "ek/1/default/dev-one/tele"
@@ -19,28 +19,11 @@ STATE = "ek/1/default/dev-one/state"
 seconds = st.lists(st.floats(min_value=1e-6, max_value=10.0), min_size=1, max_size=20).map(tuple)
 
 
-def _report(values: tuple[float, ...], seq: int, boot: str = "b1") -> Report:
-    histogram, empty = ExpHistogram.of(values, 4), ExpHistogram(4)
-    return Report(
-        ts_ms=1000 * seq,
-        boot=boot,
-        seq=seq,
-        model="kws",
-        version="1",
-        artifact="sha256:00",
-        runtime="null 1",
-        executed_on=("CPU",),
-        window_s=1.0,
-        inferences=len(values),
-        latency=Latency(pre=empty, infer=histogram, post=empty, e2e=histogram),
-    )
-
-
 @given(groups=st.lists(seconds, min_size=1, max_size=8))
-def test_the_window_is_the_histogram_of_all_values(groups: list[tuple[float, ...]]) -> None:
+def test_the_window_is_the_histogram_of_all_values(make_report: MakeReport, groups: list[tuple[float, ...]]) -> None:
     fleet = Fleet()
     for seq, values in enumerate(groups):
-        fleet.feed(TELE, _report(values, seq).to_bytes(), 0.0)
+        fleet.feed(TELE, make_report(values, seq=seq).to_bytes(), 0.0)
     (row,) = fleet.rows(0.0)
     merged, exact = row.merged(), ExpHistogram.of((value for values in groups for value in values), 4)
     assert merged.at_scale(4).counts == exact.counts
@@ -49,8 +32,10 @@ def test_the_window_is_the_histogram_of_all_values(groups: list[tuple[float, ...
 
 
 @given(groups=st.lists(seconds, min_size=1, max_size=6), chance=st.randoms())
-def test_order_and_duplicates_change_nothing(groups: list[tuple[float, ...]], chance: Random) -> None:
-    payloads = [_report(values, seq).to_bytes() for seq, values in enumerate(groups)]
+def test_order_and_duplicates_change_nothing(
+    make_report: MakeReport, groups: list[tuple[float, ...]], chance: Random
+) -> None:
+    payloads = [make_report(values, seq=seq).to_bytes() for seq, values in enumerate(groups)]
     shuffled = [*payloads, *payloads]
     chance.shuffle(shuffled)
     fleets = [Fleet(), Fleet()]
@@ -105,6 +90,19 @@ def test_a_will_of_another_birth_is_ignored() -> None:
     assert fleet.feed(STATE, State(state="offline", birth=1, boot="b1").to_bytes(), 0.0) is None
     assert fleet.devices["default", "dev-one"].presence(0.0) == "online"
     assert fleet.feed(STATE, State(state="offline", birth=2, boot="b1").to_bytes(), 0.0) is not None
+    assert fleet.devices["default", "dev-one"].presence(0.0) == "offline"
+
+
+def test_a_will_after_a_goodbye_changes_nothing() -> None:
+    fleet = Fleet()
+    for state in (
+        State(state="online", birth=2, boot="b1"),
+        State(state="offline", birth=2, boot="b1", why="stop"),
+        State(state="offline", birth=2, boot="b1"),
+    ):
+        fleet.feed(STATE, state.to_bytes(), 0.0)
+    assert fleet.devices["default", "dev-one"].presence(0.0) == "stopped"
+    fleet.feed(STATE, State(state="offline", birth=3, boot="b2").to_bytes(), 0.0)
     assert fleet.devices["default", "dev-one"].presence(0.0) == "offline"
 
 
