@@ -53,10 +53,10 @@ class TFLiteRuntime:
             interpreter = interpreter_type(model_content=content, num_threads=threads)
             _resize(interpreter, batch)
             interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as exc:
-            first = str(exc).strip().splitlines()[0]
+            return TFLiteSession(interpreter, f"{self.name} {here.version}", content)
+        except (ValueError, RuntimeError, LookupError, TypeError) as exc:
+            first = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
             raise ModelError(f"model '{model}' cannot be run by {self.name} {here.version}: {first}") from exc
-        return TFLiteSession(interpreter, f"{self.name} {here.version}", content)
 
 
 def _version(distribution: str) -> str:
@@ -98,9 +98,10 @@ class TFLiteSession:
             raise InputDataError(f"an input does not fit: {exc}") from exc
         try:
             interpreter.invoke()
+            return [interpreter.get_tensor(index) for index in self._output_indices]
         except (ValueError, RuntimeError) as exc:
-            raise ModelError(f"{self.runtime} failed: {str(exc).strip().splitlines()[0]}") from exc
-        return [interpreter.get_tensor(index) for index in self._output_indices]
+            first = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
+            raise ModelError(f"{self.runtime} failed: {first}") from exc
 
     def close(self) -> None:
         """Free the model."""

@@ -1,0 +1,144 @@
+"""Elementwise ops and activations, alone and on images a convolution has turned around, against ONNX Runtime."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+POSITIVE = [0.1, 4]
+TWO = {"x": "float[2, 4, 3, 5]", "z": "float[2, 4, 3, 5]"}
+FLOATS = {"y": "float"}
+TRUTHS = {"y": "bool"}
+CONV = {"w": [4, 4, 1, 1]}
+
+
+def unary(op: str, **more: Any) -> dict[str, Any]:
+    """Return an op on a small image."""
+    return {"inputs": {"x": "float[2, 4, 3, 5]"}, "body": f"y = {op}(x)", **more}
+
+
+def after_conv(body: str, weights: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Return ops on `c`, an image that is stored with channels last."""
+    return {"body": f"c = Conv(x, w)\n {body}", "weights": {**CONV, **weights}, **more}
+
+
+CASES: dict[str, dict[str, Any]] = {
+    **{
+        op: unary(op)
+        for op in (
+            *("Relu", "LeakyRelu", "LeakyRelu<alpha = 0.3>", "Elu", "Elu<alpha = 0.5>", "Selu", "Celu<alpha = 2.0>"),
+            *("Sigmoid", "Tanh", "HardSigmoid", "HardSigmoid<alpha = 0.3, beta = 0.4>", "Softplus", "Softsign", "Exp"),
+            *("ThresholdedRelu<alpha = 1.5>", "Abs", "Neg", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "Erf"),
+            *("Identity", "Dropout", "Clip<>", "Reciprocal"),
+        )
+    },
+    **{f"{op}, opset 14 or later": unary(op, opset=18) for op in ("HardSwish", "Mish")},
+    **{op: unary(op, range=POSITIVE) for op in ("Sqrt", "Log")},
+    "Gelu": unary("Gelu", opset=20),
+    "Gelu with tanh": unary('Gelu<approximate = "tanh">', opset=20),
+    "Clip 0 to 6": unary("Clip", body="y = Clip(x, a, b)", weights={"a": {"float": 0}, "b": {"float": 6}}, range=[-3, 9]),
+    "Clip -1 to 1": unary("Clip", body="y = Clip(x, a, b)", weights={"a": {"float": -1}, "b": {"float": 1}}),
+    "Clip 0 to 1": unary("Clip", body="y = Clip(x, a, b)", weights={"a": {"float": 0}, "b": {"float": 1}}),
+    "Clip only below": unary("Clip", body="y = Clip(x, a)", weights={"a": {"float": -0.7}}),
+    "Clip only above": unary("Clip", body="y = Clip(x, , b)", weights={"b": {"float": 0.7}}),
+    "Clip, bounds the wrong way round": unary(
+        "Clip", body="y = Clip(x, a, b)", weights={"a": {"float": 2}, "b": {"float": -1}}
+    ),
+    "Clip, opset 6": unary("Clip<min = -0.5, max = 1.5>", opset=9),
+    "Clip of integers": {
+        "inputs": {"x": "int32[3, 4]"},
+        "body": "y = Clip(x, a, b)",
+        "weights": {"a": {"int32": 1}, "b": {"int32": 2}},
+        "outputs": {"y": "int32"},
+    },
+    "PRelu, one slope": unary("PRelu", body="y = PRelu(x, s)", weights={"s": {"float": [0.2]}}),
+    "PRelu, one a channel": unary("PRelu", body="y = PRelu(x, s)", weights={"s": [4, 1, 1]}),
+    "PRelu after a convolution": after_conv("y = PRelu(c, s)", {"s": [4, 1, 1]}),
+    "PRelu, one a value": unary("PRelu", body="y = PRelu(x, s)", weights={"s": [4, 3, 5]}),
+    **{op: {"inputs": TWO, "body": f"y = {op}(x, z)"} for op in ("Add", "Sub", "Mul", "Div", "Max", "Min")},
+    "Pow": {"inputs": TWO, "body": "y = Pow(x, z)", "range": POSITIVE},
+    "Pow 2 of values below 0": unary("Pow", body="y = Pow(x, e)", weights={"e": {"float": 2}}),
+    "Pow 3 of values below 0": unary("Pow", body="y = Pow(x, e)", weights={"e": {"float": [3]}}),
+    "Pow 0.5": unary("Pow", body="y = Pow(x, e)", weights={"e": {"float": 0.5}}, range=POSITIVE),
+    "Sum of three": {"inputs": {**TWO, "a": "float[5]"}, "body": "y = Sum(x, a, z)"},
+    "Max of three, with a constant": {
+        "inputs": TWO,
+        "body": "y = Max(x, k, z)",
+        "weights": {"k": {"float": 0.25}},
+    },
+    "Max of one": unary("Max"),
+    **{
+        f"{op} of integers": {"inputs": {"x": "int32[3, 4]", "z": "int32[4]"}, "body": f"y = {op}(x, z)", "outputs": {"y": "int32"}}
+        for op in ("Add", "Sub", "Mul", "Max", "Min")
+    },
+    **{
+        op: {"inputs": TWO, "body": f"t = {op}(x, z)\n y = Cast<to = 1>(t)"}
+        for op in ("Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Equal")
+    },
+    "a truth goes out": {"inputs": TWO, "body": "y = Greater(x, z)", "outputs": TRUTHS},
+    "Equal of integers, Not, And, Or, Xor": {
+        "inputs": {"x": "int32[3, 4]", "z": "int32[4]"},
+        "body": "a = Equal(x, z)\n b = Greater(x, z)\n c = Not(a)\n d = And(c, b)\n e = Xor(d, a)\n y = Or(e, b)",
+        "outputs": TRUTHS,
+    },
+    "Where": {"inputs": TWO, "body": "c = Greater(x, z)\n y = Where(c, x, k)", "weights": {"k": [4, 1, 1]}},
+    "Where after a convolution": after_conv(
+        "m = Greater(c, k)\n y = Where(m, c, o)", {"k": {"float": 0}, "o": [1, 4, 1, 1]}
+    ),
+    "Cast to whole numbers and back": unary("Cast", body="a = Cast<to = 6>(x)\n y = Cast<to = 1>(a)"),
+    "Cast of an integer input": {"inputs": {"x": "int64[2, 3]"}, "body": "y = Cast<to = 1>(x)"},
+    "CastLike": {"inputs": {"x": "int32[2, 3]", "z": "float[2]"}, "body": "a = CastLike(x, z)\n b = ReduceSum(z)\n y = Add(a, b)", "opset": 15},
+    "a number plus a number": {"inputs": {"x": "float[]", "z": "float[1, 1]"}, "body": "y = Add(x, z)"},
+    "one value for a whole image": {"inputs": {"x": "float[1, 1]", "z": "float[2, 3, 4, 5]"}, "body": "y = Mul(x, z)"},
+    "vector and image": {"inputs": {"x": "float[5]", "z": "float[2, 3, 4, 5]"}, "body": "y = Sub(x, z)"},
+    "both grow": {"inputs": {"x": "float[4, 1, 5]", "z": "float[2, 1, 3, 1]"}, "body": "y = Add(x, z)"},
+    "a column after a convolution": after_conv("y = Add(c, k)", {"k": [8, 1]}),
+    "a row after a convolution": after_conv("y = Mul(c, k)", {"k": [9]}),
+    "a channel after a convolution": after_conv("y = Div(c, k)", {"k": {"float": [[[1]], [[2]], [[4]], [[8]]]}}),
+    "a constant minus a convolution": after_conv("y = Sub(k, c)", {"k": [1, 4, 1, 1]}),
+    "a constant image larger than the value": {
+        "inputs": {"x": "float[1, 4, 1, 1]"},
+        "body": "c = Conv(x, w)\n y = Add(c, k)",
+        "weights": {**CONV, "k": [1, 4, 5, 6]},
+    },
+    "image input and convolution": after_conv("y = Add(c, x)", {}),
+    "an input vector and a convolution": {
+        "inputs": {"x": "float[1, 4, 8, 9]", "z": "float[4, 1, 1]"},
+        "body": "c = Conv(x, w)\n y = Mul(c, z)",
+        "weights": CONV,
+    },
+    "a convolution with itself": after_conv("y = Mul(c, c)", {}),
+    "five dimensions": {"inputs": {"x": "float[1, 2, 3, 2, 2]", "z": "float[3, 1, 2]"}, "body": "y = Add(x, z)"},
+}
+for _name in ("Round", "Floor", "Ceil"):
+    CASES[f"{_name} of halves"] = {
+        "inputs": {"x": "float[1]"},
+        "body": f"h = Add(k, x)\n z = Sub(h, x)\n y = {_name}(z)",
+        "weights": {"k": {"float": [-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.3]}},
+        "range": [16, 16],
+    }
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown op": (unary("Det", inputs={"x": "float[2, 2]"}), "'Det'"),
+    "PRelu with a slope from an input": (
+        {"inputs": {"x": "float[1, 4, 8, 9]", "s": "float[4, 1, 1]"}, "body": "y = PRelu(x, s)"},
+        "not a constant",
+    ),
+    "64-bit floats": ({"inputs": {"x": "double[3]"}, "body": "y = Exp(x)", "outputs": {"y": "double"}}, "float64"),
+}
+TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_what_onnx_runtime_has(
+    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
+) -> None:
+    proven(lowered(TABLE)[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_had_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
+    error = lowered(TABLE)[name]["error"]
+    assert error.startswith(f"model '{name}': op '")
+    assert REFUSED[name][1] in error
