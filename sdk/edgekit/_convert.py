@@ -62,7 +62,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
                     seed=options.seed,
                 ),
                 jobs,
-                lambda event: on_event(Event(stage=event.stage, detail=event.detail)),
+                on_event,
             )
             on_event(Event(stage="measure", detail=f"{len(result.artifacts)} artifacts"))
             artifacts = _judge(result, options, evaluation, jobs, Path(scratch))
