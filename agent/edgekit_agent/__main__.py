@@ -71,6 +71,8 @@ def _check(arguments: argparse.Namespace) -> None:
     for model in loaded.model:
         if not Path(model.path).is_file():
             raise ConfigError(f"model '{model.name}': '{model.path}' does not exist")
+        if model.labels is not None and not Path(model.labels).is_file():
+            raise ConfigError(f"model '{model.name}': labels '{model.labels}' do not exist")
         runtime = runtimes.choose(Path(model.path), model.runtime)
         print(f"{model.name} {model.version}: {model.path} on {runtime.name}")
     print(f"{arguments.config} is right: device {loaded.device}, site {loaded.site}, broker {loaded.broker.url}")
@@ -85,15 +87,22 @@ def _probe(arguments: argparse.Namespace) -> None:
         return
     for key, value in found["hardware"].items():
         print(f"{key:14} {', '.join(map(str, value)) or 'none' if isinstance(value, list) else value}")
+    if not found["runtimes"]:
+        print("runtimes       none: pip install 'edgekit-agent[tflite]' or 'edgekit-agent[openvino]'")
     for name, state in found["runtimes"].items():
         text = f"{state['version']} on {', '.join(state['devices'])}" if state["ok"] else f"unusable: {state['reason']}"
         print(f"{name:14} {text}")
 
 
 def _bench(arguments: argparse.Namespace) -> None:
-    from edgekit_agent import measure
-    from edgekit_agent.errors import ModelError
+    from edgekit_agent.errors import ModelError, RuntimeMissingError
 
+    try:
+        from edgekit_agent import measure
+    except ModuleNotFoundError as exc:
+        error = RuntimeMissingError(f"'{exc.name}' is not installed: it comes with a runtime")
+        error.add_note("pip install 'edgekit-agent[tflite]' or 'edgekit-agent[openvino]'")
+        raise error from exc
     model = {"id": "0", "path": str(arguments.model), "runtime": arguments.runtime, "threads": arguments.threads}
     request = {"models": [model], "inputs": None, "outputs": None, "runs": arguments.runs, "warmup": arguments.warmup}
     answer = measure.run({**request, "seed": 0, "batch": 1})["models"]["0"]

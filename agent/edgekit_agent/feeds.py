@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,13 +66,16 @@ def synthetic(inputs: Sequence[TensorSpec], seed: int, count: int = 8) -> list[l
     """Return seeded inputs of `count` runs: floats uniform in 0..1, integers over what they can store (at most 0..255).
 
     A free dimension becomes 1.
+
+    Raises:
+        InputDataError: if an input does not take numbers.
     """
     rng = np.random.default_rng(seed)
     return [[_random(spec, rng) for spec in inputs] for _ in range(count)]
 
 
 def _random(spec: TensorSpec, rng: np.random.Generator) -> Array:
-    shape, dtype = [1 if size == -1 else size for size in spec.shape], np.dtype(spec.dtype)
+    shape, dtype = [1 if size == -1 else size for size in spec.shape], _numeric(spec)
     if dtype.kind == "f":
         return rng.random(shape, dtype=np.float32).astype(dtype)
     if dtype.kind == "b":
@@ -79,6 +83,16 @@ def _random(spec: TensorSpec, rng: np.random.Generator) -> Array:
     limits = np.iinfo(dtype)
     low, high = (limits.min, limits.max) if spec.scale else (0, min(255, int(limits.max)))
     return rng.integers(low, high, shape, dtype=dtype, endpoint=True)
+
+
+def _numeric(spec: TensorSpec) -> "np.dtype[Any]":
+    try:
+        dtype: np.dtype[Any] = np.dtype(spec.dtype)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "fiub":
+        raise InputDataError(f"input '{spec.name}' takes {spec.dtype} and only numbers can be made up")
+    return dtype
 
 
 def read_npz(path: Path) -> dict[str, Array]:

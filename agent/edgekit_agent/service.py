@@ -10,12 +10,13 @@ import socket
 import time
 from collections import deque
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 
 from edgekit_agent import probe
 from edgekit_agent.config import AgentConfig
 from edgekit_agent.core import Action, Core, KillWorker, Now, Queue, Send, StartWorker
 from edgekit_agent.errors import ConfigError
+from edgekit_agent.logline import logline
 from edgekit_agent.orders import orders_of
 from edgekit_agent.outbox import Outbox
 from edgekit_agent.process import WorkerProcess
@@ -29,6 +30,7 @@ PENDING_EVENTS = 200
 LONGEST_SLEEP_S = 5.0
 GOODBYE_S = 2.0
 REPORT_EXPIRY_S, EVENT_EXPIRY_S = 3600, 86400
+_LEVELS = MappingProxyType({"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR})
 
 
 class Service:
@@ -45,6 +47,7 @@ class Service:
         self._birth, self._birth_used = 0, False
         self._selector = selectors.DefaultSelector()
         self._stopping = self._online = False
+        self._last_reason = ""
         self._notify = os.environ.get("NOTIFY_SOCKET")
         self._watchdog_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
 
@@ -113,13 +116,17 @@ class Service:
                     self._workers[name].kill()
                 case Send(kind, message, retained):
                     if isinstance(message, Event):
-                        _log.info("event=%s model=%s detail=%s", message.code, message.model, dict(message.detail))
-                        self._events.append(message)
+                        self._tell(message)
                     else:
                         self._transport.publish(self._topic(kind), message.to_bytes(), retain=retained)
                 case Queue(report):
                     if lost := self._outbox.put(report):
                         self._do(self._core.lost(lost, _now()))
+
+    def _tell(self, event: Event) -> None:
+        about: dict[str, object] = {"model": event.model} if event.model else {}
+        _log.log(_LEVELS[event.level], "%s", logline({"event": event.code, **about, **event.detail}))
+        self._events.append(event)
 
     def _start(self, name: str) -> None:
         (config,) = (model for model in self._config.model if model.name == name)
@@ -184,8 +191,11 @@ class Service:
                     self._outbox.connected(now.s)
                     self._do(self._core.connected(birth, now))
                 case Disconnected(reason):
-                    _log.warning("event=disconnected reason=%s", reason)
-                    self._online = False
+                    # a broker that is away for hours is told once
+                    again = not self._online and reason == self._last_reason
+                    line = logline({"event": "disconnected", "reason": reason})
+                    _log.log(logging.DEBUG if again else logging.WARNING, "%s", line)
+                    self._online, self._last_reason = False, reason
                     self._outbox.disconnected()
                     self._core.disconnected()
                 case Taken(token, heard):

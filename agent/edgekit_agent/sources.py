@@ -15,6 +15,7 @@ from edgekit_agent.runtimes.base import Array, TensorSpec
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
 ARRAYS = frozenset({".npy", ".npz"})
+MAX_LABELS_CHARS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,16 @@ class Source(Protocol):
         ...
 
 
-def open_source(config: SourceConfig, inputs: Sequence[TensorSpec], preprocess: Mapping[str, Any]) -> Source:
+def open_source(
+    config: SourceConfig, inputs: Sequence[TensorSpec], preprocess: Mapping[str, Any], labels: str | None = None
+) -> Source:
     """Return the source of a configuration.
+
+    Args:
+        config: the source's part of it.
+        inputs: of the model.
+        preprocess: the values of a `Preprocess`, for images.
+        labels: a file of the model's class names, one a line in the order of its output, for images in named folders.
 
     Raises:
         InputDataError: if the folder is missing, empty, mixed, or does not fit the model.
@@ -54,7 +63,7 @@ def open_source(config: SourceConfig, inputs: Sequence[TensorSpec], preprocess: 
         what = "does not exist" if not path.exists() else "holds both images and arrays" if images else "holds no data"
         raise InputDataError(f"source '{path}' {what}")
     source = (
-        ImageSource(path, images, inputs, Preprocess.from_mapping(preprocess))
+        ImageSource(path, images, inputs, Preprocess.from_mapping(preprocess), read_classes(labels))
         if images
         else ArraySource(arrays, inputs)
     )
@@ -139,16 +148,23 @@ class ArraySource:
 
 
 class ImageSource:
-    """Images; a sub-folder's name is the class: numbers are class numbers, other names count in their order."""
+    """Images; a sub-folder's name is the class: a number, a name of `classes`, or else counted in the names' order."""
 
-    def __init__(self, root: Path, files: Sequence[Path], inputs: Sequence[TensorSpec], how: Preprocess) -> None:
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[Path],
+        inputs: Sequence[TensorSpec],
+        how: Preprocess,
+        classes: Sequence[str] = (),
+    ) -> None:
         """Check that the model takes one image."""
         if len(inputs) != 1 or len(inputs[0].shape) != 4:  # noqa: PLR2004
             raise InputDataError(f"source '{root}' holds images and the model does not take one image [N, H, W, C]")
         self._spec, self._files, self._how = inputs[0], files, how
         height, width = inputs[0].shape[2:4] if how.layout == "nchw" else inputs[0].shape[1:3]
         self._size = (height, width) if height > 0 and width > 0 else None
-        self._labels = _labels(root, files)
+        self._labels = _labels(root, files, classes)
 
     def samples(self) -> Iterator[Sample]:
         """Yield every file."""
@@ -160,11 +176,33 @@ class ImageSource:
         return [feeds.fit(self._how.image(sample.raw, self._size)[None], self._spec, f"image '{sample.raw}'")]
 
 
-def _labels(root: Path, files: Sequence[Path]) -> list[int | None]:
+def read_classes(labels: str | None) -> tuple[str, ...]:
+    """Return the lines of a file of class names, none without a file.
+
+    Raises:
+        InputDataError: if it cannot be read or is too large to be such a file.
+    """
+    if labels is None:
+        return ()
+    try:
+        with Path(labels).open(encoding="utf-8") as file:
+            text = file.read(MAX_LABELS_CHARS + 1)
+    except (OSError, ValueError) as exc:
+        raise InputDataError(f"labels '{labels}' cannot be read: {exc}") from exc
+    if len(text) > MAX_LABELS_CHARS:
+        raise InputDataError(f"labels '{labels}' are longer than {MAX_LABELS_CHARS} characters")
+    return tuple(line.strip() for line in text.splitlines())
+
+
+def _labels(root: Path, files: Sequence[Path], classes: Sequence[str]) -> list[int | None]:
     tops = [file.relative_to(root).parts[0] if file.parent != root and root.is_dir() else None for file in files]
     if None in tops:
         return [None] * len(files)
     names = sorted({str(top) for top in tops})
-    if all(name.isdecimal() for name in names):
+    if all(name.isdecimal() for name in names) and not set(names) <= set(classes):
         return [int(str(top)) for top in tops]
-    return [names.index(str(top)) for top in tops]
+    for name in names:
+        if classes and name not in classes:
+            raise InputDataError(f"source '{root}': folder '{name}' is none of the classes in the model's labels")
+    order = list(classes) or names
+    return [order.index(str(top)) for top in tops]

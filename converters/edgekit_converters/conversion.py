@@ -201,10 +201,11 @@ def _completed(
 ) -> Artifact | Failure:
     if isinstance(made, Failure):
         return made
+    from_tflite = backend.needs_tflite or loaded.openvino_input == loaded.float_tflite
     randomly = request.calibration is None and made.precision in backend.calibrated
     return replace(
         made,
-        steps=(*loaded.steps, *made.steps),
+        steps=(*(loaded.steps if from_tflite else ()), *made.steps),
         warnings=(*made.warnings, RANDOM_WARNING) if randomly else made.warnings,
     )
 

@@ -23,7 +23,7 @@ class BenchRow:
 
     def to_json(self) -> dict[str, object]:
         """Return the row as JSON values."""
-        figures = {key: value for key, value in asdict(self.measured).items() if key != "outputs"}
+        figures = {key: value for key, value in asdict(self.measured).items() if key not in {"outputs", "error_kind"}}
         return {
             "model": self.model,
             "kind": "measured",
@@ -57,11 +57,11 @@ class BenchResult:
         """Raise for the first row that failed.
 
         Raises:
-            ModelError: naming the model and why.
+            AgentError: of the kind the runtime raised, naming the model and why.
         """
         for row in self.rows:
             if row.measured.error is not None:
-                raise ModelError(row.measured.error)
+                raise row.measured.failure()
 
 
 def bench(  # noqa: PLR0913  # what a measurement is made of

@@ -32,7 +32,7 @@ EXTRAS = MappingProxyType(
             ("litert-converter", "litert_converter"),
         ),
         "openvino": (("openvino", "openvino"), ("nncf", "nncf")),
-        "onnx": (("onnx", "onnx"), ("onnx-ir", "onnx_ir"), ("onnxruntime", "onnxruntime")),
+        "onnx": (("onnx", "onnx"), ("onnxruntime", "onnxruntime")),
         "broker": (("iotcore", "iotcore"),),
         "demo": (("scikit-learn", "sklearn"),),
     }

@@ -12,7 +12,6 @@ from edgekit._measure import Candidate, Measured, measure
 from edgekit._options import ConvertOptions
 from edgekit._report import SCHEMA
 from edgekit.errors import DataError
-from edgekit_agent.errors import ModelError
 from edgekit_converters import reference
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Arrays
@@ -34,7 +33,11 @@ class Score:
         """Return the document of schema 1."""
         latency = None
         if self.measured is not None:
-            latency = {key: value for key, value in asdict(self.measured).items() if key not in {"outputs", "error"}}
+            latency = {
+                key: value
+                for key, value in asdict(self.measured).items()
+                if key not in {"outputs", "error", "error_kind"}
+            }
         return {
             "schema": SCHEMA,
             "model": self.model,
@@ -90,5 +93,5 @@ def evaluate(  # noqa: PLR0913  # what a score is made of
 def _run_artifact(candidate: Candidate, data: _data.DataSet, jobs: JobRunner, work: Path) -> Measured:
     got = measure([candidate], jobs, work, inputs=data.arrays, runs=RUNS)[candidate.key]
     if got.error is not None:
-        raise ModelError(got.error)
+        raise got.failure()
     return got

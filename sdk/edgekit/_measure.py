@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from edgekit_agent import errors
+from edgekit_agent.errors import AgentError, ModelError
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Array, Arrays
 
@@ -38,6 +40,12 @@ class Measured:
     load_ms: float = 0.0
     peak_rss_bytes: int | None = None
     error: str | None = None
+    error_kind: str | None = None
+
+    def failure(self) -> AgentError:
+        """Return the error as the agent's own kind, to raise."""
+        kind: type[AgentError] = getattr(errors, self.error_kind or "", ModelError)
+        return kind(self.error)
 
 
 def measure(  # noqa: PLR0913  # what a measurement is made of
@@ -82,7 +90,7 @@ def measure(  # noqa: PLR0913  # what a measurement is made of
 
 def _measured(key: str, answer: Mapping[str, Any], folder: Path) -> Measured:
     if "error" in answer:
-        return Measured(error=answer["error"]["message"])
+        return Measured(error=answer["error"]["message"], error_kind=answer["error"]["kind"])
     outputs = None
     if "result" in answer:
         with np.load(folder / f"{key}.npz", allow_pickle=False) as archive:

@@ -71,34 +71,33 @@ def flipped(folder: Path, count: int) -> list[Path]:
     return files
 
 
+@pytest.fixture(params=["ai-edge-litert", "openvino", "tflite-runtime"])
+def runtime(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The interpreter that has a runtime, and the runtime's name."""
+    name = str(request.param)
+    if name == "tflite-runtime":
+        python = os.environ.get("EDGEKIT_DEVICE_PYTHON")
+        if not python:
+            pytest.skip("needs the device's environment: set EDGEKIT_DEVICE_PYTHON (make setup)")
+        return python, name
+    pytest.importorskip(name.replace("-", "_"), reason=f"needs {name}")
+    return sys.executable, name
+
+
 @pytest.mark.slow
-def test_litert_refuses_every_truncated_file_and_lives(tmp_path: Path, repository: Path) -> None:
-    pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
+def test_every_truncated_file_is_refused(runtime: tuple[str, str], tmp_path: Path, repository: Path) -> None:
     files = truncated(tmp_path)
-    code, found, words = in_a_child(sys.executable, "ai-edge-litert", files, repository)
+    code, found, words = in_a_child(*runtime, files, repository)
     assert code == 0, words
     assert set(found.values()) == {"ModelError"}
     assert len(found) == len(files)
 
 
 @pytest.mark.slow
-def test_litert_lives_through_every_turned_bit(tmp_path: Path, repository: Path) -> None:
-    pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
+def test_no_turned_bit_ends_the_process(runtime: tuple[str, str], tmp_path: Path, repository: Path) -> None:
     files = flipped(tmp_path, 100)
-    code, found, words = in_a_child(sys.executable, "ai-edge-litert", files, repository)
+    code, found, words = in_a_child(*runtime, files, repository)
     assert code == 0, words
-    assert len(found) == len(files)
-
-
-@pytest.mark.slow
-def test_tflite_runtime_refuses_every_truncated_file_and_lives(tmp_path: Path, repository: Path) -> None:
-    python = os.environ.get("EDGEKIT_DEVICE_PYTHON")
-    if not python:
-        pytest.skip("needs the device's environment: set EDGEKIT_DEVICE_PYTHON (make setup)")
-    files = truncated(tmp_path)
-    code, found, words = in_a_child(python, "tflite-runtime", files, repository)
-    assert code == 0, words
-    assert set(found.values()) == {"ModelError"}
     assert len(found) == len(files)
 
 

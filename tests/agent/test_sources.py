@@ -76,6 +76,27 @@ def test_a_folder_s_name_is_the_class(tmp_path: Path, names: tuple[str, ...], la
     assert [sample.label for sample in source.samples()] == labels
 
 
+def test_a_file_of_class_names_gives_the_model_s_own_numbers(tmp_path: Path) -> None:
+    names = tmp_path / "labels.txt"
+    names.write_text("person\ndog\ncat\n")
+    photos = tmp_path / "photos"
+    _photos(photos, "cat/a.png", "dog/b.png")
+    source = open_source(folder(photos), PHOTO, {}, str(names))
+    assert [sample.label for sample in source.samples()] == [2, 1]
+    _photos(photos, "horse/c.png")
+    with pytest.raises(InputDataError, match="folder 'horse' is none of the classes"):
+        open_source(folder(photos), PHOTO, {}, str(names))
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"x" * (1 << 21)], ids=["missing", "not text", "too long"])
+def test_a_file_of_class_names_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "labels.txt").write_bytes(content)
+    _photos(tmp_path / "photos", "cat/a.png")
+    with pytest.raises(InputDataError, match=r"labels\.txt"):
+        open_source(folder(tmp_path / "photos"), PHOTO, {}, str(tmp_path / "labels.txt"))
+
+
 def test_images_are_prepared_for_the_model(tmp_path: Path) -> None:
     _photos(tmp_path, "a.png", "b.png")
     source = open_source(folder(tmp_path), PHOTO, {"scale": 0.5})

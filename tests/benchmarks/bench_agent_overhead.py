@@ -21,9 +21,9 @@ from pathlib import Path
 
 from edgekit_agent import feeds, runtimes
 from edgekit_agent.config import SourceConfig
+from edgekit_agent.loop import Loop
 from edgekit_agent.runtimes.base import Array, Session
 from edgekit_agent.sources import open_source
-from edgekit_agent.worker import Loop
 
 ROOT = Path(__file__).resolve().parents[2]
 KWS = ROOT.parent / "shared" / "data" / "kws-dscnn" / "kws_ref_model.tflite"
@@ -88,6 +88,10 @@ def idle_pss_kib() -> int:
         )
         python = os.environ.get("EDGEKIT_DEVICE_PYTHON", sys.executable)
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "agent")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        # bytecode as an installer leaves it: compiling at the start costs the process 6 MiB
+        imports = "import edgekit_agent.__main__, edgekit_agent.service, edgekit_agent.transport.mqtt"
+        subprocess.run([python, "-P", "-c", imports], check=True, env=environment)
         process = subprocess.Popen(
             [python, "-P", "-m", "edgekit_agent", "run", "--config", str(config)],
             stderr=subprocess.DEVNULL,

@@ -199,6 +199,15 @@ def agent_python(repository: Path) -> tuple[str, dict[str, str]]:
     return device, {} if has_wheel else {"PYTHONPATH": str(repository / "agent")}
 
 
+@pytest.fixture(scope="session")
+def compiled_agent(agent_python: tuple[str, dict[str, str]]) -> None:
+    """Bytecode as an installer leaves it: compiling paho at every start costs 6 MiB."""
+    python, extra = agent_python
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    code = "import edgekit_agent.__main__, edgekit_agent.service, edgekit_agent.transport.mqtt"
+    subprocess.run([python, "-P", "-c", code], check=True, env={**environment, **extra})
+
+
 @pytest.fixture
 def start_agent(agent_python: tuple[str, dict[str, str]], tmp_path: Path) -> Iterator[Callable[..., AgentProcess]]:
     """Starts agents from the text of their configuration, and ends them."""

@@ -93,6 +93,7 @@ def test_the_supervisor_is_small_and_loads_no_library_of_the_models(
     assert not re.search(r"numpy|tensorflow|openvino|litert|tflite", mapped)
 
 
+@pytest.mark.usefixtures("compiled_agent")
 def test_the_idle_supervisor_takes_at_most_25_mib(
     broker: Any, listen: Callable[..., Any], start_agent: Callable[..., Any], agent_toml: Callable[..., str]
 ) -> None:

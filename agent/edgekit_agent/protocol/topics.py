@@ -72,7 +72,7 @@ class Topic:
             msg = f"topic '{text[:120]}' has the unknown kind '{levels[4][:40]}'"
             raise ProtocolError(msg) from exc
         with_id = kind in {Kind.COMMAND, Kind.RESULT}
-        if with_id != (len(levels) == 6) or (with_id and not _COMMAND_ID.fullmatch(levels[5])):
+        if with_id != bool(levels[5:]) or (with_id and not _COMMAND_ID.fullmatch(levels[5])):
             msg = f"topic '{text[:120]}' has {'no' if with_id else 'an unexpected'} command id"
             raise ProtocolError(msg)
         return cls(site=site, device=device, kind=kind, command=levels[5] if with_id else None)

@@ -34,7 +34,9 @@ _TABLES: Mapping[str, Mapping[int, int | str | tuple[str]]] = MappingProxyType(
         "Plain": {},
     }
 )
-_OPERATOR_CODES, _SUBGRAPHS, _BUFFERS = 1, 2, 4  # of Model
+_OPERATOR_CODES, _SUBGRAPHS, _BUFFERS, _SIGNATURES = 1, 2, 4, 7  # of Model
+_SIGNED_INPUTS, _SIGNED_OUTPUTS, _SIGNED_GRAPH = 0, 1, 4  # of SignatureDef
+_SIGNED_TENSOR = 1  # of TensorMap
 _TENSORS, _INPUTS, _OUTPUTS, _OPERATORS = 0, 1, 2, 3  # of SubGraph
 _BUFFER = 2  # of Tensor
 _CODE, _TAKES, _GIVES, _OPTIONS_KIND, _OPTIONS = 0, 1, 2, 3, 4  # of Operator
@@ -52,7 +54,13 @@ def verify(content: bytes) -> None:
     model = Table.root(content)
     _walk(model, "Model")
     codes, buffers = len(model.tables(_OPERATOR_CODES)), len(model.tables(_BUFFERS))
-    for graph in model.tables(_SUBGRAPHS):
+    graphs = model.tables(_SUBGRAPHS)
+    for signature in model.tables(_SIGNATURES):
+        number = signature.scalar(_SIGNED_GRAPH, "I")
+        _within([number], len(graphs))
+        for one in [*signature.tables(_SIGNED_INPUTS), *signature.tables(_SIGNED_OUTPUTS)]:
+            _within([one.scalar(_SIGNED_TENSOR, "I")], len(graphs[number].tables(_TENSORS)))
+    for graph in graphs:
         tensors = graph.tables(_TENSORS)
         for tensor in tensors:
             _within([tensor.scalar(_BUFFER, "I")], buffers)

@@ -61,10 +61,10 @@ class OpenVINORuntime:
             graph = core.read_model(model)
             _fix_batch(graph, batch)
             compiled = core.compile_model(graph, device, _properties(device, threads))
-        except RuntimeError as exc:
+            return OpenVINOSession(compiled, f"openvino {here.version}", told)
+        except (RuntimeError, ValueError, TypeError) as exc:
             reason = _reason(exc)
             raise ModelError(f"model '{model}' cannot be run by openvino {here.version}: {reason}") from exc
-        return OpenVINOSession(compiled, f"openvino {here.version}", told)
 
 
 def _properties(device: str, threads: int) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _properties(device: str, threads: int) -> dict[str, Any]:
     return properties
 
 
-def _reason(exc: RuntimeError) -> str:
+def _reason(exc: Exception) -> str:
     """Return the telling line of OpenVINO's long messages."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Exception from", "Check ", "[ GENERAL", "Error "))]
@@ -129,8 +129,8 @@ class OpenVINOSession:
             results = self._request.infer(list(arrays), share_inputs=True)
         except (RuntimeError, TypeError) as exc:
             if any(_misfit(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)):
-                raise InputDataError(f"an input does not fit: {_reason(RuntimeError(str(exc)))}") from exc
-            raise ModelError(f"{self.runtime} failed: {_reason(RuntimeError(str(exc)))}") from exc
+                raise InputDataError(f"an input does not fit: {_reason(exc)}") from exc
+            raise ModelError(f"{self.runtime} failed: {_reason(exc)}") from exc
         return [results[number] for number in range(len(self.outputs))]
 
     def close(self) -> None:

@@ -99,6 +99,8 @@ class MqttTransport:
             client.connect(host, port, self._config.keepalive_s, **_session(self._version))
             opened = True
             self._client = client
+            if self._stopping.is_set():  # `stop` came before there was a client to end
+                client.disconnect()
             # not loop_forever: only `loop` can be woken by the thread that publishes
             while client.loop(LOOP_S) == paho.MQTT_ERR_SUCCESS:
                 pass

@@ -4,20 +4,37 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.lowering.activations import ACTIVATIONS
 from edgekit_converters.lowering.builder import Builder
 from edgekit_converters.lowering.convolution import CONVOLUTION
 from edgekit_converters.lowering.elementwise import ELEMENTWISE
+from edgekit_converters.lowering.graph import Graph, Node
 from edgekit_converters.lowering.matrix import MATRIX
-from edgekit_converters.lowering.module import compile_to_tflite
-from edgekit_converters.lowering.onnx_graph import Graph, Node
+from edgekit_converters.lowering.module import CompilerRefusal, compile_to_tflite, location_of
+from edgekit_converters.lowering.normalisation import NORMALISATION
+from edgekit_converters.lowering.patterns import with_activations
 from edgekit_converters.lowering.pooling import POOLING
+from edgekit_converters.lowering.reductions import REDUCTIONS
+from edgekit_converters.lowering.reshaping import RESHAPING
 from edgekit_converters.lowering.resizing import RESIZING
 from edgekit_converters.lowering.shape import SHAPE
 
 OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
-    {**CONVOLUTION, **POOLING, **RESIZING, **ELEMENTWISE, **MATRIX, **SHAPE}
+    {
+        **CONVOLUTION,
+        **POOLING,
+        **RESIZING,
+        **ACTIVATIONS,
+        **ELEMENTWISE,
+        **MATRIX,
+        **NORMALISATION,
+        **REDUCTIONS,
+        **SHAPE,
+        **RESHAPING,
+    }
 )
 _DOMAINS = frozenset({"", "ai.onnx"})
+_ELSEWHERE = "try --to openvino"
 
 
 def lower(graph: Graph) -> bytes:
@@ -26,18 +43,40 @@ def lower(graph: Graph) -> bytes:
     Raises:
         UnsupportedError: naming op and node; notes name every other op that is not there.
     """
-    missing = [node for node in graph.nodes if node.op not in OPS or node.domain not in _DOMAINS]
-    if missing:
-        error = UnsupportedError(f"model '{graph.label}': {missing[0]} has no TFLite lowering")
-        others = sorted({node.op for node in missing[1:]} - {missing[0].op})
-        if others:
-            error.add_note(f"neither have: {', '.join(others)}")
-        error.add_note("try --to openvino")
-        raise error
+    _check_ops(graph)
+    graph = with_activations(graph)
     builder = Builder(graph)
-    for node in graph.nodes:
-        builder.module.location = node.outputs[0]
-        OPS[node.op](builder, node)
-    builder.module.location = "output"
-    results = [builder.plain(builder.tensor(name)) for name in graph.outputs]
-    return compile_to_tflite(builder.module, results, graph.inputs, graph.outputs)
+    try:
+        for node in graph.nodes:
+            builder.module.location = node.outputs[0]
+            OPS[node.op](builder, node)
+        builder.module.location = "output"
+        results = [builder.plain(builder.tensor(name)) for name in graph.outputs]
+        return compile_to_tflite(builder.module, results, graph.inputs, graph.outputs)
+    except CompilerRefusal as exc:
+        raise _blamed(graph, exc) from exc
+    except UnsupportedError as exc:
+        exc.add_note(_ELSEWHERE)
+        raise
+
+
+def _check_ops(graph: Graph) -> None:
+    missing = [node for node in graph.nodes if node.op not in OPS or node.domain not in _DOMAINS]
+    if not missing:
+        return
+    error = UnsupportedError(f"model '{graph.label}': {missing[0]} has no TFLite lowering")
+    others = sorted({node.op for node in missing[1:]} - {missing[0].op})
+    if others:
+        error.add_note(f"neither have: {', '.join(others)}")
+    error.add_note(_ELSEWHERE)
+    raise error
+
+
+def _blamed(graph: Graph, refusal: CompilerRefusal) -> UnsupportedError:
+    """Name the node whose op the compiler did not take."""
+    nodes = {location_of(name): node for node in graph.nodes for name in node.outputs}
+    node = nodes.get(refusal.location or "")
+    what = f"{node} has no TFLite lowering: the compiler says: " if node else "the TFLite compiler refuses the graph: "
+    error = UnsupportedError(f"model '{graph.label}': {what}{refusal.reason}")
+    error.add_note(_ELSEWHERE)
+    return error

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.lowering.graph import Graph, Node
 from edgekit_converters.lowering.module import Module, Ref
-from edgekit_converters.lowering.onnx_graph import Graph, Node
 from edgekit_converters.model import Array
 
 Perm = tuple[int, ...]
@@ -65,7 +65,6 @@ class Builder:
         self.module = Module()
         self._tensors: dict[str, Tensor] = {}
         self._ordered: dict[tuple[str, Perm, Perm], Tensor] = {}
-        self.hard_sigmoids: dict[str, str] = {}
         for name in graph.inputs:
             value = graph.values[name]
             self._tensors[name] = Tensor(self.module.argument(value.shape, value.dtype), identity(len(value.shape)))
@@ -163,8 +162,8 @@ class Builder:
 
     def _aligned(self, tensor: Tensor, rank: int, perm: Perm) -> Ref:
         """Bring a tensor of up to this rank into the order, with axes of size 1 in front."""
-        if tensor.rank == 0 or int(np.prod(tensor.shape)) == 1:
-            return self.reshaped(tensor.ref, ())
+        if int(np.prod(tensor.shape)) == 1:
+            return tensor.ref  # broadcasts in every order
         missing = rank - tensor.rank
         if missing == 0:
             return self.order(tensor, perm).ref
@@ -183,7 +182,7 @@ class Builder:
         variable = [self.tensor(name) for name in node.inputs if not self.is_constant(name)]
         rank = len(self.shape_of(node.outputs[0]))
         if any(one.rank == rank for one in variable):
-            refs, perm = self.together([one for one in variable])
+            refs, perm = self.together(variable)
         else:
             perm = identity(rank)
             refs = [self._aligned(one, rank, perm) for one in variable]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, channels_last
+from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
-from edgekit_converters.lowering.onnx_graph import Node
 from edgekit_converters.model import Array
 
 
@@ -47,7 +47,6 @@ def conv(b: Builder, node: Node) -> None:
     if weights is None or x.rank not in {3, 4}:
         raise b.refuse(node, f"its input has rank {x.rank}, and 1-D and 2-D are there")
     window = window_of(b, node, weights.shape[2:], x.shape[2:])
-    group = node.attributes.get("group", 1)
     stored, out = b.spatial(x), b.shape_of(node.outputs[0])
     if x.rank == 3:  # noqa: PLR2004  # 1-D is 2-D with a height of 1
         stored = b.reshaped(stored, (stored.shape[0], 1, *stored.shape[1:]))
@@ -56,7 +55,7 @@ def conv(b: Builder, node: Node) -> None:
         shape = (out[0], 1, out[2], out[1])
     else:
         shape = (out[0], out[2], out[3], out[1])
-    ref = _convolution(b, stored, weights, window, group, shape)
+    ref = _convolution(b, stored, weights, window, shape)
     if bias is not None:
         ref = b.binary("add", ref, b.module.constant(bias))
     if x.rank == 3:  # noqa: PLR2004
@@ -64,7 +63,8 @@ def conv(b: Builder, node: Node) -> None:
     b.set(node.outputs[0], Tensor(ref, channels_last(x.rank)))
 
 
-def _convolution(b: Builder, x: Ref, weights: Array, window: Window, group: int, shape: Sequence[int]) -> Ref:
+def _convolution(b: Builder, x: Ref, weights: Array, window: Window, shape: Sequence[int]) -> Ref:
+    group = x.shape[-1] // weights.shape[1]
     kernel = b.module.constant(np.ascontiguousarray(weights.transpose(2, 3, 1, 0)))  # HWIO
     pads = ", ".join(f"[{before}, {after}]" for before, after in window.pads)
     text = (
@@ -75,6 +75,15 @@ def _convolution(b: Builder, x: Ref, weights: Array, window: Window, group: int,
     return b.module.raw(text, shape, x.dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """What of the whole transposed convolution is kept, along height and width; `missing` zeros come behind."""
+
+    begins: tuple[int, int]
+    taken: tuple[int, int]
+    missing: tuple[int, int]
+
+
 def conv_transpose(b: Builder, node: Node) -> None:
     """The whole transposed convolution (no pads), then cut to size: other pads convert wrongly."""
     x, weights, bias = b.input(node), b.constant_of(node, 1), b.constant_of(node, 2)
@@ -82,26 +91,30 @@ def conv_transpose(b: Builder, node: Node) -> None:
         raise b.refuse(node, "only 2-D with constant weights is there")
     if any(d != 1 for d in node.attributes.get("dilations", [1, 1])):
         raise b.refuse(node, "it is dilated")
-    out, group = b.shape_of(node.outputs[0]), node.attributes.get("group", 1)
-    strides = tuple(node.attributes.get("strides", [1, 1]))
-    stored = b.spatial(x)
-    inputs, per_group = x.shape[1] // group, weights.shape[1]
+    strides, group = tuple(node.attributes.get("strides", [1, 1])), node.attributes.get("group", 1)
+    sizes = [(n - 1) * s + k for n, s, k in zip(x.shape[2:], strides, weights.shape[2:], strict=True)]
+    cut = _cut(b, node, sizes)
+    # the bias belongs into the op, unless zeros follow that it must be added to
+    inside = None if any(cut.missing) else bias
+    each, stored = x.shape[1] // group, b.spatial(x)
     parts = []
     for number in range(group):
-        part = stored if group == 1 else _channels(b, stored, number * inputs, inputs)
-        kernel = weights[number * inputs : (number + 1) * inputs].transpose(1, 2, 3, 0)  # OHWI
-        parts.append(_whole_transpose(b, part, kernel, strides))
-    whole = parts[0] if group == 1 else _joined(b, parts, per_group * group)
-    ref = _cut(b, node, whole, out, strides, weights.shape[2:], x.shape[2:])
-    if bias is not None:
+        part = stored if group == 1 else _channels(b, stored, number * each, each)
+        kernel = weights[number * each : (number + 1) * each].transpose(1, 2, 3, 0)  # OHWI
+        added = None if inside is None else inside.reshape(group, -1)[number]
+        parts.append(_whole_transpose(b, part, kernel, added, strides))
+    whole = parts[0] if group == 1 else _joined(b, parts, weights.shape[1] * group)
+    ref = _kept(b, whole, cut)
+    if bias is not None and inside is None:
         ref = b.binary("add", ref, b.module.constant(bias))
     b.set(node.outputs[0], Tensor(ref, channels_last(4)))
 
 
-def _whole_transpose(b: Builder, x: Ref, kernel: Array, strides: tuple[int, ...]) -> Ref:
+def _whole_transpose(b: Builder, x: Ref, kernel: Array, bias: Array | None, strides: tuple[int, ...]) -> Ref:
     sizes = [(n - 1) * s + k for n, s, k in zip(x.shape[1:3], strides, kernel.shape[1:3], strict=True)]
     shape = (x.shape[0], *sizes, kernel.shape[0])
-    operands = [b.module.ints(list(shape)), b.module.constant(kernel), x, b.module.nothing()]
+    added = b.module.nothing() if bias is None else b.module.constant(bias)
+    operands: list[Ref | str] = [b.module.ints(list(shape)), b.module.constant(kernel), x, added]
     attributes = f'padding = "VALID", stride_h = {strides[0]} : i32, stride_w = {strides[1]} : i32, {NO_ACTIVATION}'
     return b.module.op("transpose_conv", operands, attributes, shape, x.dtype)
 
@@ -116,50 +129,40 @@ def _joined(b: Builder, parts: Sequence[Ref], channels: int) -> Ref:
     return b.module.op("concatenation", parts, f"axis = 3 : i32, {NO_ACTIVATION}", shape, parts[0].dtype)
 
 
-def _cut(  # noqa: PLR0913  # what a cut is made of
-    b: Builder,
-    node: Node,
-    whole: Ref,
-    out: Sequence[int],
-    strides: Sequence[int],
-    kernel: Sequence[int],
-    spatial: Sequence[int],
-) -> Ref:
-    begins = [before for before, _ in _transposed_pads(b, node, out, strides, kernel, spatial)]
-    taken = [min(size - begin, wanted) for size, begin, wanted in zip(whole.shape[1:3], begins, out[2:], strict=True)]
-    size = (whole.shape[0], *taken, whole.shape[3])
-    ref = whole
+def _cut(b: Builder, node: Node, sizes: Sequence[int]) -> _Cut:
+    out = b.shape_of(node.outputs[0])[2:]
+    begins = _begins(b, node, sizes)
+    taken = [min(size - begin, wanted) for size, begin, wanted in zip(sizes, begins, out, strict=True)]
+    # output padding can go beyond what the kernel reaches
+    missing = [wanted - got for wanted, got in zip(out, taken, strict=True)]
+    return _Cut(begins, (taken[0], taken[1]), (missing[0], missing[1]))
+
+
+def _kept(b: Builder, whole: Ref, cut: _Cut) -> Ref:
+    size, ref = (whole.shape[0], *cut.taken, whole.shape[3]), whole
     if size != whole.shape:
-        operands = [whole, b.module.ints([0, *begins, 0]), b.module.ints(list(size))]
+        operands = [whole, b.module.ints([0, *cut.begins, 0]), b.module.ints(list(size))]
         ref = b.module.op("slice", operands, "", size, whole.dtype)
-    missing = [wanted - got for wanted, got in zip(out[2:], taken, strict=True)]
-    if any(missing):  # output padding beyond what the kernel reaches
-        pads = b.module.ints([[0, 0], [0, missing[0]], [0, missing[1]], [0, 0]])
-        ref = b.module.op("pad", [ref, pads], "", (size[0], *out[2:], size[3]), whole.dtype)
-    return ref
+    if not any(cut.missing):
+        return ref
+    pads = b.module.ints([[0, 0], [0, cut.missing[0]], [0, cut.missing[1]], [0, 0]])
+    grown = (size[0], size[1] + cut.missing[0], size[2] + cut.missing[1], size[3])
+    return b.module.op("pad", [ref, pads], "", grown, whole.dtype)
 
 
-def _transposed_pads(  # noqa: PLR0913  # what pads are made of
-    b: Builder,
-    node: Node,
-    out: Sequence[int],
-    strides: Sequence[int],
-    kernel: Sequence[int],
-    spatial: Sequence[int],
-) -> list[tuple[int, int]]:
+def _begins(b: Builder, node: Node, sizes: Sequence[int]) -> tuple[int, int]:
+    """Return the pads before height and width: given, or so that the output gets the size asked for."""
     auto = node.attributes.get("auto_pad", "NOTSET")
     if "output_shape" not in node.attributes and auto in {"NOTSET", "VALID", ""}:
         flat = [0] * 4 if auto == "VALID" else list(node.attributes.get("pads", [0] * 4))
-        return [(flat[0], flat[2]), (flat[1], flat[3])]
-    extra = node.attributes.get("output_padding", [0, 0])
-    pads = []
-    for axis in range(2):
-        total = strides[axis] * (spatial[axis] - 1) + extra[axis] + kernel[axis] - out[2 + axis]
-        if total < 0:
-            raise b.refuse(node, "its output_shape is larger than it reaches")
-        less, more = total // 2, total - total // 2
-        pads.append((less, more) if auto == "SAME_UPPER" else (more, less))
-    return pads
+        return flat[0], flat[1]
+    extra, out = node.attributes.get("output_padding", [0, 0]), b.shape_of(node.outputs[0])[2:]
+    totals = [size + more - wanted for size, more, wanted in zip(sizes, extra, out, strict=True)]
+    if min(totals) < 0:
+        raise b.refuse(node, "its output_shape is larger than it reaches")
+    less = [total // 2 for total in totals]
+    more = [total - half for total, half in zip(totals, less, strict=True)]
+    return (less[0], less[1]) if auto == "SAME_UPPER" else (more[0], more[1])
 
 
 CONVOLUTION = {"Conv": conv, "ConvTranspose": conv_transpose}

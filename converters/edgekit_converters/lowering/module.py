@@ -4,6 +4,7 @@ Weights go in afterwards as binary attributes: as text they take most of the tim
 resources they abort the compiler.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import numpy as np
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.model import Array
 
+_LOCATION = re.compile(r'(?:loc\()?"([^"]*)"\)?')
 _TYPES = {
     "float32": "f32",
     "int32": "i32",
@@ -21,6 +23,26 @@ _TYPES = {
     "uint8": "ui8",
     "float64": "f64",
 }
+
+
+class CompilerRefusal(Exception):  # noqa: N818  # caught and told apart inside this package
+    """The compiler does not take the module: `reason`, and the `location` of the op where it says so."""
+
+    def __init__(self, text: str) -> None:
+        """Find the first error in what the compiler wrote."""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        first = next((line for line in lines if "error: " in line), lines[0] if lines else "no reason given")
+        found = _LOCATION.search(first)
+        self.location = found[1] if found else None
+        self.reason = (
+            first.rpartition("error: ")[2].removeprefix(found[0] if found else "").lstrip(": ").split(": %")[0][:300]
+        )
+        super().__init__(self.reason)
+
+
+def location_of(name: str) -> str:
+    """Return a name as it can stand in an MLIR location."""
+    return "".join(letter if letter.isprintable() and letter not in '"\\' else "_" for letter in name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +140,7 @@ class Module:
         return ref
 
     def _line(self, text: str) -> None:
-        safe = "".join(letter if letter.isprintable() and letter not in '"\\' else "_" for letter in self.location)
-        self._lines.append(f'{text} loc("{safe}")')
+        self._lines.append(f'{text} loc("{location_of(self.location)}")')
 
     def text(self, results: Sequence[Ref]) -> str:
         """Return the module."""
@@ -134,7 +155,7 @@ def compile_to_tflite(module: Module, results: Sequence[Ref], inputs: Sequence[s
     """Compile and return the flatbuffer, with a signature `serving_default` of these names.
 
     Raises:
-        UnsupportedError: if the compiler refuses the module.
+        CompilerRefusal: if the compiler does not take the module.
     """
     from litert_converter.mlir import ir, passmanager
     from litert_converter.mlir._mlir_libs import converter_api_ext
@@ -150,14 +171,8 @@ def compile_to_tflite(module: Module, results: Sequence[Ref], inputs: Sequence[s
             converter_api_ext.set_signature(parsed.operation, "serving_default", list(inputs), list(outputs))
             exported: bytes = converter_api_ext.export_flatbuffer_to_bytes(parsed.operation)
         except Exception as exc:  # MLIR's errors have no common base
-            raise UnsupportedError(f"the TFLite compiler refuses the graph: {_reason(exc)}") from exc
+            raise CompilerRefusal(str(exc)) from exc
     return bytes(exported)
-
-
-def _reason(exc: Exception) -> str:
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return (errors or lines or ["no reason given"])[0][:300]
 
 
 def _fill(parsed: object, weights: Sequence[Array], ir: object) -> None:

@@ -6,86 +6,23 @@ chains of Shape, Gather, Concat behind), whatever the opset.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgekit_converters.errors import ModelFileError, UnsupportedError
+from edgekit_converters.lowering.graph import Graph, Node, Value, needed
 from edgekit_converters.model import Array
 
 MAX_MODEL_BYTES = 2**31 - 1
+OLDEST_OPSET = 7  # before it, operands were broadcast by attributes
 # Their outputs depend on shapes alone, and the shapes are fixed.
 _SHAPE_OPS = frozenset({"Shape", "Size"})
+_ONNX = frozenset({"", "ai.onnx"})
 _NOT_CONSTANT = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
-_NEVER_NEGATIVE = frozenset({"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Abs", "Exp"})
-_KEEPING_SIGN = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Identity", "Dropout", "Add", "Mul"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """One operator; absent optional inputs are empty names."""
-
-    index: int
-    op: str
-    name: str
-    domain: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, Any]
-
-    def __str__(self) -> str:
-        """Return how messages name it."""
-        return f"op '{self.op}' (node '{self.name or self.outputs[0]}' #{self.index})"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
-    """Shape and dtype (NumPy's name) of a value."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Graph:
-    """Nodes in order that depend on the inputs; everything else is in `constants`."""
-
-    label: str
-    nodes: tuple[Node, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    values: Mapping[str, Value]
-    constants: Mapping[str, Array]
-    opset: int
-    uses: Mapping[str, int] = field(default_factory=dict)
-
-    def is_never_negative(self, name: str) -> bool:
-        """Whether the ops a value comes from show that it has no value below 0."""
-        if name in self.constants:
-            return bool(np.all(self.constants[name] >= 0))
-        node = self.producers.get(name)
-        if node is None:
-            return False
-        if node.op == "Clip":
-            return self._low(node) >= 0
-        return node.op in _NEVER_NEGATIVE or (
-            node.op in _KEEPING_SIGN and all(self.is_never_negative(one) for one in node.inputs if one)
-        )
-
-    def _low(self, node: Node) -> float:
-        if len(node.inputs) > 1 and node.inputs[1]:
-            return float(self.constants.get(node.inputs[1], np.float32(-1)))
-        return float(node.attributes.get("min", -1))
-
-    @cached_property
-    def producers(self) -> Mapping[str, Node]:
-        """The node that makes each value."""
-        return {name: node for node in self.nodes for name in node.outputs if name}
 
 
 def load(path: Path) -> Any:  # noqa: ANN401  # an onnx.ModelProto
@@ -93,9 +30,10 @@ def load(path: Path) -> Any:  # noqa: ANN401  # an onnx.ModelProto
 
     Raises:
         ModelFileError: if it is missing, too large, truncated, not ONNX, or its data lies elsewhere.
+        UnsupportedError: if an op is none of ONNX's at the model's opset.
     """
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it has no types
 
     try:
         if path.stat().st_size == 0:
@@ -105,6 +43,7 @@ def load(path: Path) -> Any:  # noqa: ANN401  # an onnx.ModelProto
         model = onnx.load(str(path))
         if not model.graph.node or not model.opset_import:
             raise ModelFileError(f"model '{path}' is not ONNX or is truncated: it holds no graph")
+        _check_ops(model, path.name)
         onnx.checker.check_model(str(path))
     except DecodeError as exc:
         raise ModelFileError(f"model '{path}' is not ONNX or is truncated") from exc
@@ -114,6 +53,20 @@ def load(path: Path) -> Any:  # noqa: ANN401  # an onnx.ModelProto
         reason = str(exc).strip().splitlines()[0][:300]
         raise ModelFileError(f"model '{path}' is not a valid ONNX model: {reason}") from exc
     return model
+
+
+def _check_ops(model: Any, label: str) -> None:  # noqa: ANN401  # an onnx.ModelProto
+    import onnx
+
+    opset = max((one.version for one in model.opset_import if one.domain in _ONNX), default=0)
+    own = {function.name for function in model.functions if function.domain in _ONNX}
+    for index, node in enumerate(model.graph.node):
+        if node.domain not in _ONNX or node.op_type in own:
+            continue
+        try:
+            onnx.defs.get_schema(node.op_type, opset, "")
+        except onnx.defs.SchemaError as exc:
+            raise UnsupportedError(f"model '{label}': {_node(index, node)} is no op of ONNX opset {opset}") from exc
 
 
 def real_inputs(model: Any) -> list[Any]:  # noqa: ANN401  # onnx has loose types
@@ -173,6 +126,13 @@ def read(model: Any, label: str, feeds: Mapping[str, Array]) -> tuple[Graph, dic
     """Return the graph, and every value of one run on the feeds (whose shapes are the model's from here on)."""
     import onnx
 
+    opset = max(one.version for one in model.opset_import if one.domain in _ONNX)
+    if opset < OLDEST_OPSET:
+        raise UnsupportedError(f"model '{label}' has opset {opset}; {OLDEST_OPSET} and newer have a TFLite lowering")
+    if model.graph.sparse_initializer:
+        raise UnsupportedError(f"model '{label}': sparse weights have no TFLite lowering")
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
     nodes = tuple(_node(index, node) for index, node in enumerate(model.graph.node))
     for node in nodes:
         if any(isinstance(value, onnx.GraphProto) for value in node.attributes.values()):
@@ -188,19 +148,19 @@ def read(model: Any, label: str, feeds: Mapping[str, Array]) -> tuple[Graph, dic
             constants |= {name: known[name] for name in node.outputs if name in known}
         else:
             variable.append(node)
-    needed = _needed(variable, [value.name for value in model.graph.output])
+    kept = needed(variable, [value.name for value in model.graph.output])
     values = {name: Value(shape=tuple(array.shape), dtype=array.dtype.name) for name, array in known.items()}
     uses: dict[str, int] = {}
-    for name in [name for node in needed for name in node.inputs] + [value.name for value in model.graph.output]:
+    for name in [name for node in kept for name in node.inputs] + [value.name for value in model.graph.output]:
         uses[name] = uses.get(name, 0) + 1
     graph = Graph(
         label=label,
-        nodes=tuple(needed),
+        nodes=tuple(kept),
         inputs=tuple(value.name for value in real_inputs(model)),
         outputs=tuple(value.name for value in model.graph.output),
         values=values,
         constants=constants,
-        opset=max(one.version for one in model.opset_import if one.domain in {"", "ai.onnx"}),
+        opset=opset,
         uses=uses,
     )
     return graph, known
@@ -222,16 +182,6 @@ def _node(index: int, node: Any) -> Node:  # noqa: ANN401  # an onnx.NodeProto
     )
 
 
-def _needed(nodes: list[Node], outputs: list[str]) -> list[Node]:
-    """Leave out what no output depends on."""
-    wanted, kept = set(outputs), []
-    for node in reversed(nodes):
-        if wanted.intersection(node.outputs):
-            kept.append(node)
-            wanted.update(node.inputs)
-    return kept[::-1]
-
-
 def _run_everything(model: Any, nodes: tuple[Node, ...], feeds: Mapping[str, Array]) -> dict[str, Array]:  # noqa: ANN401  # an onnx.ModelProto
     import onnx
 
@@ -240,7 +190,12 @@ def _run_everything(model: Any, nodes: tuple[Node, ...], feeds: Mapping[str, Arr
     already = {value.name for value in whole.graph.output}
     every = [name for node in nodes for name in node.outputs if name]
     whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in every if name not in already)
-    outputs = session(whole).run(None, dict(feeds))
+    ready = session(whole)
+    try:
+        outputs = ready.run(None, dict(feeds))
+    except Exception as exc:  # its exceptions have no common base
+        reason = str(exc).strip().splitlines()[0][:300]
+        raise UnsupportedError(f"ONNX Runtime stops on random inputs, with which it is proved: {reason}") from exc
     names = [value.name for value in whole.graph.output]
     known = {name: np.asarray(array) for name, array in zip(names, outputs, strict=True) if array is not None}
     return known | {name: np.asarray(array) for name, array in feeds.items()}
@@ -251,6 +206,7 @@ def session(model: Any, *, optimise: bool = False) -> Any:  # noqa: ANN401  # on
 
     Raises:
         ModelFileError: if ONNX Runtime does not take the model.
+        UnsupportedError: if it does not have an op of a domain of its own.
     """
     import onnxruntime
 
@@ -263,4 +219,9 @@ def session(model: Any, *, optimise: bool = False) -> Any:  # noqa: ANN401  # on
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # its exceptions have no common base
+        nodes = [] if isinstance(model, Path) else enumerate(model.graph.node)
+        for index, node in nodes:
+            if f" {node.domain}:{node.op_type}(" in str(exc):
+                named = _node(index, node)
+                raise UnsupportedError(f"{named} of '{node.domain}' is nothing ONNX Runtime has") from exc
         raise ModelFileError(f"ONNX Runtime does not take the model: {str(exc).strip().splitlines()[0][:300]}") from exc

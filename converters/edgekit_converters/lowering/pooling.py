@@ -7,8 +7,8 @@ import numpy as np
 
 from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, channels_last
 from edgekit_converters.lowering.convolution import Window, window_of
+from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
-from edgekit_converters.lowering.onnx_graph import Node
 
 
 def _two_dimensional(b: Builder, node: Node) -> tuple[Ref, Window, tuple[int, ...]]:
@@ -35,7 +35,10 @@ def _reach(window: Window, spatial: Sequence[int], out: Sequence[int]) -> list[t
     return pads
 
 
-def _pool(b: Builder, op: str, x: Ref, window: Window, shape: Sequence[int], padding: str = "VALID") -> Ref:
+def _pool(b: Builder, op: str, x: Ref, window: Window, shape: Sequence[int]) -> Ref:
+    """Write a pool without pads: a window that gives fewer places than asked for has TFLite's own."""
+    axes = zip(x.shape[1:3], window.kernel, window.strides, shape[1:3], strict=True)
+    padding = "VALID" if all((n - k) // s + 1 == count for n, k, s, count in axes) else "SAME"
     attributes = (
         f"filter_height = {window.kernel[0]} : i32, filter_width = {window.kernel[1]} : i32, {NO_ACTIVATION}, "
         f'padding = "{padding}", stride_h = {window.strides[0]} : i32, stride_w = {window.strides[1]} : i32'
@@ -76,7 +79,7 @@ def max_pool(b: Builder, node: Node) -> None:
     spatial, out = x.shape[1:3], shape[1:3]
     pads = _reach(window, spatial, out)
     if _is_same(window, pads, spatial, out):
-        _finish(b, node, _pool(b, "max_pool_2d", x, window, shape, "SAME"))
+        _finish(b, node, _pool(b, "max_pool_2d", x, window, shape))
         return
     if b.graph.is_never_negative(node.inputs[0]):
         padded = _padded(b, "pad", x, pads)
@@ -93,13 +96,13 @@ def average_pool(b: Builder, node: Node) -> None:
     pads = _reach(window, x.shape[1:3], shape[1:3])
     counted = bool(node.attributes.get("count_include_pad", 0)) and any(map(any, window.pads))
     if not counted and _is_same(window, pads, x.shape[1:3], shape[1:3]):
-        _finish(b, node, _pool(b, "average_pool_2d", x, window, shape, "SAME"))
+        _finish(b, node, _pool(b, "average_pool_2d", x, window, shape))
         return
     ref = _pool(b, "average_pool_2d", _padded(b, "pad", x, pads), window, shape)
     inside = window.pads if counted else ((0, 0), (0, 0))
     axes = zip(x.shape[1:3], pads, inside, window.kernel, window.strides, shape[1:3], strict=True)
-    factors = [_counts(*axis) for axis in axes]
-    scale = math.prod(window.kernel) / np.outer(*factors)
+    down, across = (np.array(_counts(*axis), np.float64) for axis in axes)
+    scale = math.prod(window.kernel) / np.outer(down, across)
     if not np.allclose(scale, 1.0):
         ref = b.binary("mul", ref, b.module.constant(scale[None, :, :, None].astype(np.float32)))
     _finish(b, node, ref)

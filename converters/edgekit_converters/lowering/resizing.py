@@ -1,7 +1,7 @@
 """Resizing of images: nearest and bilinear, where TFLite takes its samples at the same places."""
 
 from edgekit_converters.lowering.builder import Builder, Tensor, channels_last
-from edgekit_converters.lowering.onnx_graph import Node
+from edgekit_converters.lowering.graph import Node
 
 _NO_COORDINATES = 10  # opsets up to this one know one kind of coordinates: i / scale
 _LINEAR = {

@@ -1,16 +1,14 @@
-"""Ops that move values about: reshape, transpose, concat, slice, pad, gather and their kin."""
+"""Ops that move values about: transpose, concat, slice, pad, gather and their kin."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, channels_last, identity
+from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
-from edgekit_converters.lowering.onnx_graph import Node
-
-
-def reshape(b: Builder, node: Node) -> None:
-    """Any op whose result has the same values in ONNX's order: Reshape, Flatten, Squeeze, Unsqueeze."""
-    x, out = b.input(node), b.shape_of(node.outputs[0])
-    b.set(node.outputs[0], Tensor(b.reshaped(b.plain(x), out), identity(len(out))))
+from edgekit_converters.lowering.reshaping import reshaped
+from edgekit_converters.model import Array
 
 
 def transpose(b: Builder, node: Node) -> None:
@@ -89,7 +87,10 @@ def slice_(b: Builder, node: Node) -> None:
 
 
 def _reversed(b: Builder, x: Tensor, begin: list[int], end: list[int], stride: list[int]) -> Tensor:
-    """Turn around the axes with a step below 0, and their bounds with them: one axis an op, because 2.14 reverses only one."""
+    """Turn around the axes with a step below 0, and their bounds with them.
+
+    One axis an op, because tflite-runtime 2.14 reverses only the first of several.
+    """
     for axis in range(x.rank):
         if stride[axis] < 0:
             ref = b.module.op("reverse_v2", [x.ref, b.module.ints([x.perm.index(axis)])], "", x.ref.shape, x.dtype)
@@ -142,7 +143,7 @@ def gather(b: Builder, node: Node) -> None:
     axis = node.attributes.get("axis", 0) % x.rank
     if indices is None:
         raise b.refuse(node, "its indices are not given")
-    wrapped = np.where(indices < 0, indices + x.shape[axis], indices).astype(np.int32)
+    wrapped = indices.astype(np.int32) % np.int32(x.shape[axis])
     if wrapped.ndim == 1:  # the axis stays where it is
         stored = x.perm.index(axis)
         shape = [len(wrapped) if place == stored else size for place, size in enumerate(x.ref.shape)]
@@ -151,13 +152,7 @@ def gather(b: Builder, node: Node) -> None:
     b.set(node.outputs[0], Tensor(_gather(b, b.plain(x), wrapped, axis, out), identity(len(out))))
 
 
-def _gather(
-    b: Builder,
-    ref: Ref,
-    indices: "np.ndarray[tuple[int, ...], np.dtype[np.int32]]",
-    axis: int,
-    shape: "list[int] | tuple[int, ...]",
-) -> Ref:
+def _gather(b: Builder, ref: Ref, indices: Array, axis: int, shape: Sequence[int]) -> Ref:
     operands = [ref, b.module.constant(indices)]
     return b.module.op("gather", operands, f"axis = {axis} : i32, batch_dims = 0 : i32", shape, ref.dtype)
 
@@ -165,18 +160,20 @@ def _gather(
 def expand(b: Builder, node: Node) -> None:
     """Expand and Tile with constant shapes."""
     x, out = b.input(node), b.shape_of(node.outputs[0])
-    grown = b.reshaped(b.plain(x), (*([1] * (len(out) - x.rank)), *x.shape))
-    if grown.shape == out:
-        b.set(node.outputs[0], Tensor(grown, identity(len(out))))
+    if x.rank < len(out):
+        x = reshaped(b, x, (*([1] * (len(out) - x.rank)), *x.shape))
+    if x.shape == out:
+        b.set(node.outputs[0], x)
         return
+    stored = [out[axis] for axis in x.perm]
     if node.op == "Tile":
         times = b.constant_of(node, 1)
         if times is None:
             raise b.refuse(node, "its repeats are not given")
-        ref = b.module.op("tile", [grown, b.module.ints(times.tolist())], "", out, x.dtype)
+        ref = b.module.op("tile", [x.ref, b.module.ints([int(times[axis]) for axis in x.perm])], "", stored, x.dtype)
     else:
-        ref = b.module.op("broadcast_to", [grown, b.module.ints(list(out))], "", out, x.dtype)
-    b.set(node.outputs[0], Tensor(ref, identity(len(out))))
+        ref = b.module.op("broadcast_to", [x.ref, b.module.ints(stored)], "", stored, x.dtype)
+    b.set(node.outputs[0], Tensor(ref, x.perm))
 
 
 def depth_to_space(b: Builder, node: Node) -> None:
@@ -185,7 +182,8 @@ def depth_to_space(b: Builder, node: Node) -> None:
     stored = b.spatial(x)
     if node.attributes.get("mode", "DCR") == "CRD":
         order = np.arange(x.shape[1]).reshape(-1, block * block).T.ravel().astype(np.int32)
-        stored = _gather(b, stored, order, 3, stored.shape)
+        if x.shape[1] > block * block:  # of one channel the two orders are the same
+            stored = _gather(b, stored, order, 3, stored.shape)
     ref = b.module.op(
         "depth_to_space", [stored], f"block_size = {block} : i32", (out[0], out[2], out[3], out[1]), x.dtype
     )
@@ -201,10 +199,6 @@ def space_to_depth(b: Builder, node: Node) -> None:
 
 
 SHAPE = {
-    "Reshape": reshape,
-    "Flatten": reshape,
-    "Squeeze": reshape,
-    "Unsqueeze": reshape,
     "Transpose": transpose,
     "Identity": same,
     "Dropout": same,

@@ -85,7 +85,7 @@ def _check_model(chosen: Chosen, runtime: str) -> None:
 
     from edgekit._measure import Candidate, measure
     from edgekit_agent import runtimes
-    from edgekit_agent.errors import ModelError
+    from edgekit_agent.errors import RuntimeMissingError
     from edgekit_converters.jobs import JobRunner
 
     here = runtimes.get(runtime).available().ok
@@ -94,8 +94,8 @@ def _check_model(chosen: Chosen, runtime: str) -> None:
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         candidate = Candidate(key="0", path=chosen.files[0], runtime=runtime if here else "auto")
         got = measure([candidate], JobRunner(log=Path(scratch, "run.log")), Path(scratch), runs=0)["0"]
-    if got.error is not None and "no runtime" not in got.error:
-        raise ModelError(got.error)
+    if got.error is not None and got.error_kind != RuntimeMissingError.__name__:
+        raise got.failure()
 
 
 def flash(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> Flashed:

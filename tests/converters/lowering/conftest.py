@@ -11,7 +11,13 @@ from edgekit_converters.errors import JobCrashedError
 from edgekit_converters.jobs import JobRunner
 
 Case = Mapping[str, Any]
-_DEFAULTS = {"inputs": {"x": "float[1, 4, 8, 9]"}, "outputs": {"y": "float"}, "weights": {}, "opset": 13, "range": [-3, 3]}
+_DEFAULTS = {
+    "inputs": {"x": "float[1, 4, 8, 9]"},
+    "outputs": {"y": "float"},
+    "weights": {},
+    "opset": 13,
+    "range": [-3, 3],
+}
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ def feeds_of(model: Any, case: dict[str, Any]) -> dict[str, Any]:
     rng = np.random.default_rng(11)
     feeds = {}
     for value in onnx_graph.real_inputs(model):
-        shape, kind = onnx_graph.dimensions(value), np.dtype(onnx_graph.dtype_of(value))
+        shape, kind = [size or 1 for size in onnx_graph.dimensions(value)], np.dtype(onnx_graph.dtype_of(value))
         low, high = case["range"]
         made = rng.integers(0, 4, shape) if kind.kind in "iu" else rng.uniform(low, high, shape)
         feeds[value.name] = (made > 0).astype(kind) if kind.kind == "b" else np.asarray(made).astype(kind)

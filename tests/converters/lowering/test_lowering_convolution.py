@@ -24,12 +24,18 @@ CASES: dict[str, dict[str, Any]] = {
     "even kernel": {"body": "y = Conv<pads = [0, 1, 1, 0]>(x, w)", "weights": {"w": [6, 4, 2, 4]}},
     "1x1": {"body": "y = Conv(x, w, b)", "weights": {"w": [6, 4, 1, 1], "b": [6]}},
     "1x1, stride 2": {"body": "y = Conv<strides = [2, 2]>(x, w)", "weights": {"w": [6, 4, 1, 1]}},
-    "depthwise": {"body": "y = Conv<group = 4, pads = [1, 1, 1, 1]>(x, w, b)", "weights": {"w": [4, 1, 3, 3], "b": [4]}},
+    "depthwise": {
+        "body": "y = Conv<group = 4, pads = [1, 1, 1, 1]>(x, w, b)",
+        "weights": {"w": [4, 1, 3, 3], "b": [4]},
+    },
     "depthwise, stride 2": {
         "body": "y = Conv<group = 4, pads = [1, 1, 1, 1], strides = [2, 2]>(x, w)",
         "weights": {"w": [4, 1, 3, 3]},
     },
-    "depthwise, unequal strides": {"body": "y = Conv<group = 4, strides = [2, 1]>(x, w)", "weights": {"w": [4, 1, 3, 3]}},
+    "depthwise, unequal strides": {
+        "body": "y = Conv<group = 4, strides = [2, 1]>(x, w)",
+        "weights": {"w": [4, 1, 3, 3]},
+    },
     "depthwise, 2 a channel": {"body": "y = Conv<group = 4>(x, w)", "weights": {"w": [8, 1, 3, 3]}},
     "depthwise, dilated": {
         "body": "y = Conv<group = 4, dilations = [2, 2], pads = [2, 2, 2, 2]>(x, w)",
@@ -75,12 +81,18 @@ CASES: dict[str, dict[str, Any]] = {
         "weights": {"w": [6, 4, 3], "v": [2, 6, 3]},
     },
     "transposed": {"body": "y = ConvTranspose(x, w)", "weights": WAYS_BACK},
-    "transposed k2 s2": {"body": "y = ConvTranspose<strides = [2, 2]>(x, w, b)", "weights": {"w": [4, 6, 2, 2], "b": [6]}},
+    "transposed k2 s2": {
+        "body": "y = ConvTranspose<strides = [2, 2]>(x, w, b)",
+        "weights": {"w": [4, 6, 2, 2], "b": [6]},
+    },
     "transposed k4 s2 p1": {
         "body": "y = ConvTranspose<strides = [2, 2], pads = [1, 1, 1, 1]>(x, w)",
         "weights": {"w": [4, 6, 4, 4]},
     },
-    "transposed k3 s2 p1": {"body": "y = ConvTranspose<strides = [2, 2], pads = [1, 1, 1, 1]>(x, w)", "weights": WAYS_BACK},
+    "transposed k3 s2 p1": {
+        "body": "y = ConvTranspose<strides = [2, 2], pads = [1, 1, 1, 1]>(x, w)",
+        "weights": WAYS_BACK,
+    },
     "transposed k3 s2 p1 op1": {
         "body": "y = ConvTranspose<strides = [2, 2], pads = [1, 1, 1, 1], output_padding = [1, 1]>(x, w)",
         "weights": WAYS_BACK,

@@ -61,7 +61,8 @@ CASES: dict[str, dict[str, Any]] = {
         "body": "y = AveragePool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]>(x)"
     },
     "average, pads counted": {
-        "body": "y = AveragePool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1], count_include_pad = 1>(x)"
+        "body": "y = AveragePool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1], "
+        "count_include_pad = 1>(x)",
     },
     "average, ceil": {"body": "y = AveragePool<kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1>(x)"},
     "average, ceil, pads counted": {

@@ -1,0 +1,74 @@
+"""Run a lowered file and compare it with ONNX Runtime: some patterns convert without a word and are wrong."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.foreign import missing
+from edgekit_converters.lowering.graph import Graph
+from edgekit_converters.model import Array
+from edgekit_converters.tflite_file import TFLiteFile
+
+# Of the outputs' largest value: float32 rounding over a deep net stays a hundred times below this.
+TOLERANCE = 1e-3
+
+
+def check_weights(graph: Graph) -> None:
+    """Refuse weights with which no output says anything.
+
+    Raises:
+        UnsupportedError: if one holds NaN; names it.
+    """
+    for name, array in graph.constants.items():
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            raise UnsupportedError(f"model '{graph.label}': its weight '{name}' holds values that are no numbers (NaN)")
+
+
+def prove(
+    graph: Graph, data: bytes, described: TFLiteFile, known: Mapping[str, Array], feeds: Mapping[str, Array]
+) -> None:
+    """Run the file once on the feeds and compare its outputs with the known ones.
+
+    Raises:
+        UnsupportedError: if an output differs by more than `TOLERANCE` of its largest value, or none of its
+            values is finite, so that nothing can be said.
+        ConverterMissingError: if LiteRT is not installed.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as exc:
+        raise missing("ai-edge-litert", "tflite") from exc
+    interpreter = Interpreter(model_content=data, num_threads=1)
+    interpreter.allocate_tensors()
+    for name, tensor in described.public_inputs:
+        interpreter.set_tensor(tensor.index, np.ascontiguousarray(feeds[name]))
+    interpreter.invoke()
+    for name, tensor in described.public_outputs:
+        _compare(graph.label, name, interpreter.get_tensor(tensor.index), known[name])
+
+
+def _compare(label: str, name: str, got: Array, wanted: Array) -> None:
+    if wanted.dtype.kind == "f" and wanted.size and not np.isfinite(wanted).any():
+        error = UnsupportedError(
+            f"model '{label}': output '{name}' is not finite on random inputs, so its TFLite form cannot be proved"
+        )
+        error.add_note("try --to openvino")
+        raise error
+    worst = difference(got, wanted) if got.shape == wanted.shape else np.inf
+    finite = np.abs(wanted[np.isfinite(wanted)].astype(np.float64))
+    if not worst <= TOLERANCE * max(1e-6, float(np.max(finite, initial=0.0))):
+        error = UnsupportedError(
+            f"model '{label}': output '{name}' of the TFLite form differs from ONNX Runtime by {worst:.2g}"
+        )
+        error.add_note("this is a fault of the lowering; please report the model's operators; try --to openvino")
+        raise error
+
+
+def difference(got: Array, wanted: Array) -> float:
+    """Return the largest difference; the same infinity or NaN in both is none, in one of them it is infinite."""
+    left, right = got.astype(np.float64), wanted.astype(np.float64)
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    with np.errstate(invalid="ignore"):
+        apart = np.where(same, 0.0, np.abs(left - right))
+    return float(np.max(np.nan_to_num(apart, nan=np.inf, posinf=np.inf), initial=0.0))
