@@ -356,7 +356,7 @@ def test_the_face_detector_is_the_same_in_tflite_with_one_transpose(
     loaded = load(folder / "version-RFB-320.onnx", want_tflite=True)
     assert loaded.float_tflite is not None
     found = run_artifact(loaded.float_tflite, {"input": np.ascontiguousarray(photos)})
-    # sums of some hundred float32 products in another order, thirty layers deep; measured 1e-6
+    # sums of some hundred float32 products in another order, thirty layers deep; measured 1.5e-6 and 4.2e-7
     np.testing.assert_allclose(found["scores"], golden["scores"], rtol=0, atol=1e-4)
     np.testing.assert_allclose(found["boxes"], golden["boxes"], rtol=0, atol=1e-4)
     assert loaded.steps[0].after["transposes"] == 1

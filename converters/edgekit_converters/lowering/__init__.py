@@ -10,7 +10,7 @@ from edgekit_converters.lowering.convolution import CONVOLUTION
 from edgekit_converters.lowering.elementwise import ELEMENTWISE
 from edgekit_converters.lowering.graph import Graph, Node
 from edgekit_converters.lowering.matrix import MATRIX
-from edgekit_converters.lowering.module import CompilerRefusal, compile_to_tflite, location_of
+from edgekit_converters.lowering.module import DTYPES, CompilerRefusal, compile_to_tflite, location_of
 from edgekit_converters.lowering.normalisation import NORMALISATION
 from edgekit_converters.lowering.patterns import with_activations
 from edgekit_converters.lowering.pooling import POOLING
@@ -44,6 +44,7 @@ def lower(graph: Graph) -> bytes:
         UnsupportedError: naming op and node; notes name every other op that is not there.
     """
     _check_ops(graph)
+    _check_dtypes(graph)
     graph = with_activations(graph)
     builder = Builder(graph)
     try:
@@ -70,6 +71,19 @@ def _check_ops(graph: Graph) -> None:
         error.add_note(f"neither have: {', '.join(others)}")
     error.add_note(_ELSEWHERE)
     raise error
+
+
+def _check_dtypes(graph: Graph) -> None:
+    names = [*graph.inputs, *(name for node in graph.nodes for name in (*node.inputs, *node.outputs))]
+    for name in names:
+        value = graph.values.get(name)
+        if value is not None and value.dtype not in DTYPES:
+            what = "input" if name in graph.inputs else "value"
+            error = UnsupportedError(
+                f"model '{graph.label}': {what} '{name}' has dtype {value.dtype}, which has no TFLite lowering"
+            )
+            error.add_note(_ELSEWHERE)
+            raise error
 
 
 def _blamed(graph: Graph, refusal: CompilerRefusal) -> UnsupportedError:

@@ -79,35 +79,47 @@ def _convolution(b: Builder, x: Ref, weights: Array, window: Window, shape: Sequ
 class _Cut:
     """What of the whole transposed convolution is kept, along height and width; `missing` zeros come behind."""
 
-    begins: tuple[int, int]
-    taken: tuple[int, int]
-    missing: tuple[int, int]
+    begins: tuple[int, ...]
+    taken: tuple[int, ...]
+    missing: tuple[int, ...]
 
 
 def conv_transpose(b: Builder, node: Node) -> None:
     """The whole transposed convolution (no pads), then cut to size: other pads convert wrongly."""
     x, weights, bias = b.input(node), b.constant_of(node, 1), b.constant_of(node, 2)
-    if weights is None or x.rank != 4:  # noqa: PLR2004
-        raise b.refuse(node, "only 2-D with constant weights is there")
-    if any(d != 1 for d in node.attributes.get("dilations", [1, 1])):
-        raise b.refuse(node, "it is dilated")
-    strides, group = tuple(node.attributes.get("strides", [1, 1])), node.attributes.get("group", 1)
-    sizes = [(n - 1) * s + k for n, s, k in zip(x.shape[2:], strides, weights.shape[2:], strict=True)]
-    cut = _cut(b, node, sizes)
+    if weights is None or x.rank not in {3, 4}:
+        raise b.refuse(node, f"its input has rank {x.rank}, and 1-D and 2-D are there")
+    strides, group = tuple(node.attributes.get("strides", [1] * (x.rank - 2))), node.attributes.get("group", 1)
+    kernels, stored, out = _spread(node, weights), b.spatial(x), b.shape_of(node.outputs[0])
+    cut = _cut(b, node, [(n - 1) * s + k for n, s, k in zip(x.shape[2:], strides, kernels.shape[2:], strict=True)])
+    if x.rank == 3:  # noqa: PLR2004  # 1-D is 2-D with a height of 1
+        stored = b.reshaped(stored, (stored.shape[0], 1, *stored.shape[1:]))
+        kernels, strides = kernels[:, :, None, :], (1, *strides)
+        cut = _Cut((0, *cut.begins), (1, *cut.taken), (0, *cut.missing))
     # the bias belongs into the op, unless zeros follow that it must be added to
     inside = None if any(cut.missing) else bias
-    each, stored = x.shape[1] // group, b.spatial(x)
-    parts = []
+    each, parts = x.shape[1] // group, []
     for number in range(group):
         part = stored if group == 1 else _channels(b, stored, number * each, each)
-        kernel = weights[number * each : (number + 1) * each].transpose(1, 2, 3, 0)  # OHWI
+        kernel = kernels[number * each : (number + 1) * each].transpose(1, 2, 3, 0)  # OHWI
         added = None if inside is None else inside.reshape(group, -1)[number]
         parts.append(_whole_transpose(b, part, kernel, added, strides))
-    whole = parts[0] if group == 1 else _joined(b, parts, weights.shape[1] * group)
-    ref = _kept(b, whole, cut)
+    ref = _kept(b, parts[0] if group == 1 else _joined(b, parts, weights.shape[1] * group), cut)
     if bias is not None and inside is None:
         ref = b.binary("add", ref, b.module.constant(bias))
-    b.set(node.outputs[0], Tensor(ref, channels_last(4)))
+    ref = b.reshaped(ref, [out[axis] for axis in channels_last(x.rank)])
+    b.set(node.outputs[0], Tensor(ref, channels_last(x.rank)))
+
+
+def _spread(node: Node, weights: Array) -> Array:
+    """Return a kernel with the zeros of its dilations written out."""
+    dilations = node.attributes.get("dilations", [1] * (weights.ndim - 2))
+    if all(one == 1 for one in dilations):
+        return weights
+    sizes = [(k - 1) * d + 1 for k, d in zip(weights.shape[2:], dilations, strict=True)]
+    spread = np.zeros((*weights.shape[:2], *sizes), weights.dtype)
+    spread[(slice(None), slice(None), *(slice(None, None, d) for d in dilations))] = weights
+    return spread
 
 
 def _whole_transpose(b: Builder, x: Ref, kernel: Array, bias: Array | None, strides: tuple[int, ...]) -> Ref:
@@ -132,10 +144,9 @@ def _joined(b: Builder, parts: Sequence[Ref], channels: int) -> Ref:
 def _cut(b: Builder, node: Node, sizes: Sequence[int]) -> _Cut:
     out = b.shape_of(node.outputs[0])[2:]
     begins = _begins(b, node, sizes)
-    taken = [min(size - begin, wanted) for size, begin, wanted in zip(sizes, begins, out, strict=True)]
+    taken = tuple(min(size - begin, wanted) for size, begin, wanted in zip(sizes, begins, out, strict=True))
     # output padding can go beyond what the kernel reaches
-    missing = [wanted - got for wanted, got in zip(out, taken, strict=True)]
-    return _Cut(begins, (taken[0], taken[1]), (missing[0], missing[1]))
+    return _Cut(begins, taken, tuple(wanted - got for wanted, got in zip(out, taken, strict=True)))
 
 
 def _kept(b: Builder, whole: Ref, cut: _Cut) -> Ref:
@@ -150,19 +161,16 @@ def _kept(b: Builder, whole: Ref, cut: _Cut) -> Ref:
     return b.module.op("pad", [ref, pads], "", grown, whole.dtype)
 
 
-def _begins(b: Builder, node: Node, sizes: Sequence[int]) -> tuple[int, int]:
-    """Return the pads before height and width: given, or so that the output gets the size asked for."""
-    auto = node.attributes.get("auto_pad", "NOTSET")
+def _begins(b: Builder, node: Node, sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the pads before each spatial axis: given, or so that the output gets the size asked for."""
+    auto, rank = node.attributes.get("auto_pad", "NOTSET"), len(sizes)
     if "output_shape" not in node.attributes and auto in {"NOTSET", "VALID", ""}:
-        flat = [0] * 4 if auto == "VALID" else list(node.attributes.get("pads", [0] * 4))
-        return flat[0], flat[1]
-    extra, out = node.attributes.get("output_padding", [0, 0]), b.shape_of(node.outputs[0])[2:]
+        return (0,) * rank if auto == "VALID" else tuple(node.attributes.get("pads", [0] * rank)[:rank])
+    extra, out = node.attributes.get("output_padding", [0] * rank), b.shape_of(node.outputs[0])[2:]
     totals = [size + more - wanted for size, more, wanted in zip(sizes, extra, out, strict=True)]
     if min(totals) < 0:
         raise b.refuse(node, "its output_shape is larger than it reaches")
-    less = [total // 2 for total in totals]
-    more = [total - half for total, half in zip(totals, less, strict=True)]
-    return (less[0], less[1]) if auto == "SAME_UPPER" else (more[0], more[1])
+    return tuple(total // 2 if auto == "SAME_UPPER" else total - total // 2 for total in totals)
 
 
 CONVOLUTION = {"Conv": conv, "ConvTranspose": conv_transpose}

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.model import Array
 
 _LOCATION = re.compile(r'(?:loc\()?"([^"]*)"\)?')
-_TYPES = {
+DTYPES = {
     "float32": "f32",
     "int32": "i32",
     "int64": "i64",
@@ -60,14 +59,8 @@ class Ref:
 
 
 def mlir_type(shape: Sequence[int], dtype: str) -> str:
-    """Return the MLIR type of a tensor.
-
-    Raises:
-        UnsupportedError: if the dtype has none here.
-    """
-    if dtype not in _TYPES:
-        raise UnsupportedError(f"values of dtype {dtype} have no TFLite lowering")
-    return f"tensor<{''.join(f'{size}x' for size in shape)}{_TYPES[dtype]}>"
+    """Return the MLIR type of a tensor of one of `DTYPES`."""
+    return f"tensor<{''.join(f'{size}x' for size in shape)}{DTYPES[dtype]}>"
 
 
 class Module:

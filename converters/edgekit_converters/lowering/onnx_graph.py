@@ -126,12 +126,14 @@ def read(model: Any, label: str, feeds: Mapping[str, Array]) -> tuple[Graph, dic
     """Return the graph, and every value of one run on the feeds (whose shapes are the model's from here on)."""
     import onnx
 
-    opset = max(one.version for one in model.opset_import if one.domain in _ONNX)
+    opset = max((one.version for one in model.opset_import if one.domain in _ONNX), default=0)
     if opset < OLDEST_OPSET:
         raise UnsupportedError(f"model '{label}' has opset {opset}; {OLDEST_OPSET} and newer have a TFLite lowering")
     if model.graph.sparse_initializer:
         raise UnsupportedError(f"model '{label}': sparse weights have no TFLite lowering")
     if model.functions:
+        import onnx.inliner
+
         model = onnx.inliner.inline_local_functions(model)
     nodes = tuple(_node(index, node) for index, node in enumerate(model.graph.node))
     for node in nodes:

@@ -130,7 +130,38 @@ CASES: dict[str, dict[str, Any]] = {
         "body": "y = ConvTranspose<strides = [2, 2], group = 4, pads = [1, 1, 1, 1]>(x, w)",
         "weights": {"w": [4, 1, 4, 4]},
     },
+    "transposed, dilated": {
+        "body": "y = ConvTranspose<strides = [2, 1], dilations = [2, 3], pads = [1, 2, 0, 1]>(x, w, b)",
+        "weights": {"w": [4, 6, 3, 3], "b": [6]},
+    },
+    "transposed 1-D": {
+        "inputs": LINE,
+        "body": "y = ConvTranspose<strides = [2], pads = [1, 1], output_padding = [1]>(x, w, b)",
+        "weights": {"w": [4, 6, 4], "b": [6]},
+    },
+    "transposed 1-D, beyond what the kernel reaches": {
+        "inputs": LINE,
+        "body": "y = ConvTranspose<strides = [3], output_padding = [2]>(x, w, b)",
+        "weights": {"w": [4, 6, 2], "b": [6]},
+    },
+    "transposed, two groups with bias": {
+        "body": "y = ConvTranspose<strides = [2, 2], group = 2>(x, w, b)",
+        "weights": {"w": [4, 3, 2, 2], "b": [6]},
+    },
 }
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "3-D": (
+        {"inputs": {"x": "float[1, 2, 4, 4, 4]"}, "body": "y = Conv(x, w)", "weights": {"w": [3, 2, 2, 2, 2]}},
+        "rank 5",
+    ),
+    "weights from an input": (
+        {"inputs": {"x": "float[1, 4, 8, 9]", "v": "float[2, 4, 3, 3]"}, "body": "y = Conv(x, v)"},
+        "'v' is not a constant",
+    ),
+}
+TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
 
 
 @pytest.mark.slow
@@ -138,4 +169,12 @@ CASES: dict[str, dict[str, Any]] = {
 def test_it_is_what_onnx_runtime_has(
     name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
 ) -> None:
-    proven(lowered(CASES)[name])
+    proven(lowered(TABLE)[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_had_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
+    error = lowered(TABLE)[name]["error"]
+    assert error.startswith(f"model '{name}': op '")
+    assert REFUSED[name][1] in error
