@@ -212,13 +212,6 @@ UNSUPPORTED_FORMS = {
         {"w": (1,)},
         "'Conv'.*its input 'v' is not a constant",
     ),
-    "dilated transposed convolution": (
-        "y = ConvTranspose<dilations = [2, 2]>(x, w)",
-        "float[1, 2, 4, 4] x",
-        "float[1, 3, 6, 6] y",
-        {"w": (2, 3, 2, 2)},
-        "'ConvTranspose'.*dilated",
-    ),
     "a body of its own": (
         IF,
         "bool c, float[1] x",

@@ -42,7 +42,7 @@ def prove(
     interpreter = Interpreter(model_content=data, num_threads=1)
     interpreter.allocate_tensors()
     for name, tensor in described.public_inputs:
-        interpreter.set_tensor(tensor.index, np.ascontiguousarray(feeds[name]))
+        interpreter.set_tensor(tensor.index, np.asarray(feeds[name], order="C"))
     interpreter.invoke()
     for name, tensor in described.public_outputs:
         _compare(graph.label, name, interpreter.get_tensor(tensor.index), known[name])
