@@ -1,9 +1,11 @@
 """`edgekit flash` for real: into a folder, and over a real sshd, until latency comes back over a real broker."""
 
 import getpass
+import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,8 +18,11 @@ import pytest
 
 from edgekit.errors import DeviceError
 from edgekit.flash import FlashRequest, LocalTarget, Settings, SshTarget, Target, flash, plan
+from edgekit.flash._targets import INSTALLER
+from edgekit.fleet import FleetClient
 from edgekit.fleet._brokers import free_port, running
 from edgekit_agent.errors import ModelError
+from edgekit_agent.protocol import State
 
 pytestmark = pytest.mark.slow
 
@@ -194,13 +199,12 @@ def test_a_device_that_never_reports_is_said_with_its_log(artifacts: Path, broke
         target.call("apply", json.dumps(manifest).encode())
         assert elsewhere.url != broker
         from edgekit.flash import _flash
-        from edgekit.fleet import FleetClient
 
         with (
             FleetClient(elsewhere.url) as client,
             pytest.raises(DeviceError, match="did not report within 3 s") as caught,
         ):
-            _flash._wait(client, target, "test-device", "digits", 3.0, 1)
+            _flash._wait(client, target, ("test-device", "digits"), 3.0, 0)
         assert any("event=" in note for note in caught.value.__notes__)
 
 
@@ -209,6 +213,73 @@ def _tar(payload: object) -> bytes:
 
     contents = payload.contents  # type: ignore[attr-defined]
     return as_tar([(f"{digest}/{name}", content) for digest, (name, content) in contents.items()])
+
+
+def test_an_installer_that_is_killed_leaves_the_old_one_running(artifacts: Path, broker: str, tmp_path: Path) -> None:
+    target = LocalTarget(tmp_path / "device")
+    with _removed(target):
+        first = flash(target, _request(artifacts, broker))
+        request = _request(artifacts, broker, precision="fp32", runtime="tflite-runtime")
+        payload, *_ = plan(target, request)
+        target.call("receive", _tar(payload))
+        command = [sys.executable, "-I", str(INSTALLER), "apply", str(target.prefix)]
+        installer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+        assert installer.stdin is not None
+        installer.stdin.write(json.dumps(payload.manifest).encode())
+        installer.stdin.close()
+        environment = target.prefix / "venvs" / payload.manifest["environment"]
+        end = time.monotonic() + 60
+        while not (environment / "bin" / "python").exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        with pytest.raises(DeviceError, match=r"another installation into .* is under way"):
+            target.call("apply", json.dumps(payload.manifest).encode())
+        os.killpg(installer.pid, signal.SIGKILL)
+        installer.wait()
+        assert not (environment / "COMPLETE").exists()
+        status = target.call("status")
+        assert (status["alive"], status["pid"], status["id"]) == (True, first.pid, first.payload)
+        second = flash(target, request)
+        assert (second.changed, second.sent_bytes) == (True, 0)
+        assert second.runtime.startswith("tflite-runtime")
+
+
+def test_only_what_runs_and_what_ran_before_is_kept(artifacts: Path, broker: str, tmp_path: Path) -> None:
+    target = LocalTarget(tmp_path / "device")
+    with _removed(target):
+        done = [
+            flash(target, _request(artifacts, broker, precision=precision, name=name, wait_s=0.0))
+            for precision, name in (("int8", "one"), ("fp32", "two"), ("fp32", "three"))
+        ]
+        assert {one.name for one in (target.prefix / "payloads").iterdir()} == {one.payload for one in done[1:]}
+        (int8,) = (artifacts / "models").glob("*.int8.tflite")
+        assert not (target.prefix / "files" / hashlib.sha256(int8.read_bytes()).hexdigest()).exists()
+
+
+def test_in_the_foreground_it_ends_with_ctrl_c_and_says_goodbye(artifacts: Path, broker: str, tmp_path: Path) -> None:
+    device = tmp_path / "device"
+    command = [sys.executable, "-m", "edgekit.cli.main", "flash", "local", str(device), "--model", str(artifacts)]
+    command += ["--broker", broker, "--device", "front-1", "--window", "1", "--foreground"]
+    with FleetClient(broker) as client, _removed(LocalTarget(device)):
+        flash(LocalTarget(device), _request(artifacts, broker, device="front-1"))
+        with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE) as process:
+            try:
+                _state_of(client, "offline")  # the one in the background
+                assert LocalTarget(device).call("status")["pid"] is None
+                _state_of(client, "online")
+                assert next(client.reports(60))[1].model == "digits"
+                os.killpg(process.pid, signal.SIGINT)
+                assert _state_of(client, "offline").why == "stop"
+                assert process.wait(30) == 0
+            finally:
+                process.terminate()
+
+
+def _state_of(client: FleetClient, wanted: str) -> State:
+    """Wait until the only device says this of itself."""
+    for received in client.messages(60):
+        if isinstance(received.message, State) and received.message.state == wanted:
+            return received.message
+    pytest.fail(f"no state '{wanted}'")
 
 
 def test_an_installation_that_fails_leaves_the_old_one_running(artifacts: Path, broker: str, tmp_path: Path) -> None:

@@ -94,7 +94,9 @@ def _seeded(inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
     """Return one run's inputs, in the full shape of the model."""
     rows = max((spec.shape[0] or 1 for spec in inputs if spec.shape), default=1)
     samples = random_calibration(inputs, 0, rows)
-    return {spec.name: samples[spec.name][: spec.shape[0]] if spec.shape else samples[spec.name][0, ...] for spec in inputs}
+    return {
+        spec.name: samples[spec.name][: spec.shape[0]] if spec.shape else samples[spec.name][0, ...] for spec in inputs
+    }
 
 
 def _lowered(graph: Graph, known: dict[str, Array], feeds: dict[str, Array], target: Path) -> dict[str, Any]:

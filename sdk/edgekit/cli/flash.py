@@ -38,6 +38,9 @@ def flash(
     password_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file with the broker's password.")
     ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Who signed the broker's certificate, for mqtts://.")
+    ] = None,
     identity: Annotated[Path | None, typer.Option(metavar="KEY", help="The private key for ssh.")] = None,
     prefix: Annotated[
         str | None, typer.Option(metavar="DIR", help="Where on the device. [default: ~/.edgekit; root: /opt/edgekit]")
@@ -46,6 +49,7 @@ def flash(
         Path | None, typer.Option(metavar="DIR", help="Take wheels from this folder and fetch nothing.")
     ] = None,
     wait: Annotated[float, typer.Option(metavar="S", min=0, help="How long to wait for a report; 0 does not.")] = 120.0,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="The same as --wait 0.")] = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Run the agent attached until Ctrl-C.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Only stop the agent there.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Stop the agent and take the installation away.")] = False,
@@ -55,8 +59,8 @@ def flash(
 ) -> None:
     """Put the agent, its runtime and a model on a running Linux device, start it, and wait until it reports.
 
-    The device needs Python 3.11 or newer with venv, and reaches it by this system's OpenSSH. The agent is started by
-    systemd where there is one, else as a process in the background. Doing it twice changes nothing.
+    The device needs Linux and Python 3.11 or newer with venv; it is reached by this system's OpenSSH. The agent is
+    started by systemd where there is one, else as a process in the background. Doing it twice changes nothing.
 
     Examples:
 
@@ -77,6 +81,7 @@ def flash(
         raise UsageError("flash needs --model and --broker")
     settings = Settings(
         broker=broker,
+        ca=ca,
         site=site,
         username=username,
         password=_secret(password_file),
@@ -92,7 +97,7 @@ def flash(
         runtime=runtime,
         precision=precision,
         wheels=wheels,
-        wait_s=0 if foreground else wait,
+        wait_s=0 if foreground or no_wait else wait,
         start=not foreground,
     )
     with show(progress) as on_event:
@@ -113,10 +118,7 @@ def flash(
         if not done.systemd and done.pid:
             typer.echo(f"no systemd there: the agent runs in the background as process {done.pid}; --stop ends it")
     if foreground:
-        python, config = f"{done.prefix}/venvs", f"{done.prefix}/payloads/{done.payload}/agent.toml"
-        raise typer.Exit(
-            place.foreground(["sh", "-c", f'exec "{python}"/*/bin/python -P -m edgekit_agent run --config "{config}"'])
-        )
+        raise typer.Exit(place.foreground(done.command))
 
 
 def _secret(path: Path | None) -> str | None:

@@ -4,12 +4,14 @@ The same bytes each time: sorted names, one date, no compression. Format: PyPA "
 """
 
 import base64
+import contextlib
 import hashlib
 import io
 import zipfile
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
+from edgekit.errors import EnvironmentMissingError
 from edgekit_agent import __version__
 
 NAME = f"edgekit_agent-{__version__}-py3-none-any.whl"
@@ -21,15 +23,29 @@ Name: edgekit-agent
 Version: {__version__}
 Summary: The EdgeKit device agent: runs models, measures every inference, reports over MQTT.
 License-Expression: Apache-2.0
+License-File: LICENSE
 Requires-Python: >=3.11
 Requires-Dist: paho-mqtt<3,>=2.1
+Provides-Extra: images
+Requires-Dist: pillow>=11; extra == 'images'
+Provides-Extra: openvino
+Requires-Dist: openvino<2027,>=2026.4; extra == 'openvino'
+Provides-Extra: tflite
+Requires-Dist: ai-edge-litert==2.3.0; extra == 'tflite'
+Provides-Extra: tflite-runtime
+Requires-Dist: numpy<2; extra == 'tflite-runtime'
+Requires-Dist: tflite-runtime==2.14.0; (python_version < '3.12') and extra == 'tflite-runtime'
 """
 _WHEEL = "Wheel-Version: 1.0\nGenerator: edgekit\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _ENTRY_POINTS = "[console_scripts]\nedgekit-agent = edgekit_agent.__main__:main\n"
 
 
 def agent_wheel() -> bytes:
-    """Return the wheel's bytes."""
+    """Return the wheel's bytes.
+
+    Raises:
+        EnvironmentMissingError: if the licence, which goes with it, is not where EdgeKit was installed.
+    """
     root = Path(str(resources.files("edgekit_agent")))
     files = {
         f"edgekit_agent/{file.relative_to(root).as_posix()}": file.read_bytes()
@@ -40,6 +56,7 @@ def agent_wheel() -> bytes:
         f"{_INFO}/METADATA": _METADATA.encode(),
         f"{_INFO}/WHEEL": _WHEEL.encode(),
         f"{_INFO}/entry_points.txt": _ENTRY_POINTS.encode(),
+        f"{_INFO}/licenses/LICENSE": _licence(),
     }
     files[f"{_INFO}/RECORD"] = _record(files).encode()
     buffer = io.BytesIO()
@@ -49,6 +66,17 @@ def agent_wheel() -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, files[name])
     return buffer.getvalue()
+
+
+def _licence() -> bytes:
+    checkout = Path(__file__).parents[3] / "LICENSE"
+    if checkout.is_file():
+        return checkout.read_bytes()
+    with contextlib.suppress(metadata.PackageNotFoundError, OSError):
+        for file in metadata.files("edgekit-sdk") or []:
+            if file.name == "LICENSE":
+                return file.read_binary()
+    raise EnvironmentMissingError("EdgeKit was installed without its LICENSE, which goes to a device with the agent")
 
 
 def _record(files: dict[str, bytes]) -> str:

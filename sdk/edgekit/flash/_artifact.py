@@ -1,13 +1,19 @@
 """Which model of a folder goes on the device."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from edgekit.errors import DataError
 
 SUFFIXES = {".tflite": "tflite", ".xml": "openvino", ".null": "null"}
-RUNTIMES = {"tflite": "ai-edge-litert", "openvino": "openvino", "null": "null"}
+# Which runtimes take a format; the first is its own.
+RUNTIMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"tflite": ("ai-edge-litert", "tflite-runtime", "openvino"), "openvino": ("openvino",), "null": ("null",)}
+)
 _MAX_REPORT_BYTES = 64 << 20
 
 
@@ -25,30 +31,25 @@ class Chosen:
         Raises:
             DataError: if the one wanted does not run the format.
         """
-        fitting = {
-            "tflite": ("ai-edge-litert", "tflite-runtime", "openvino"),
-            "openvino": ("openvino",),
-            "null": ("null",),
-        }
+        fitting = RUNTIMES[self.format]
         if wanted == "auto":
-            return RUNTIMES[self.format]
-        if wanted not in fitting[self.format]:
-            raise DataError(
-                f"runtime '{wanted}' does not run {self.format}; there are: {', '.join(fitting[self.format])}"
-            )
+            return fitting[0]
+        if wanted not in fitting:
+            raise DataError(f"runtime '{wanted}' does not run {self.format}; there are: {', '.join(fitting)}")
         return wanted
 
 
-def choose(model: Path, precision: str | None = None, wanted_format: str | None = None) -> Chosen:
+def choose(model: Path, precision: str | None = None, runtime: str = "auto") -> Chosen:
     """Return a model file, or the best artifact of a folder made by `edgekit convert`.
 
-    Of a folder: those whose status is ok, int8 first, then the smallest; TFLite before OpenVINO.
+    Of a folder: those whose status is ok and that the runtime takes, its own format first, int8 before others, TFLite
+    before OpenVINO, then the smallest.
 
     Raises:
         DataError: if there is none, or the file is no model a device runs.
     """
     if model.is_dir():
-        model = _of_folder(model, precision, wanted_format)
+        model = _of_folder(model, precision, runtime)
     form = SUFFIXES.get(model.suffix.lower())
     if not model.is_file() or form is None:
         what = "does not exist" if not model.exists() else f"is none of {', '.join(SUFFIXES)}"
@@ -60,7 +61,7 @@ def choose(model: Path, precision: str | None = None, wanted_format: str | None 
     return Chosen(name=name[:64], format=form, files=files)
 
 
-def _of_folder(folder: Path, precision: str | None, wanted_format: str | None) -> Path:
+def _of_folder(folder: Path, precision: str | None, runtime: str) -> Path:
     report = folder / "report.json"
     if not report.is_file():
         found = sorted(one for one in folder.iterdir() if one.suffix.lower() in SUFFIXES)
@@ -76,18 +77,20 @@ def _of_folder(folder: Path, precision: str | None, wanted_format: str | None) -
             for one in artifacts
             if one["status"] == "ok"
             and precision in {None, one["precision"]}
-            and wanted_format in {None, one["format"]}
+            and (runtime == "auto" or runtime in RUNTIMES.get(one["format"], ()))
         ]
-        best = min(
-            fitting,
-            key=lambda one: (one["precision"] != "int8", one["format"] != "tflite", one["size_bytes"]),
-            default=None,
-        )
+        best = min(fitting, key=lambda one: _order(one, runtime), default=None)
         chosen = None if best is None else (folder / str(best["path"])).resolve()
     except (ValueError, KeyError, TypeError) as exc:
         raise DataError(f"'{report}' is no report of edgekit convert") from exc
     if chosen is None:
-        raise DataError(f"'{report}' names no artifact that is ok" + (f" in {precision}" if precision else ""))
+        wanted = (f" in {precision}" if precision else "") + ("" if runtime == "auto" else f" for {runtime}")
+        raise DataError(f"'{report}' names no artifact that is ok{wanted}")
     if not chosen.is_relative_to(folder.resolve()):
         raise DataError(f"'{report}' names an artifact outside its folder")
     return chosen
+
+
+def _order(artifact: Mapping[str, Any], runtime: str) -> tuple[bool, bool, bool, int]:
+    foreign = runtime == "openvino" and artifact["format"] != "openvino"
+    return foreign, artifact["precision"] != "int8", artifact["format"] != "tflite", int(artifact["size_bytes"])

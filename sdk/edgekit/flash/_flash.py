@@ -1,28 +1,33 @@
 """`edgekit.flash`: the agent, its runtime and a model on a running Linux device, and proof that it reports."""
 
 import json
-import time
-from dataclasses import dataclass, replace
+import tempfile
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgekit._events import Event, OnEvent, ignore
-from edgekit.errors import DeviceError
+from edgekit.errors import DeviceError, UsageError
 from edgekit.flash import _payload, _wheels
 from edgekit.flash._artifact import Chosen, choose
 from edgekit.flash._device import DeviceFacts
 from edgekit.flash._payload import Payload, Settings
 from edgekit.flash._targets import SshTarget, Target, as_tar
 from edgekit.fleet import FleetClient, quantiles_ms
+from edgekit.fleet._url import BrokerUrl
 from edgekit.fleet._url import parse as parse_url
-from edgekit_agent.protocol import Report
+from edgekit_agent.config import load
+from edgekit_agent.protocol import Report, State
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flashed:
-    """What was done: `changed` is False when the device already ran exactly this."""
+    """What was done: `changed` is False when the device already ran exactly this.
+
+    `command` is how the agent is started there by hand.
+    """
 
     device: str
     model: str
@@ -35,10 +40,11 @@ class Flashed:
     sent_bytes: int = 0
     p50_ms: float | None = None
     warnings: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of schema 1."""
-        return {"schema": 1, **{name: getattr(self, name) for name in self.__slots__}, "warnings": list(self.warnings)}
+        return {"schema": 1, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +66,49 @@ def plan(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> t
     """Ask the device what it is, and put together what it needs; nothing is changed there.
 
     Raises:
+        UsageError: if the broker's address is none.
+        ConfigError: if the agent would not take the settings.
         DataError: if the model is missing or does not fit the runtime.
+        ModelError: if the model is broken.
         DeviceError: if the device cannot be reached or cannot take an agent.
         EnvironmentMissingError: if the wheels cannot be had.
     """
-    chosen = choose(request.model, request.precision)
+    settings = _settings(request.settings)
+    chosen = choose(request.model, request.precision, request.runtime)
     chosen = replace(chosen, name=request.name or chosen.name)
     runtime = chosen.runtime(request.runtime)
+    trial = _payload.build(chosen, [], runtime, settings, request.device or "device")
+    _check_configuration(trial.manifest["configuration"])
     _check_model(chosen, runtime)
     on_event(Event(stage="device", detail=f"asking {target.label}"))
     facts = DeviceFacts(**target.call("probe"))
     on_event(Event(stage="wheels", detail=f"{runtime} for Python {facts.python} on {facts.machine}"))
     wheels = _wheels.collect(_wheels.pins(runtime, facts), facts, request.wheels)
     device = _payload.device_id(facts, request.device)
-    return _payload.build(chosen, wheels, runtime, request.settings, device), facts, chosen, runtime
+    return _payload.build(chosen, wheels, runtime, settings, device), facts, chosen, runtime
+
+
+def _settings(settings: Settings) -> Settings:
+    """Return the settings as the agent takes them: the broker's user apart, and no password in the address."""
+    url = parse_url(settings.broker, ca=settings.ca)
+    if url.password is not None:
+        raise UsageError("the broker's address holds a password: give it with --username and --password-file")
+    username = settings.username or url.username
+    if settings.password is not None and username is None:
+        raise UsageError("a password needs its user: --username")
+    return replace(settings, broker=str(replace(url, username=None)), username=username)
+
+
+def _check_configuration(text: str) -> None:
+    """Let the agent's own reader judge before the device is asked anything.
+
+    Raises:
+        ConfigError: naming the key that is wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+        file = Path(scratch, "agent.toml")
+        file.write_text(text.replace("@PREFIX@", "/prefix"))
+        load(file)
 
 
 def _check_model(chosen: Chosen, runtime: str) -> None:
@@ -81,8 +116,6 @@ def _check_model(chosen: Chosen, runtime: str) -> None:
 
     A runtime that is not installed here proves nothing; the device's own check follows.
     """
-    import tempfile
-
     from edgekit._measure import Candidate, measure
     from edgekit_agent import runtimes
     from edgekit_agent.errors import RuntimeMissingError
@@ -113,7 +146,8 @@ def flash(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> 
         with FleetClient(_broker_here(request.settings), request.settings.site) as client:
             answer, sent = _install(target, payload, manifest, on_event)
             on_event(Event(stage="report", detail=f"waiting for {manifest['device']}"))
-            report = _wait(client, target, manifest["device"], chosen.name, request.wait_s, int(answer["changed"]))
+            who = (manifest["device"], chosen.name)
+            report = _wait(client, target, who, request.wait_s, answer.get("birth"))
         p50 = quantiles_ms(report.latency.infer)["p50_ms"]
         runtime = report.runtime
     else:
@@ -130,13 +164,15 @@ def flash(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> 
         systemd=answer["systemd"],
         sent_bytes=sent,
         p50_ms=p50,
+        command=tuple(answer["command"]),
         warnings=tuple(_warnings(target, request.settings)),
     )
 
 
-def _broker_here(settings: Settings) -> Any:  # noqa: ANN401  # a BrokerUrl
-    url = parse_url(settings.broker)
-    return replace(url, username=settings.username, password=settings.password) if settings.username else url
+def _broker_here(settings: Settings) -> BrokerUrl:
+    known = _settings(settings)
+    url = parse_url(known.broker, ca=known.ca)
+    return replace(url, username=known.username, password=known.password)
 
 
 def _install(
@@ -153,20 +189,23 @@ def _install(
     return target.call("apply", body), sent
 
 
-def _wait(  # noqa: PLR0913, PLR0917  # whom to wait for, and how
-    client: FleetClient, target: Target, device: str, model: str, wait_s: float, changed: int
-) -> Report:
-    """Return the first report the device makes from now on; older ones it sends again do not count."""
-    since_ms = (time.time() - (0 if changed else 30)) * 1000
+def _wait(client: FleetClient, target: Target, who: tuple[str, str], wait_s: float, birth: int | None) -> Report:
+    """Return the first live report of a device's model.
+
+    After a change it counts only from an agent that came on line with a later birth number: a device's clock may be
+    wrong, and the old agent's last reports may still be on their way.
+    """
+    boots = set()
     for received in client.messages(wait_s):
-        report = received.message
-        if (
-            isinstance(report, Report)
-            and (received.device, report.model) == (device, model)
-            and report.ts_ms >= since_ms
-        ):
-            return report
-    error = DeviceError(f"device '{device}' did not report within {wait_s:g} s")
+        message = received.message
+        if received.device != who[0]:
+            continue
+        if isinstance(message, State) and message.state == "online" and (message.birth or 0) > (birth or 0):
+            boots.add(message.boot)
+        fresh = isinstance(message, Report) and not message.history and message.model == who[1]
+        if isinstance(message, Report) and fresh and message.inferences and (birth is None or message.boot in boots):
+            return message
+    error = DeviceError(f"device '{who[0]}' did not report within {wait_s:g} s")
     for line in target.call("status").get("log", [])[-5:]:
         error.add_note(line)
     error.add_note("can the device reach the broker under the same address?")

@@ -3,11 +3,12 @@
 `python3 install.py probe|missing|receive|apply|status|stop|remove PREFIX`; what it needs to know comes on
 stdin, what it has to say goes to stdout as JSON. Layout under PREFIX: `files/<sha256>/<name>` (wheels
 and models, checked and never changed), `venvs/<id>`, `payloads/<id>/{manifest.json,agent.toml}`,
-`current.json` (which payload runs), `state`, `secrets`, `run/agent.pid`, `log/agent.log`. Whatever fails before
-`current.json` is replaced leaves the old installation running.
+`current.json` (which payload runs), `state`, `secrets`, `run/agent.pid`, `run/lock`, `log/agent.log`. Whatever fails
+before `current.json` is replaced leaves the old installation running. One installer at a time holds `run/lock`.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -21,13 +22,12 @@ import sys
 import tarfile
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List, Optional
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Set
 
 MINIMUM = (3, 11)
 STOP_S = 15.0
 SETTLE_S = 3.0
 LOG_LINES = 20
-UNIT = "edgekit-agent.service"
 LOG_LIMIT = 5 << 20
 
 
@@ -45,16 +45,39 @@ def main() -> None:
         if sys.version_info < MINIMUM:
             raise InstallError(f"the device's python3 is {platform.python_version()} and 3.11 or newer is needed")
         answer: Json
-        if action == "receive":
-            answer = receive(prefix, sys.stdin.buffer)
-        else:
-            text = sys.stdin.read() if action in {"missing", "apply"} else ""
-            answer = ACTIONS[action](prefix, json.loads(text) if text else {})
+        there = action in {"receive", "apply"} or (prefix / "device.json").is_file()
+        with locked(prefix) if there and action in CHANGING else contextlib.nullcontext():
+            if action == "receive":
+                answer = receive(prefix, sys.stdin.buffer)
+            else:
+                text = sys.stdin.read() if action in {"missing", "apply"} else ""
+                answer = ACTIONS[action](prefix, json.loads(text) if text else {})
     except InstallError as exc:
         answer = {"error": str(exc), "log": log_tail(prefix)}
     except OSError as exc:
         answer = {"error": f"'{exc.filename or prefix}': {exc.strerror}", "log": []}
     print(json.dumps(answer))
+
+
+@contextlib.contextmanager
+def locked(prefix: Path) -> Iterator[None]:
+    """Hold the prefix: the kernel lets go of it when this process and what `run` started have ended."""
+    (prefix / "run").mkdir(parents=True, exist_ok=True)
+    handle = os.open(prefix / "run" / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise InstallError(f"another installation into '{prefix}' is under way") from None
+    os.set_inheritable(handle, True)  # noqa: FBT003  # positional only
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def clean_environment() -> Dict[str, str]:
+    """The environment without what would turn Python or pip to other places."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_", "VIRTUAL_ENV"))}
 
 
 def probe(prefix: Path, _asked: Json) -> Json:
@@ -130,11 +153,15 @@ def write(target: Path, content: bytes, digest: Optional[str] = None, mode: int 
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.part")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, target)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+    except OSError:  # a full disk must not stay full
+        beside.unlink(missing_ok=True)
+        raise
     folder = os.open(target.parent, os.O_RDONLY)
     with contextlib.suppress(OSError):
         os.fsync(folder)
@@ -144,8 +171,8 @@ def write(target: Path, content: bytes, digest: Optional[str] = None, mode: int 
 def apply(prefix: Path, manifest: Json) -> Json:
     """Make the payload the one that runs; nothing changes when it already does."""
     previous = current(prefix)
-    if previous == manifest["id"] and alive(prefix):
-        return {"changed": False, **status(prefix, {})}
+    if previous == manifest["id"] and alive(prefix) and manifest.get("start", True):
+        return {"changed": False, "command": agent_command(prefix), **status(prefix, {})}
     for one in manifest["files"]:
         if not stored(prefix, one).is_file():
             raise InstallError(f"'{one['name']}' did not arrive")
@@ -163,11 +190,12 @@ def apply(prefix: Path, manifest: Json) -> Json:
     write(prefix / "device.json", json.dumps({"device": manifest["device"]}).encode())
     python = prefix / "venvs" / manifest["environment"] / "bin" / "python"
     command = [str(python), "-P", "-m", "edgekit_agent", "check-config", "--config", str(payload / "agent.toml")]
-    check = subprocess.run(command, capture_output=True, text=True, check=False)
+    check = subprocess.run(command, capture_output=True, text=True, check=False, env=clean_environment())
     if check.returncode:
         lines = check.stderr.strip().splitlines() or ["no reason given"]
         raise InstallError(f"the agent refuses the configuration: {lines[0].removeprefix('error: ')}")
     stop_agent(prefix)
+    born = birth(prefix)
     write(prefix / "current.json", json.dumps({"id": manifest["id"], "environment": manifest["environment"]}).encode())
     try:
         if manifest.get("start", True):
@@ -176,7 +204,33 @@ def apply(prefix: Path, manifest: Json) -> Json:
         if previous and previous != manifest["id"]:
             roll_back(prefix, previous)
         raise
-    return {"changed": True, **status(prefix, {})}
+    sweep(prefix, {manifest["id"], previous})
+    return {"changed": True, "birth": born, "command": agent_command(prefix), **status(prefix, {})}
+
+
+def birth(prefix: Path) -> int:
+    """The agent's last birth number: only what is born later was started by this installation."""
+    try:
+        return int(json.loads((prefix / "state" / "birth.json").read_text())["birth"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def sweep(prefix: Path, kept: Set[Optional[str]]) -> None:
+    """Keep these payloads (what runs, and what ran before) and what they need; take the rest away."""
+    files, environments = set(), set()
+    for payload in (prefix / "payloads").iterdir():
+        if payload.name not in kept:
+            shutil.rmtree(payload, ignore_errors=True)
+            continue
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            manifest = json.loads((payload / "manifest.json").read_text())
+            files |= {one["sha256"] for one in manifest["files"]}
+            environments.add(manifest["environment"])
+    for folder, needed in (("files", files), ("venvs", environments)):
+        for one in (prefix / folder).iterdir():
+            if one.name not in needed:
+                shutil.rmtree(one, ignore_errors=True)
 
 
 def roll_back(prefix: Path, previous: str) -> None:
@@ -188,10 +242,14 @@ def roll_back(prefix: Path, previous: str) -> None:
 
 
 def link(source: Path, target: Path) -> None:
-    """Give a stored file its place in a payload."""
+    """Give a stored file its place in a payload; a file system without links gets a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
+    try:
         os.link(source, target)
+    except FileExistsError:
+        return
+    except OSError:
+        write(target, source.read_bytes())
 
 
 def venv(prefix: Path, manifest: Json) -> None:
@@ -201,16 +259,23 @@ def venv(prefix: Path, manifest: Json) -> None:
         return
     shutil.rmtree(place, ignore_errors=True)
     place.parent.mkdir(parents=True, exist_ok=True)
-    run([sys.executable, "-m", "venv", str(place)], "the virtual environment could not be made")
     wheels = [str(stored(prefix, one)) for one in manifest["files"] if one["role"] == "wheel"]
-    command = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-    run([*command, "--disable-pip-version-check", *wheels], "the wheels could not be installed")
+    command = [str(place / "bin" / "python"), "-I", "-m", "pip", "--isolated", "install", "--quiet", "--no-index"]
+    try:
+        run([sys.executable, "-I", "-m", "venv", str(place)], "the virtual environment could not be made")
+        run([*command, "--no-deps", "--disable-pip-version-check", *wheels], "the wheels could not be installed")
+    except InstallError:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    os.sync()  # before the mark: pip does not flush what it writes
     write(place / "COMPLETE", b"")
 
 
 def run(command: List[str], sentence: str) -> None:
-    """Run a command or raise with its last line."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    """Run a command or raise with its last line; it holds the lock as long as it runs."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=clean_environment(), close_fds=False
+    )
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
         raise InstallError(f"{sentence}: {lines[-1][:300]}")
@@ -249,6 +314,7 @@ def start(prefix: Path) -> None:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            env=clean_environment(),
             cwd="/",
         )
     write(prefix / "run" / "agent.pid", json.dumps({"pid": process.pid, "started": started(process.pid)}).encode())
@@ -261,16 +327,25 @@ def start(prefix: Path) -> None:
 
 def unit_text(prefix: Path, how: str) -> str:
     """The unit: restarted on a crash, not on a wrong configuration."""
-    command = " ".join('"' + part.replace("%", "%%").replace('"', '\\"') + '"' for part in agent_command(prefix))
-    hardened = "ProtectSystem=full\nPrivateTmp=yes\nProtectHome=read-only\n" if how == "system" else ""
-    writable = f"ReadWritePaths={prefix}\n" if how == "system" else ""
+    program, *arguments = map(quoted, agent_command(prefix))
+    command = " ".join([program, *(one.replace("$", "$$") for one in arguments)])
+    own_tmp = "" if any(Path(one) in prefix.parents for one in ("/tmp", "/var/tmp")) else "PrivateTmp=yes\n"  # noqa: S108  # asked, not used
+    hardened = (
+        f"{own_tmp}ProtectSystem=full\nProtectHome=read-only\nProtectKernelModules=yes\nProtectKernelLogs=yes\n"
+        f"ProtectControlGroups=yes\nRestrictSUIDSGID=yes\nLockPersonality=yes\nReadWritePaths={quoted(str(prefix))}\n"
+    )
     return (
         "[Unit]\nDescription=EdgeKit agent\nAfter=network-online.target\nWants=network-online.target\n\n"
         f"[Service]\nType=notify\nNotifyAccess=main\nExecStart={command}\n"
-        "Restart=on-failure\nRestartPreventExitStatus=2 3\n"
-        f"RestartSec=5\nWatchdogSec=60\nNoNewPrivileges=yes\n{hardened}{writable}\n"
+        "Restart=always\nRestartPreventExitStatus=2 3\n"
+        f"RestartSec=5\nWatchdogSec=60\nNoNewPrivileges=yes\n{hardened if how == 'system' else ''}\n"
         f"[Install]\nWantedBy={'multi-user' if how == 'system' else 'default'}.target\n"
     )
+
+
+def quoted(text: str) -> str:
+    """A word as systemd reads it back."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
 
 
 def systemctl(how: str, *arguments: str) -> List[str]:
@@ -278,25 +353,32 @@ def systemctl(how: str, *arguments: str) -> List[str]:
     return ["systemctl", *(["--user"] if how == "user" else []), *arguments]
 
 
-def unit_path(how: str) -> Path:
+def unit(prefix: Path) -> str:
+    """The unit's name: a second installation on a device has one of its own."""
+    usual = prefix == Path("~/.edgekit" if os.geteuid() else "/opt/edgekit").expanduser()
+    return f"edgekit-agent{'' if usual else '-' + hashlib.sha256(str(prefix).encode()).hexdigest()[:8]}.service"
+
+
+def unit_path(prefix: Path, how: str) -> Path:
     """Where the unit lies."""
-    return Path("/etc/systemd/system" if how == "system" else "~/.config/systemd/user").expanduser() / UNIT
+    return Path("/etc/systemd/system" if how == "system" else "~/.config/systemd/user").expanduser() / unit(prefix)
 
 
 def start_unit(prefix: Path, how: str) -> None:
     """Write the unit and (re)start it."""
-    write(unit_path(how), unit_text(prefix, how).encode())
+    write(unit_path(prefix, how), unit_text(prefix, how).encode())
     run(systemctl(how, "daemon-reload"), "systemd did not reload")
-    run(systemctl(how, "enable", UNIT), "systemd did not enable the agent")
-    run(systemctl(how, "restart", UNIT), "systemd did not start the agent")
+    run(systemctl(how, "enable", unit(prefix)), "systemd did not enable the agent")
+    run(systemctl(how, "restart", unit(prefix)), "systemd did not start the agent")
     if how == "user":
         subprocess.run(["loginctl", "enable-linger"], capture_output=True, check=False)
 
 
 def started(pid: int) -> Optional[str]:
-    """When a process started, in the kernel's ticks: a number taken again by another process has another."""
+    """When a living process started, in the kernel's ticks: a number taken again by another process has another."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in {"Z", "X"} else fields[19]
     except (OSError, IndexError):
         return None
 
@@ -305,11 +387,10 @@ def pid_of(prefix: Path) -> Optional[int]:
     """The background agent's process, if it is still that one."""
     try:
         known = json.loads((prefix / "run" / "agent.pid").read_text())
-    except (OSError, ValueError):
+        pid, since = int(known["pid"]), str(known["started"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    same = known.get("started") is not None and started(known["pid"]) == known["started"]
-    dead = same and Path(f"/proc/{known['pid']}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return known["pid"] if same and not dead else None
+    return pid if started(pid) == since else None
 
 
 def alive(prefix: Path) -> bool:
@@ -317,8 +398,8 @@ def alive(prefix: Path) -> bool:
     how = systemd()
     if how:
         return (
-            unit_path(how).is_file()
-            and not subprocess.run(systemctl(how, "is-active", "--quiet", UNIT), check=False).returncode
+            unit_path(prefix, how).is_file()
+            and not subprocess.run(systemctl(how, "is-active", "--quiet", unit(prefix)), check=False).returncode
         )
     return pid_of(prefix) is not None
 
@@ -335,7 +416,23 @@ def status(prefix: Path, _asked: Json) -> Json:
 
 
 def log_tail(prefix: Path) -> List[str]:
-    """The last lines of the background agent's log."""
+    """The last lines of the agent's log: systemd's journal, or the background agent's own file."""
+    how = systemd()
+    if how:
+        user = ["--user"] if how == "user" else []
+        command = [
+            "journalctl",
+            *user,
+            "--unit",
+            unit(prefix),
+            "--lines",
+            str(LOG_LINES),
+            "--output",
+            "cat",
+            "--no-pager",
+        ]
+        with contextlib.suppress(OSError):
+            return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
     with contextlib.suppress(OSError):
         return (prefix / "log" / "agent.log").read_text(errors="replace").splitlines()[-LOG_LINES:]
     return []
@@ -344,21 +441,20 @@ def log_tail(prefix: Path) -> List[str]:
 def stop_agent(prefix: Path) -> None:
     """End the agent and wait for it."""
     how = systemd()
-    if how and unit_path(how).is_file():
-        run(systemctl(how, "stop", UNIT), "systemd did not stop the agent")
+    if how and unit_path(prefix, how).is_file():
+        run(systemctl(how, "stop", unit(prefix)), "systemd did not stop the agent")
         return
     pid = pid_of(prefix)
     if pid is None:
         return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + STOP_S
-    while pid_of(prefix) is not None:
-        if time.monotonic() > end:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            end += STOP_S
-        time.sleep(0.1)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        end = time.monotonic() + STOP_S
+        while pid_of(prefix) is not None and time.monotonic() < end:
+            time.sleep(0.1)
+    if pid_of(prefix) is not None:
+        raise InstallError(f"the agent's process {pid} does not end")
     (prefix / "run" / "agent.pid").unlink(missing_ok=True)
 
 
@@ -370,14 +466,15 @@ def stop(prefix: Path, _asked: Json) -> Json:
 
 
 def remove(prefix: Path, _asked: Json) -> Json:
-    """Stop the agent and take away what was installed; the device's id and state stay nowhere."""
+    """Stop the agent and take away what was installed, the device's id and state among it."""
     if not (prefix / "device.json").is_file():
         raise InstallError(f"there is no installation in '{prefix}'")
     stop_agent(prefix)
     how = systemd()
-    if how and unit_path(how).is_file():
-        run(systemctl(how, "disable", UNIT), "systemd did not disable the agent")
-        unit_path(how).unlink()
+    if how and unit_path(prefix, how).is_file():
+        run(systemctl(how, "disable", unit(prefix)), "systemd did not disable the agent")
+        unit_path(prefix, how).unlink()
+        run(systemctl(how, "daemon-reload"), "systemd did not reload")
     for name in ("files", "venvs", "payloads", "state", "secrets", "run", "log"):
         shutil.rmtree(prefix / name, ignore_errors=True)
     for name in ("current.json", "device.json", "install.py"):
@@ -387,6 +484,7 @@ def remove(prefix: Path, _asked: Json) -> Json:
     return {"removed": str(prefix)}
 
 
+CHANGING = {"receive", "apply", "stop", "remove"}
 ACTIONS: Dict[str, Callable[[Path, Json], Json]] = {
     "probe": probe,
     "missing": missing,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekit.errors import DataError
 from edgekit.flash import _agent_wheel
 from edgekit.flash._artifact import Chosen
 from edgekit.flash._device import DeviceFacts
@@ -19,9 +20,10 @@ PASSWORD_FILE = "@PREFIX@/secrets/broker.password"  # noqa: S105  # a place, not
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the agent is told."""
+    """What the agent is told; `ca` is the authority that signed the broker's certificate, for mqtts."""
 
     broker: str
+    ca: Path | None = None
     site: str = "default"
     username: str | None = None
     password: str | None = None
@@ -53,7 +55,11 @@ def device_id(facts: DeviceFacts, wanted: str | None) -> str:
 
 
 def build(chosen: Chosen, wheels: Sequence[Path], runtime: str, settings: Settings, device: str) -> Payload:
-    """Return the payload; the same inputs give the same id."""
+    """Return the payload; the same inputs give the same id.
+
+    Raises:
+        DataError: if the authority's certificate cannot be read.
+    """
     contents: dict[str, tuple[str, bytes]] = {}
     files: list[dict[str, str]] = []
 
@@ -69,6 +75,7 @@ def build(chosen: Chosen, wheels: Sequence[Path], runtime: str, settings: Settin
     digests = [
         add("model", f"model{suffix}", file.read_bytes()) for suffix, file in zip(suffixes, chosen.files, strict=True)
     ]
+    authority = add("ca", "broker-ca.pem", _certificate(settings.ca)) if settings.ca is not None else None
     manifest: dict[str, Any] = {
         "schema": 1,
         "device": device,
@@ -78,9 +85,9 @@ def build(chosen: Chosen, wheels: Sequence[Path], runtime: str, settings: Settin
         "start": True,
     }
     version = digests[0][:12]
-    manifest["configuration"] = _configuration(chosen, runtime, settings, device, version, suffixes[0], "@ID@")
-    secret = hashlib.sha256(f"{device}\0{settings.password}".encode()).hexdigest() if settings.password else None
-    manifest["id"] = _id([manifest, secret])
+    model = _model(chosen, runtime, settings, version, suffixes[0])
+    manifest["configuration"] = _configuration(model, settings, device, authority)
+    manifest["id"] = _id([manifest, _fingerprint(device, settings.password)])
     manifest["configuration"] = manifest["configuration"].replace("@ID@", manifest["id"])
     if settings.password is not None:
         manifest["password"] = settings.password
@@ -91,9 +98,33 @@ def _id(values: object) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _configuration(  # noqa: PLR0913, PLR0917  # what a configuration is made of
-    chosen: Chosen, runtime: str, settings: Settings, device: str, version: str, suffix: str, payload: str
-) -> str:
+def _fingerprint(device: str, password: str | None) -> str | None:
+    """Tell passwords apart; slow, because the payload's id can be seen in the device's list of processes."""
+    if password is None:
+        return None
+    return hashlib.scrypt(password.encode(), salt=device.encode(), n=2**14, r=8, p=1).hex()
+
+
+def _certificate(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise DataError(f"'{path}' cannot be read: {exc.strerror}") from exc
+
+
+def _model(chosen: Chosen, runtime: str, settings: Settings, version: str, suffix: str) -> dict[str, Any]:
+    return {
+        "name": chosen.name,
+        "version": version,
+        "path": f"@PREFIX@/payloads/@ID@/model/model{suffix}",
+        "runtime": runtime,
+        "threads": settings.threads,
+        "rate_hz": settings.rate_hz,
+        "source": {"kind": "synthetic"},
+    }
+
+
+def _configuration(model: dict[str, Any], settings: Settings, device: str, authority: str | None) -> str:
     import tomli_w
 
     broker: dict[str, Any] = {"url": settings.broker}
@@ -101,15 +132,8 @@ def _configuration(  # noqa: PLR0913, PLR0917  # what a configuration is made of
         broker["username"] = settings.username
     if settings.password is not None:
         broker["password_file"] = PASSWORD_FILE
-    model = {
-        "name": chosen.name,
-        "version": version,
-        "path": f"@PREFIX@/payloads/{payload}/model/model{suffix}",
-        "runtime": runtime,
-        "threads": settings.threads,
-        "rate_hz": settings.rate_hz,
-        "source": {"kind": "synthetic"},
-    }
+    if authority is not None:
+        broker["ca"] = f"@PREFIX@/files/{authority}/broker-ca.pem"
     document = {
         "device": device,
         "site": settings.site,

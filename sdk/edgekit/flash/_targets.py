@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from edgekit.errors import DeviceError, EnvironmentMissingError, UsageError
+from edgekit.errors import DataError, DeviceError, EnvironmentMissingError, UsageError
 
 INSTALLER = Path(__file__).with_name("_install.py")
 TIMEOUT_S = 900
+GOODBYE_S = 20
 SSH_FAILED = 255
 # Writes the installer to a temporary place and runs it. It comes first on stdin, behind its length, and is read without
 # a buffer, because what follows is for the installer itself.
@@ -79,13 +80,16 @@ class LocalTarget:
 
     def call(self, action: str, body: bytes = b"") -> dict[str, Any]:
         """See `Target.call`."""
-        command = [_base_python(), "-P", str(INSTALLER), action, str(self.prefix)]
-        answer = subprocess.run(command, input=body, capture_output=True, timeout=TIMEOUT_S, check=False)
+        command = [_base_python(), "-I", str(INSTALLER), action, str(self.prefix)]
+        try:
+            answer = subprocess.run(command, input=body, capture_output=True, timeout=TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired as exc:
+            raise DeviceError(f"the installer into {self.label} did not end within {TIMEOUT_S} s") from exc
         return _answer(self.label, answer)
 
     def foreground(self, command: Sequence[str]) -> int:
         """See `Target.foreground`."""
-        return subprocess.run(list(command), check=False).returncode
+        return _attached(list(command))
 
 
 def _base_python() -> str:
@@ -127,7 +131,7 @@ class SshTarget:
 
     def foreground(self, command: Sequence[str]) -> int:
         """See `Target.foreground`."""
-        return subprocess.run([*self._ssh("-tt"), shlex.join(command)], check=False).returncode
+        return _attached([*self._ssh("-tt"), shlex.join(command)])
 
     def _ssh(self, *more: str) -> list[str]:
         ssh = shutil.which("ssh")
@@ -141,7 +145,7 @@ class SshTarget:
             "ConnectTimeout": "15",
             "ServerAliveInterval": "15",
             "StrictHostKeyChecking": "accept-new",
-            "UserKnownHostsFile": str(known),
+            "UserKnownHostsFile": f'"{known}"'.replace("%", "%%"),  # ssh would take a blank for the next file
         }
         command = [ssh, *more, *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
         if self.port is not None:
@@ -149,6 +153,20 @@ class SshTarget:
         if self.identity is not None:
             command += ["-i", str(self.identity), "-o", "IdentitiesOnly=yes"]
         return [*command, "-l", self.user, "--", self.host]
+
+
+def _attached(command: list[str]) -> int:
+    """Run a command on this terminal; after Ctrl-C it is given the time to say goodbye."""
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+        try:
+            return process.wait(GOODBYE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
 
 
 def _known_hosts() -> Path:
@@ -201,6 +219,7 @@ def parse(target: str, folder: Path | None, prefix: str | None, identity: Path |
 
     Raises:
         UsageError: if it is neither, or a name could be taken for an option.
+        DataError: if the identity is missing.
     """
     if target == "local":
         if folder is None:
@@ -214,9 +233,11 @@ def parse(target: str, folder: Path | None, prefix: str | None, identity: Path |
     except ValueError:
         raise UsageError(f"'{target}' is not of the form ssh://user@host[:port]") from None
     user, host = parts.username or "", parts.hostname or ""
-    plain = all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.%:-]*", name) for name in (user, host))
+    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", user) and re.fullmatch(r"[A-Za-z0-9_:][A-Za-z0-9_.%:-]*", host)
     if parts.scheme != "ssh" or not plain or parts.password or parts.path not in {"", "/"}:
         raise UsageError(f"'{target}' is not of the form ssh://user@host[:port]")
+    if identity is not None and not identity.is_file():
+        raise DataError(f"identity '{identity}' does not exist")
     return SshTarget(user, host, port, prefix or ("/opt/edgekit" if user == "root" else "~/.edgekit"), identity)
 
 

@@ -119,6 +119,11 @@ CASES: dict[str, dict[str, Any]] = {
         "weights": CONV,
     },
     "a convolution with itself": after_conv("y = Mul(c, c)", {}),
+    "hard-swish, and a rank that grows by a number": {
+        "inputs": {"x": "float[2, 3]"},
+        "body": "a = HardSigmoid<alpha = 0.16666667>(x)\n b = Mul(x, a)\n y = Mul(b, k)",
+        "weights": {"k": {"float": [[[[1.0]]]]}},
+    },
     "five dimensions": {"inputs": {"x": "float[1, 2, 3, 2, 2]", "z": "float[3, 1, 2]"}, "body": "y = Add(x, z)"},
 }
 for _name in ("Round", "Floor", "Ceil"):

@@ -1,6 +1,11 @@
 """What goes on a device: the choice of the model, wheels, configuration, and the installer's own guards."""
 
+import fcntl
+import hashlib
+import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,11 +15,23 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import DataError, EnvironmentMissingError, UsageError
-from edgekit.flash import LocalTarget, Settings, SshTarget, _agent_wheel, _payload, _targets, _wheels
+from edgekit.flash import (
+    FlashRequest,
+    LocalTarget,
+    Settings,
+    SshTarget,
+    _agent_wheel,
+    _install,
+    _payload,
+    _targets,
+    _wheels,
+    flash,
+)
 from edgekit.flash._artifact import Chosen, choose
 from edgekit.flash._device import DeviceFacts
+from edgekit.fleet._brokers import free_port
 from edgekit_agent.config import load
-from edgekit_agent.errors import ProtocolError
+from edgekit_agent.errors import ConfigError, ProtocolError
 
 PI = DeviceFacts(
     python="3.11.2", machine="aarch64", glibc="2.36", hostname="Pi.Lab_1", prefix="/home/pi/.edgekit", systemd="system"
@@ -30,34 +47,34 @@ def test_the_agents_wheel_is_the_same_bytes_twice() -> None:
 
 @pytest.mark.slow
 def test_the_agents_wheel_holds_what_the_build_makes(repository: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        str(tmp_path),
-        str(repository / "agent"),
-    ]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run([*command, str(repository / "agent")], check=True, capture_output=True, timeout=300)
     (built,) = tmp_path.glob("*.whl")
-    (tmp_path / _agent_wheel.NAME.replace("edgekit", "own")).write_bytes(_agent_wheel.agent_wheel())
     assert built.name == _agent_wheel.NAME
-    with (
-        zipfile.ZipFile(built) as one,
-        zipfile.ZipFile(tmp_path / _agent_wheel.NAME.replace("edgekit", "own")) as other,
-    ):
-        ours = {name for name in other.namelist() if ".dist-info" not in name}
-        assert ours == {name for name in one.namelist() if ".dist-info" not in name}
-        for name in ours:
-            assert one.read(name) == other.read(name), name
-        (info,) = (name for name in one.namelist() if name.endswith("METADATA"))
-        wanted, got = (Parser().parsestr(archive.read(info).decode()) for archive in (one, other))
-    for field in ("Name", "Version", "Requires-Python", "License-Expression", "Summary"):
-        assert got[field] == wanted[field], field
-    plain = [line for line in wanted.get_all("Requires-Dist", []) if "extra" not in line]
-    assert got.get_all("Requires-Dist") == plain
+    with zipfile.ZipFile(built) as wanted, zipfile.ZipFile(io.BytesIO(_agent_wheel.agent_wheel())) as got:
+        assert set(got.namelist()) == set(wanted.namelist())
+        for name in got.namelist():
+            if not name.endswith(("/WHEEL", "/METADATA", "/RECORD")):  # these name the tool that made them
+                assert got.read(name) == wanted.read(name), name
+        (info,) = (name for name in wanted.namelist() if name.endswith("/METADATA"))
+        fields = [Parser().parsestr(one.read(info).decode()).items() for one in (wanted, got)]
+    assert [one for one in fields[0] if one[0] != "Metadata-Version"] == [
+        one for one in fields[1] if one[0] != "Metadata-Version"
+    ]
+
+
+@pytest.mark.slow
+def test_pip_installs_the_agents_wheel(tmp_path: Path) -> None:
+    wheel = tmp_path / _agent_wheel.NAME
+    wheel.write_bytes(_agent_wheel.agent_wheel())
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target"]
+    subprocess.run([*command, str(tmp_path / "site"), str(wheel)], check=True, capture_output=True, timeout=300)
+    run = [sys.executable, "-S", "-P", "-m", "edgekit_agent", "--version"]
+    version = subprocess.run(
+        run, env={"PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True, check=True
+    )
+    assert version.stdout.split()[1] == _agent_wheel.NAME.split("-")[1]
+    assert (tmp_path / "site" / "bin" / "edgekit-agent").is_file()
 
 
 # --- wheels of the lock
@@ -99,6 +116,31 @@ def test_a_wheel_whose_hash_is_not_in_the_lock_is_not_taken(tmp_path: Path) -> N
         _wheels.collect([pin], PI, tmp_path)
 
 
+def test_an_index_that_does_not_answer_is_one_sentence_with_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{free_port()}/")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    with pytest.raises(EnvironmentMissingError, match="pip could not fetch the device's wheels: ") as caught:
+        _wheels.collect(_wheels.pins("null", PI), PI, None)
+    assert "--wheels DIR" in caught.value.__notes__[0]
+
+
+def test_what_lies_in_the_cache_is_used_without_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(_wheels, "_download", lambda *_: pytest.fail("it asks the index"))
+    content = b"a wheel"
+    pin = _wheels.Pin(name="some-thing", version="1.0", hashes=frozenset({hashlib.sha256(content).hexdigest()}))
+    place = tmp_path / "cache" / "edgekit" / "wheels" / "cp311-aarch64-glibc2.36"
+    place.mkdir(parents=True)
+    (place / "some_thing-1.0-py3-none-any.whl").write_bytes(content)
+    assert [file.name for file in _wheels.collect([pin], PI, None)] == ["some_thing-1.0-py3-none-any.whl"]
+
+
 # --- the model
 
 
@@ -120,6 +162,10 @@ def test_of_a_converted_folder_int8_tflite_is_taken_first(tmp_path: Path) -> Non
     (tmp_path / "report.json").write_text(json.dumps({"artifacts": artifacts}))
     assert choose(tmp_path).files[0].name == "m.int8.xml"
     assert choose(tmp_path, "fp32").files[0].name == "m.fp32.tflite"
+    assert choose(tmp_path, runtime="tflite-runtime").files[0].name == "m.fp32.tflite"
+    assert choose(tmp_path, "fp32", "openvino").runtime("openvino") == "openvino"
+    with pytest.raises(DataError, match="no artifact that is ok in int8 for ai-edge-litert"):
+        choose(tmp_path, "int8", "ai-edge-litert")
     with pytest.raises(DataError, match="no artifact that is ok in fp16"):
         choose(tmp_path, "fp16")
 
@@ -175,6 +221,49 @@ def test_the_configuration_is_one_the_agent_takes_and_holds_no_password(model: C
     assert config.broker.password_file == f"{tmp_path}/secrets/broker.password"
 
 
+def test_another_password_is_another_payload(model: Chosen) -> None:
+    ids = {
+        _payload.build(model, [], "null", Settings(broker="mqtt://h:1", username="u", password=word), "pi-01").manifest[
+            "id"
+        ]
+        for word in (None, "one", "two")
+    }
+    assert len(ids) == 3
+
+
+def test_the_authority_of_the_broker_goes_along(model: Chosen, tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("certificate")
+    settings = Settings(broker="mqtts://h:8883", ca=tmp_path / "ca.crt")
+    payload = _payload.build(model, [], "null", settings, "pi-01")
+    (authority,) = (one for one in payload.manifest["files"] if one["role"] == "ca")
+    assert payload.contents[authority["sha256"]] == ("broker-ca.pem", b"certificate")
+    assert f"/files/{authority['sha256']}/broker-ca.pem" in payload.manifest["configuration"]
+    with pytest.raises(DataError, match=r"no\.crt' cannot be read"):
+        _payload.build(model, [], "null", Settings(broker="mqtts://h:8883", ca=tmp_path / "no.crt"), "pi-01")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "sentence"),
+    [
+        (Settings(broker="http://h"), UsageError, "is not of the form mqtt://"),
+        (Settings(broker="mqtt://u:secret@h"), UsageError, "holds a password"),
+        (Settings(broker="mqtt://h", password="p"), UsageError, "needs its user"),  # noqa: S106
+        (Settings(broker="mqtt://h", ca=Path("/ca")), UsageError, "needs mqtts://"),
+        (Settings(broker="mqtt://h", site="No Good"), ConfigError, "site"),
+        (Settings(broker="mqtt://h", threads=4096), ConfigError, r"model\.threads is 4096"),
+    ],
+    ids=["no broker", "password in the address", "no user", "authority without TLS", "site", "threads"],
+)
+def test_settings_the_agent_would_not_take_change_nothing(
+    model: Chosen, tmp_path: Path, settings: Settings, error: type[Exception], sentence: str
+) -> None:
+    request = FlashRequest(model=model.files[0], settings=settings)
+    with pytest.raises(error, match=sentence) as caught:
+        flash(LocalTarget(tmp_path / "device"), request)
+    assert "secret" not in str(caught.value)
+    assert not (tmp_path / "device").exists()
+
+
 def test_a_device_keeps_its_id_and_a_new_one_comes_of_the_host_name() -> None:
     from dataclasses import replace
 
@@ -225,17 +314,47 @@ def _installer(action: str, prefix: Path, body: bytes = b"") -> dict[str, object
 def test_a_file_that_arrives_damaged_is_refused_and_not_kept(tmp_path: Path) -> None:
     answer = _installer("receive", tmp_path / "p", _targets.as_tar([(f"{'a' * 64}/x.whl", b"content")]))
     assert "arrived damaged" in str(answer["error"])
-    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["lock"]
 
 
 @pytest.mark.parametrize("name", ["../../escape/x", "/etc/x", f"{'a' * 64}/../x", f"{'a' * 64}/.hidden", "x"])
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     answer = _installer("receive", tmp_path / "p", _targets.as_tar([(name, b"content")]))
     assert "error" in answer
-    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["lock"]
 
 
 def test_removing_what_is_no_installation_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("x")
     assert "no installation" in str(_installer("remove", tmp_path)["error"])
-    assert (tmp_path / "precious").is_file()
+    assert [file.name for file in tmp_path.iterdir()] == ["precious"]
+
+
+def test_two_installers_into_one_place_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert "is under way" in str(_installer("receive", tmp_path, _targets.as_tar([]))["error"])
+    assert _installer("receive", tmp_path, _targets.as_tar([])) == {"received": 0}
+
+
+@pytest.mark.parametrize("prefix", ["/opt/edgekit", "/srv/a b$c%d"], ids=["usual", "odd"])
+@pytest.mark.parametrize("how", ["system", "user"])
+def test_systemd_takes_the_unit(tmp_path: Path, prefix: str, how: str) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    place = tmp_path / prefix.strip("/")
+    python = place / "venvs" / "e" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (place / "current.json").write_text(json.dumps({"id": "p", "environment": "e"}))
+    unit = tmp_path / _install.unit(place)
+    unit.write_text(_install.unit_text(place, how))
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_each_installation_has_a_unit_of_its_own() -> None:
+    usual = Path("~/.edgekit" if os.geteuid() else "/opt/edgekit").expanduser()
+    assert _install.unit(usual) == "edgekit-agent.service"
+    assert _install.unit(Path("/srv/one")) != _install.unit(Path("/srv/two"))
