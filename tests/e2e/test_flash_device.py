@@ -20,7 +20,7 @@ from edgekit.errors import DeviceError
 from edgekit.flash import FlashRequest, LocalTarget, Settings, SshTarget, Target, flash, plan
 from edgekit.flash._targets import INSTALLER
 from edgekit.fleet import FleetClient
-from edgekit.fleet._brokers import free_port, running
+from edgekit.fleet._brokers import find_mosquitto, free_port, running
 from edgekit_agent.errors import ModelError
 from edgekit_agent.protocol import State
 
@@ -264,8 +264,8 @@ def test_in_the_foreground_it_ends_with_ctrl_c_and_says_goodbye(artifacts: Path,
         with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE) as process:
             try:
                 _state_of(client, "offline")  # the one in the background
-                assert LocalTarget(device).call("status")["pid"] is None
                 _state_of(client, "online")
+                assert LocalTarget(device).call("status")["pid"] is None
                 assert next(client.reports(60))[1].model == "digits"
                 os.killpg(process.pid, signal.SIGINT)
                 assert _state_of(client, "offline").why == "stop"
@@ -293,3 +293,59 @@ def test_an_installation_that_fails_leaves_the_old_one_running(artifacts: Path, 
             target.call("apply", json.dumps(manifest).encode())
         status = target.call("status")
         assert (status["alive"], status["pid"], status["id"]) == (True, first.pid, first.payload)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[str]:
+    """A real mosquitto with TLS, its own authority (ca.crt in tmp_path) and the user dev, whose password is hunter2."""
+    programs = [shutil.which(name) for name in ("openssl", "mosquitto_passwd")]
+    executable = find_mosquitto()
+    if None in programs or executable is None:
+        pytest.skip("needs openssl and mosquitto")
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, timeout=60)
+
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    run("openssl", "req", "-x509", *new, "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.crt")
+    run("openssl", "req", *new, "-subj", "/CN=server", "-keyout", "server.key", "-out", "server.csr")
+    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    sign = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
+    run("openssl", "x509", "-req", "-in", "server.csr", *sign, "-out", "server.crt")
+    run("mosquitto_passwd", "-b", "-c", "users", "dev", "hunter2")
+    port = free_port()
+    owner = "user root\n" if os.geteuid() == 0 else ""
+    (tmp_path / "mosquitto.conf").write_text(
+        f"{owner}listener {port} 127.0.0.1\ncafile ca.crt\ncertfile server.crt\nkeyfile server.key\n"
+        "allow_anonymous false\npassword_file users\n"
+    )
+    process = subprocess.Popen([executable, "-c", "mosquitto.conf"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 10
+        while not _accepts(port) and time.monotonic() < end:
+            time.sleep(0.05)
+        yield f"mqtts://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_a_password_and_an_authority_reach_the_device_and_show_nowhere(
+    guarded: str, artifacts: Path, tmp_path: Path
+) -> None:
+    device = tmp_path / "device"
+    (tmp_path / "password").write_text("hunter2\n")
+    command = [sys.executable, "-m", "edgekit.cli.main", "flash", "local", str(device), "--model", str(artifacts)]
+    command += ["--broker", guarded, "--ca", str(tmp_path / "ca.crt"), "--username", "dev", "--window", "1"]
+    command += ["--password-file", str(tmp_path / "password"), "--json", "--progress", "plain"]
+    with _removed(LocalTarget(device)):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        assert answer["p50_ms"] > 0
+        secret = device / "secrets" / "broker.password"
+        assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("hunter2", 0o600)
+        told = [done.stdout, done.stderr, Path(f"/proc/{answer['pid']}/cmdline").read_text()]
+        told += [file.read_text(errors="replace") for file in (device / "payloads").rglob("*") if file.is_file()]
+        told += [(device / "log" / "agent.log").read_text()]
+        assert not any("hunter2" in text for text in told)

@@ -138,7 +138,7 @@ def _planned(place: "Target", request: "FlashRequest", on_event: Any) -> dict[st
     payload, facts, chosen, runtime = plan(place, request, on_event)
     missing = set(place.call("missing", _body(payload.manifest))["missing"])
     return {
-        "device": payload.manifest["device"],
+        "device": payload.manifest["device"] if request.device or facts.device else f"a new one of '{facts.hostname}'",
         "prefix": facts.prefix,
         "model": chosen.name,
         "runtime": runtime,

@@ -66,13 +66,15 @@ def plan(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> t
     """Ask the device what it is, and put together what it needs; nothing is changed there.
 
     Raises:
-        UsageError: if the broker's address is none.
+        UsageError: if there is no such runtime, or the broker's address is none.
         ConfigError: if the agent would not take the settings.
         DataError: if the model is missing or does not fit the runtime.
         ModelError: if the model is broken.
         DeviceError: if the device cannot be reached or cannot take an agent.
         EnvironmentMissingError: if the wheels cannot be had.
     """
+    if request.runtime not in {"auto", *_wheels.RUNTIME_PACKAGES}:
+        raise UsageError(f"runtime '{request.runtime}' is none of: auto, {', '.join(_wheels.RUNTIME_PACKAGES)}")
     settings = _settings(request.settings)
     chosen = choose(request.model, request.precision, request.runtime)
     chosen = replace(chosen, name=request.name or chosen.name)

@@ -264,6 +264,12 @@ def test_settings_the_agent_would_not_take_change_nothing(
     assert not (tmp_path / "device").exists()
 
 
+def test_a_runtime_nobody_knows_is_wrong_usage(model: Chosen, tmp_path: Path) -> None:
+    request = FlashRequest(model=model.files[0], settings=Settings(broker="mqtt://h"), runtime="onnx")
+    with pytest.raises(UsageError, match="runtime 'onnx' is none of: auto, ai-edge-litert"):
+        flash(LocalTarget(tmp_path / "device"), request)
+
+
 def test_a_device_keeps_its_id_and_a_new_one_comes_of_the_host_name() -> None:
     from dataclasses import replace
 
