@@ -84,27 +84,33 @@ def _live_table(quiet: bool) -> "Iterator[Callable[[FleetClient], None]]":
             live.stop()
 
 
+def _row(one: "DeviceSummary") -> dict[str, str]:
+    def figure(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    return {
+        "runtime": one.runtime,
+        "size, bytes": f"{one.size_bytes:,}",
+        "of the float model's": f"{one.size_bytes / one.float_size_bytes:.0%}",
+        "accuracy, float": f"{one.accuracy_before:.2%}",
+        "accuracy, int8": f"{one.accuracy_after:.2%}",
+        "accuracy, on the device": figure(one.accuracy_on_device, ".2%"),
+        "inferences": f"{one.inferences:,}",
+        "p50 ms": figure(one.p50_ms, ".3f"),
+        "p99 ms": figure(one.p99_ms, ".3f"),
+    }
+
+
 def _print(summary: "tuple[DeviceSummary, ...]", output: Path) -> None:
     from rich.table import Table
 
-    table = Table(title="As received over MQTT", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    headings = "device,runtime,size,of float,accuracy float,int8,on device,inferences,p50 ms,p99 ms"
-    for heading in headings.split(","):
-        table.add_column(heading, justify="left" if heading in {"device", "runtime"} else "right", no_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("as received over MQTT", no_wrap=True)
     for one in summary:
-        on_device = "-" if one.accuracy_on_device is None else f"{one.accuracy_on_device:.2%}"
-        table.add_row(
-            one.device,
-            one.runtime,
-            f"{one.size_bytes:,}",
-            f"{one.size_bytes / one.float_size_bytes:.0%}",
-            f"{one.accuracy_before:.2%}",
-            f"{one.accuracy_after:.2%}",
-            on_device,
-            f"{one.inferences:,}",
-            "-" if one.p50_ms is None else f"{one.p50_ms:.3f}",
-            "-" if one.p99_ms is None else f"{one.p99_ms:.3f}",
-        )
+        table.add_column(one.device, justify="right", no_wrap=True)
+    rows = [_row(one) for one in summary]
+    for heading in rows[0]:
+        table.add_row(heading, *(row[heading] for row in rows))
     console = stdout()
     console.print(table)
     console.print(f"the report: {output}/report.html", markup=False, highlight=False)
