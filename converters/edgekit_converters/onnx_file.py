@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from edgekit_converters.lowering import onnx_graph
+from edgekit_converters.graph import model as graph_model
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
@@ -15,13 +15,11 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     """
     import onnx
 
-    model = onnx_graph.load(Path(request["model"]))
+    graph_model.load(Path(request["model"]))  # checks it
+    model = onnx.load(request["model"], load_external_data=False)
     sizes = {one.name: math.prod(one.dims) for one in model.graph.initializer}
     known = onnx.shape_inference.infer_shapes(model)
-    shapes = {
-        one.name: onnx_graph.dimensions(one)
-        for one in (*known.graph.value_info, *known.graph.input, *known.graph.output)
-    }
+    shapes = {one.name: _dimensions(one) for one in (*known.graph.value_info, *known.graph.input, *known.graph.output)}
     shapes |= {one.name: list(one.dims) for one in model.graph.initializer}
     rows: dict[str, dict[str, int]] = {}
     for node in model.graph.node:
@@ -30,6 +28,11 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         row["parameters"] += sum(sizes.get(name, 0) for name in node.input)
         row["macs"] += _macs(node, shapes)
     return {"operators": [{"op": op, **row} for op, row in sorted(rows.items(), key=lambda item: -item[1]["count"])]}
+
+
+def _dimensions(value: Any) -> list[int | None]:  # noqa: ANN401  # an onnx.ValueInfoProto
+    sizes = value.type.tensor_type.shape.dim
+    return [size.dim_value if size.HasField("dim_value") and size.dim_value > 0 else None for size in sizes]
 
 
 def _macs(node: Any, shapes: dict[str, list[int | None]]) -> int:  # noqa: ANN401  # an onnx.NodeProto

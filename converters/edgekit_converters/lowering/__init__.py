@@ -1,4 +1,4 @@
-"""ONNX to TFLite without TensorFlow: through StableHLO and the TFL dialect, for convolutional and dense nets."""
+"""ONNX to TFLite without TensorFlow: through StableHLO and the TFL dialect."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -8,7 +8,7 @@ from edgekit_converters.lowering.activations import ACTIVATIONS
 from edgekit_converters.lowering.builder import Builder
 from edgekit_converters.lowering.convolution import CONVOLUTION
 from edgekit_converters.lowering.elementwise import ELEMENTWISE
-from edgekit_converters.lowering.graph import Graph, Node
+from edgekit_converters.lowering.graph import Graph, Node, Refusal, RefusedError
 from edgekit_converters.lowering.matrix import MATRIX
 from edgekit_converters.lowering.module import DTYPES, CompilerRefusal, compile_to_tflite, location_of
 from edgekit_converters.lowering.normalisation import NORMALISATION
@@ -34,63 +34,70 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
     }
 )
 _DOMAINS = frozenset({"", "ai.onnx"})
-_ELSEWHERE = "try --to openvino"
+_MOST_COMPILES = 16
 
 
 def lower(graph: Graph) -> bytes:
     """Return the graph as a TFLite file, with the source's names, order and layout in a signature `serving_default`.
 
     Raises:
-        UnsupportedError: naming op and node; notes name every other op that is not there.
+        RefusedError: with every node that has no lowering, in the graph's order.
     """
-    _check_ops(graph)
-    _check_dtypes(graph)
     graph = with_activations(graph)
-    builder = Builder(graph)
-    try:
-        for node in graph.nodes:
-            builder.module.location = node.outputs[0]
-            OPS[node.op](builder, node)
+    refused = _inputs_refused(graph)
+    for _ in range(_MOST_COMPILES):
+        builder = Builder(graph)
+        _write(builder, refused)
         builder.module.location = "output"
         results = [builder.plain(builder.tensor(name)) for name in graph.outputs]
-        return compile_to_tflite(builder.module, results, graph.inputs, graph.outputs)
-    except CompilerRefusal as exc:
-        raise _blamed(graph, exc) from exc
-    except UnsupportedError as exc:
-        exc.add_note(_ELSEWHERE)
-        raise
+        inputs = [*graph.inputs, *builder.stand_ins]
+        try:
+            data = compile_to_tflite(builder.module, results, inputs, graph.outputs)
+        except CompilerRefusal as exc:
+            node = _node_at(graph, exc.location)
+            if node is None or node.index in refused:
+                refused.setdefault(-1, Refusal(node=None, why=f"the TFLite compiler refuses the graph: {exc.reason}"))
+                break
+            refused[node.index] = Refusal(node=node, why=f"the compiler says: {exc.reason}")
+            continue
+        if not refused:
+            return data
+        break
+    raise RefusedError([refused[index] for index in sorted(refused)])
 
 
-def _check_ops(graph: Graph) -> None:
-    missing = [node for node in graph.nodes if node.op not in OPS or node.domain not in _DOMAINS]
-    if not missing:
-        return
-    error = UnsupportedError(f"model '{graph.label}': {missing[0]} has no TFLite lowering")
-    others = sorted({node.op for node in missing[1:]} - {missing[0].op})
-    if others:
-        error.add_note(f"neither have: {', '.join(others)}")
-    error.add_note(_ELSEWHERE)
-    raise error
+def _inputs_refused(graph: Graph) -> dict[int, Refusal]:
+    found = [(name, graph.values[name].dtype) for name in graph.inputs if graph.values[name].dtype not in DTYPES]
+    whys = [f"input '{name}' has dtype {dtype}, which has no TFLite lowering" for name, dtype in found]
+    return {-2 - place: Refusal(node=None, why=why) for place, why in enumerate(whys)}
 
 
-def _check_dtypes(graph: Graph) -> None:
-    names = [*graph.inputs, *(name for node in graph.nodes for name in (*node.inputs, *node.outputs))]
-    for name in names:
-        value = graph.values.get(name)
+def _write(builder: Builder, refused: dict[int, Refusal]) -> None:
+    """Write every node; behind one that is refused its outputs stand as inputs, so that the others are seen too."""
+    for node in builder.graph.nodes:
+        builder.module.location = next(name for name in node.outputs if name)
+        if node.index not in refused:
+            try:
+                _lower_node(builder, node)
+                continue
+            except UnsupportedError as exc:
+                refused[node.index] = Refusal(node=node, why=str(exc))
+        for name in node.outputs:
+            if name in builder.graph.values:
+                builder.stand_in(name)
+
+
+def _lower_node(builder: Builder, node: Node) -> None:
+    if node.op not in OPS or node.domain not in _DOMAINS:
+        raise UnsupportedError("")
+    for name in (*node.inputs, *node.outputs):
+        value = builder.graph.values.get(name)
         if value is not None and value.dtype not in DTYPES:
-            what = "input" if name in graph.inputs else "value"
-            error = UnsupportedError(
-                f"model '{graph.label}': {what} '{name}' has dtype {value.dtype}, which has no TFLite lowering"
-            )
-            error.add_note(_ELSEWHERE)
-            raise error
+            raise UnsupportedError(f"value '{name}' has dtype {value.dtype}")
+    OPS[node.op](builder, node)
 
 
-def _blamed(graph: Graph, refusal: CompilerRefusal) -> UnsupportedError:
-    """Name the node whose op the compiler did not take."""
+def _node_at(graph: Graph, location: str | None) -> Node | None:
+    """Return the node whose op the compiler did not take."""
     nodes = {location_of(name): node for node in graph.nodes for name in node.outputs}
-    node = nodes.get(refusal.location or "")
-    what = f"{node} has no TFLite lowering: the compiler says: " if node else "the TFLite compiler refuses the graph: "
-    error = UnsupportedError(f"model '{graph.label}': {what}{refusal.reason}")
-    error.add_note(_ELSEWHERE)
-    return error
+    return nodes.get(location or "")

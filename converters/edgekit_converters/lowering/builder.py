@@ -5,14 +5,18 @@ axis of the ONNX shape each stored axis is. A Transpose only changes `perm`; a r
 an op needs another order, once for each order.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from edgekit_converters.errors import UnsupportedError
-from edgekit_converters.lowering.graph import Graph, Node
-from edgekit_converters.lowering.module import Module, Ref
+from edgekit_converters.lowering.dims import broadcast, is_free
+from edgekit_converters.lowering.graph import Graph, Node, Value
+from edgekit_converters.lowering.module import DTYPES, Module, Ref
+from edgekit_converters.lowering.runtime_sizes import RuntimeSizes
 from edgekit_converters.model import Array
 
 Perm = tuple[int, ...]
@@ -62,25 +66,27 @@ class Builder:
     def __init__(self, graph: Graph) -> None:
         """Start with a graph's inputs."""
         self.graph = graph
-        self.module = Module()
+        self.module = Module(self._vector)
         self._tensors: dict[str, Tensor] = {}
         self._ordered: dict[tuple[str, Perm, Perm], Tensor] = {}
+        self._runtime = RuntimeSizes(self.module)
+        self.stand_ins: list[str] = []
         for name in graph.inputs:
             value = graph.values[name]
-            self._tensors[name] = Tensor(self.module.argument(value.shape, value.dtype), identity(len(value.shape)))
+            self._keep(name, self._argument(value))
 
     # --- what a node is given
 
-    def refuse(self, node: Node, why: str) -> UnsupportedError:
-        """Return the error that names the node."""
-        return UnsupportedError(f"model '{self.graph.label}': {node} has no TFLite lowering: {why}")
+    def refuse(self, node: Node, why: str) -> UnsupportedError:  # noqa: ARG002  # who catches it names the node
+        """Return the error that says why a node is not lowered."""
+        return UnsupportedError(why)
 
     def is_constant(self, name: str) -> bool:
         """Whether a value is known beforehand."""
         return name in self.graph.constants
 
     def constant_of(self, node: Node, place: int) -> Array | None:
-        """Return a constant input, or None when it is not given.
+        """Return a constant input, or None when it is not given; free sizes in it are `Dim` (an object array).
 
         Raises:
             UnsupportedError: if it is given and only known at run time.
@@ -88,6 +94,8 @@ class Builder:
         if place >= len(node.inputs) or not node.inputs[place]:
             return None
         name = node.inputs[place]
+        if name in self.graph.sizes:
+            return self.graph.sizes[name]
         if name not in self.graph.constants:
             raise self.refuse(node, f"its input '{name}' is not a constant")
         return self.graph.constants[name]
@@ -95,8 +103,13 @@ class Builder:
     def tensor(self, name: str) -> Tensor:
         """Return a value by its ONNX name; a constant is written into the module in ONNX's order."""
         if name not in self._tensors:
-            array = self.graph.constants[name]
-            self._tensors[name] = Tensor(self.module.constant(array), identity(array.ndim))
+            if name in self.graph.sizes:
+                value = self.graph.values[name]
+                ref = self._runtime.array(self.graph.sizes[name], value.dtype)
+                self._tensors[name] = Tensor(ref, identity(len(value.shape)))
+            else:
+                array = self.graph.constants[name]
+                self._tensors[name] = Tensor(self.module.constant(array), identity(array.ndim))
         return self._tensors[name]
 
     def input(self, node: Node, place: int = 0) -> Tensor:
@@ -111,10 +124,30 @@ class Builder:
         """
         wanted = self.graph.values[name].shape
         if tensor.shape != wanted:
-            raise UnsupportedError(
-                f"model '{self.graph.label}': value '{name}' came out as {tensor.shape}, not {wanted}"
-            )
+            raise UnsupportedError(f"value '{name}' came out as {tensor.shape}, not {wanted}")
+        for axis, (got, size) in enumerate(zip(tensor.shape, wanted, strict=True)):
+            if is_free(size) and not is_free(got):
+                raise UnsupportedError(f"axis {axis} of value '{name}' does not follow a free dimension")
+        self._keep(name, tensor)
+
+    def stand_in(self, name: str) -> None:
+        """Make a value an input: what makes it is refused, and what comes behind is to be looked at all the same."""
+        self.stand_ins.append(f"stand-in {len(self.stand_ins)}")
+        self._keep(name, self._argument(self.graph.values[name]))
+
+    def _argument(self, value: Value) -> Tensor:
+        # a dtype that cannot be had is refused by who lowers the graph
+        dtype = value.dtype if value.dtype in DTYPES else "float32"
+        return Tensor(self.module.argument(value.shape, dtype), identity(len(value.shape)))
+
+    def _keep(self, name: str, tensor: Tensor) -> None:
         self._tensors[name] = tensor
+        self._runtime.learn(tensor.ref)
+
+    def _vector(self, values: Any) -> Ref:  # noqa: ANN401  # nested sequences of ints
+        """Write sizes, some of them free, as an int32 operand."""
+        array = np.array([[*row] if isinstance(row, Sequence) else row for row in values], dtype=object)
+        return self._runtime.array(array, "int32")
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Return the ONNX shape of any value."""
@@ -149,24 +182,46 @@ class Builder:
 
     def reshaped(self, ref: Ref, shape: Sequence[int]) -> Ref:
         """Return the stored values in another shape."""
-        if tuple(shape) == ref.shape:
+        shape = tuple(shape)
+        if shape == ref.shape:
             return ref
-        return self.module.op("reshape", [ref, self.module.ints(list(shape))], "", shape, ref.dtype)
+        free = [size for size in shape if is_free(size)]
+        if len(free) > 1 and [one for one in shape if one != 1] == [one for one in ref.shape if one != 1]:
+            return self._moved_ones(ref, shape)
+        # one free size is what is left over; more of them are computed at run time
+        sizes = [-1 if is_free(size) else size for size in shape] if len(free) == 1 else list(shape)
+        return self.module.op("reshape", [ref, self.module.ints(sizes)], "", shape, ref.dtype)
+
+    def _moved_ones(self, ref: Ref, shape: tuple[int, ...]) -> Ref:
+        """Take out and put in axes of size 1, which needs no shape at run time."""
+        ones = [axis for axis, size in enumerate(ref.shape) if size == 1]
+        if ones:
+            left = [size for size in ref.shape if size != 1]
+            axes = ", ".join(map(str, ones))
+            ref = self.module.op("squeeze", [ref], f"squeeze_dims = [{axes}]", left, ref.dtype)
+        for axis, size in enumerate(shape):
+            if size == 1:
+                grown = (*ref.shape[:axis], 1, *ref.shape[axis:])
+                place = self.module.constant(np.asarray(axis, np.int32))
+                ref = self.module.op("expand_dims", [ref, place], "", grown, ref.dtype)
+        return ref
 
     def together(self, tensors: Sequence[Tensor]) -> tuple[list[Ref], Perm]:
         """Return tensors that broadcast against each other in one order, that of the largest of full rank."""
         rank = max(one.rank for one in tensors)
         full = [one for one in tensors if one.rank == rank]
-        perm = max(full, key=lambda one: (one.perm != identity(rank), int(np.prod(one.shape)))).perm
+        perm = max(full, key=lambda one: (one.perm != identity(rank), math.prod(one.shape))).perm
         return [self._aligned(one, rank, perm) for one in tensors], perm
 
     def _aligned(self, tensor: Tensor, rank: int, perm: Perm) -> Ref:
         """Bring a tensor of up to this rank into the order, with axes of size 1 in front."""
-        if int(np.prod(tensor.shape)) == 1:
+        if math.prod(tensor.shape) == 1:
             return tensor.ref  # broadcasts in every order
         missing = rank - tensor.rank
         if missing == 0:
             return self.order(tensor, perm).ref
+        if perm == identity(rank) and any(map(is_free, tensor.shape)):
+            return self.plain(tensor)  # TFLite puts the axes in front itself
         grown = Tensor(self.reshaped(self.plain(tensor), (*([1] * missing), *tensor.shape)), identity(rank))
         return self.order(grown, perm).ref
 
@@ -201,7 +256,7 @@ class Builder:
 
     def binary(self, op: str, left: Ref, right: Ref) -> Ref:
         """Write add, sub, mul, div, maximum, minimum, pow, squared_difference with broadcasting."""
-        shape = np.broadcast_shapes(left.shape, right.shape)
+        shape = broadcast(left.shape, right.shape)
         return self.module.op(op, [left, right], NO_ACTIVATION if op in _FUSABLE else "", shape, left.dtype)
 
     def unary(self, op: str, ref: Ref, attributes: str = "") -> Ref:

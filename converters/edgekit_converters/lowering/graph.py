@@ -34,7 +34,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """Shape and dtype (NumPy's name) of a value."""
+    """Shape (free sizes are `Dim`) and dtype (NumPy's name) of a value."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -42,7 +42,7 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """Nodes in order that depend on the inputs; everything else is in `constants`."""
+    """Nodes in order that depend on the inputs' values; everything else is in `constants` and `sizes`."""
 
     label: str
     nodes: tuple[Node, ...]
@@ -51,6 +51,8 @@ class Graph:
     values: Mapping[str, Value]
     constants: Mapping[str, Array]
     opset: int
+    sizes: Mapping[str, Array] = field(default_factory=dict)
+    """Integers that depend on free dimensions: object arrays of `Dim` and plain numbers."""
     uses: Mapping[str, int] = field(default_factory=dict)
 
     def is_never_negative(self, name: str) -> bool:
@@ -75,6 +77,29 @@ class Graph:
     def producers(self) -> Mapping[str, Node]:
         """The node that makes each value."""
         return {name: node for node in self.nodes for name in node.outputs if name}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A rule or lowering that does not apply: to which node (None: the whole graph), and why ("": there is none)."""
+
+    node: Node | None
+    why: str
+
+    def __str__(self) -> str:
+        """Return it as a sentence without its end."""
+        if self.node is None:
+            return self.why
+        return f"{self.node} has no TFLite lowering{f': {self.why}' if self.why else ''}"
+
+
+class RefusedError(Exception):
+    """The graph cannot be lowered: caught inside this package, where other ways are tried."""
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        """Hold every refusal."""
+        self.refusals = list(refusals)
+        super().__init__("; ".join(map(str, refusals)))
 
 
 def needed(nodes: Sequence[Node], outputs: Sequence[str]) -> list[Node]:

@@ -1,168 +1,178 @@
 """The job of the ONNX frontend: describe, run, lower, and prove the result against ONNX Runtime."""
 
 import collections
-import hashlib
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgekit_converters import tflite_file
+import numpy as np
+
 from edgekit_converters._exchange import read_arrays, specs_to_json, write_arrays
-from edgekit_converters.calibration import random_calibration
 from edgekit_converters.data import bind
-from edgekit_converters.errors import CalibrationError, UnsupportedError
-from edgekit_converters.foreign import missing
+from edgekit_converters.errors import CalibrationError, ModelFileError, UnsupportedError
+from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.frontends.running import run_samples
+from edgekit_converters.graph import model as graph_model
+from edgekit_converters.graph.flatten import Feeds, flatten
+from edgekit_converters.graph.oracle import session
+from edgekit_converters.graph.trial import BATCH, FreeInput, runs_of, symbols_of
 from edgekit_converters.jobs import Json
-from edgekit_converters.lowering import lower, onnx_graph
+from edgekit_converters.lowering import OPS
+from edgekit_converters.lowering.dims import Dim
 from edgekit_converters.lowering.graph import Graph, Node
-from edgekit_converters.lowering.proof import check_weights, prove
-from edgekit_converters.model import Array, TensorSpec
+from edgekit_converters.lowering.pipeline import Lowered, to_tflite
+from edgekit_converters.lowering.reading import read
+from edgekit_converters.model import Array
 
-_NOT_TFLITE = ("STABLEHLO_", "CUSTOM", "Flex")
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 def run(request: Json) -> Json:
     """Carry out a request of `OnnxFrontend`; see there for the errors."""
     try:
         import onnx  # noqa: F401
+        import onnx_ir  # noqa: F401
         import onnxruntime  # noqa: F401
     except ImportError as exc:
-        raise missing("onnx and onnxruntime", "onnx") from exc
+        raise missing("onnx, onnx-ir and onnxruntime", "onnx") from exc
     path, label = Path(request["model"]), request["label"]
-    shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
-    model = onnx_graph.load(path)
-    onnx_graph.freeze(model, shapes, label, batch=False)
-    inputs = _specs(onnx_graph.real_inputs(model))
-    outputs = _specs(model.graph.output)
-    warnings: list[str] = []
-    openvino_input = path
-    if shapes:
-        openvino_input = Path(request["work"], path.name)
-        openvino_input.write_bytes(model.SerializeToString())
+    model = graph_model.load(path)
+    graph_model.freeze(model, {name: tuple(shape) for name, shape in request["shapes"].items()}, label)
+    inputs = graph_model.specs(graph_model.inputs_of(model))
+    outputs = graph_model.specs(list(model.graph.outputs))
+    file = path
+    if request["shapes"]:
+        file = Path(request["work"], path.name)
+        graph_model.save(model, file)
     answer: dict[str, Any] = {
-        **_files(path),
+        **graph_model.fingerprint(path, model),
         "inputs": specs_to_json(inputs),
         "outputs": specs_to_json(outputs),
-        "parameters": parameters(model),
+        "parameters": graph_model.parameters(model),
         "macs": None,
         "reference": None,
         "tflite": None,
-        "openvino_input": str(openvino_input),
+        "openvino_input": str(file),
         "steps": [],
-        "warnings": warnings,
+        "warnings": [],
     }
+    arrays: dict[str, Array] = {}
     if request["reference"]:
-        session = onnx_graph.session(model, optimise=True)
+        ready = session(file, optimise=True)
         arrays = bind(read_arrays(request["reference"]), inputs, "reference data")
-        found = run_samples(lambda batch: _answers(session, batch), arrays, inputs)
+        found = run_samples(lambda batch: _answers(ready, batch), arrays, inputs)
         named = {spec.name: array for spec, array in zip(outputs, found, strict=True)}
         answer["reference"] = write_arrays(Path(request["work"], "reference.npz"), named)
     if request["tflite"]:
-        warnings += onnx_graph.freeze(model, {}, label, batch=True)
-        feeds = _seeded(_specs(onnx_graph.real_inputs(model)))
-        graph, known = onnx_graph.read(model, label, feeds)
-        answer |= {"macs": macs(graph), **_lowered(graph, known, feeds, Path(request["tflite"]))}
+        lowered, warnings = _lowered(model, label, arrays)
+        Path(request["tflite"]).write_bytes(lowered.data)
+        answer |= {
+            "macs": macs(lowered.graph),
+            "tflite": request["tflite"],
+            "steps": [_step(lowered)],
+            "warnings": [*warnings, *lowered.flat.warnings],
+        }
     else:
         answer["macs"] = _counted(model, label)
     return answer
 
 
-def _answers(session: Any, batch: dict[str, Array]) -> list[Array]:  # noqa: ANN401  # an InferenceSession
+def _answers(ready: Any, batch: dict[str, Array]) -> list[Array]:  # noqa: ANN401  # an InferenceSession
     try:
-        found: list[Array] = session.run(None, batch)
+        found: list[Array] = ready.run(None, batch)
     except Exception as exc:  # its exceptions have no common base
-        reason = str(exc).strip().splitlines()[0][:300]
-        raise CalibrationError(f"reference data: ONNX Runtime stops on it: {reason}") from exc
+        raise CalibrationError(f"reference data: ONNX Runtime stops on it: {first_line(exc)}") from exc
     return found
 
 
-def _counted(model: Any, label: str) -> int | None:  # noqa: ANN401  # an onnx.ModelProto
+def _counted(model: "ir.Model", label: str) -> int | None:
     """Return the multiply-accumulates of one run, or None where counting would need what only a lowering has.
 
     OpenVINO takes free dimensions, graphs inside graphs and inputs of any kind: no reason to refuse a model.
     """
     try:
-        onnx_graph.freeze(model, {}, label, batch=True)
-        graph, _ = onnx_graph.read(model, label, _seeded(_specs(onnx_graph.real_inputs(model))))
-    except (UnsupportedError, CalibrationError):
+        return macs(read(flatten(model, _trials(model, {}), OPS), label))
+    except (UnsupportedError, ModelFileError):
         return None
-    return macs(graph)
 
 
-def _seeded(inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
-    """Return one run's inputs, in the full shape of the model."""
-    rows = max((spec.shape[0] or 1 for spec in inputs if spec.shape), default=1)
-    samples = random_calibration(inputs, 0, rows)
+def _lowered(model: "ir.Model", label: str, arrays: dict[str, Array]) -> tuple[Lowered, list[str]]:
+    """Lower with the free dimensions kept; where that cannot be had, with a batch of 1."""
+    free = _free_inputs(model)
+    try:
+        return to_tflite(model, label, list(_trials(model, arrays))), []
+    except UnsupportedError as exc:
+        first = {one.spec.name for one in free if one.symbols and one.symbols[0]}
+        inner = [one.spec for one in free if any(one.symbols[1:])]
+        if inner:
+            shown = "x".join("N" if size is None else str(size) for size in inner[0].shape)
+            exc.add_note(f"or fix the free dimensions: --shape {inner[0].name}={shown}, with a number for each N")
+        if inner or not first:
+            raise
+        fixed = model.clone()
+        shapes = {one.spec.name: (1, *one.spec.shape[1:]) for one in free if one.spec.name in first}
+        graph_model.freeze(fixed, shapes, label)  # type: ignore[arg-type]  # only the first was free
+        warnings = [f"the free first dimension of input '{name}' is fixed to 1 for TFLite" for name in sorted(first)]
+        return to_tflite(fixed, label, list(_trials(fixed, arrays))), [*warnings, f"it cannot stay free: {exc}"]
+
+
+def _free_inputs(model: "ir.Model") -> list[FreeInput]:
+    values = graph_model.inputs_of(model)
+    return [symbols_of(spec, _names(value)) for spec, value in zip(graph_model.specs(values), values, strict=True)]
+
+
+def _names(value: "ir.Value") -> list[str | None]:
+    sizes = () if value.shape is None else tuple(value.shape)
+    return [None if isinstance(size, int) else size.value for size in sizes]
+
+
+def _trials(model: "ir.Model", arrays: dict[str, Array]) -> Iterator[Sequence[Feeds]]:
+    """Yield what to run the model with: random inputs, then (of a fixed shape) the data that was given."""
+    free = _free_inputs(model)
+    yield from runs_of(free)
+    if arrays and not any(any(one.symbols) for one in free):
+        yield [{one.spec.name: _first(arrays[one.spec.name], one.spec.shape) for one in free}]
+
+
+def _first(array: Array, shape: tuple[int | None, ...]) -> Array:
+    """Return the first samples, the last one repeated up to the batch."""
+    return np.asarray(np.resize(array, (shape[0] or 1, *array.shape[1:])) if shape else array[0])
+
+
+def _step(lowered: Lowered) -> dict[str, Any]:
+    before = collections.Counter(node.op for node in lowered.graph.nodes)
+    after = collections.Counter(op.name for op in lowered.described.ops)
     return {
-        spec.name: samples[spec.name][: spec.shape[0]] if spec.shape else samples[spec.name][0, ...] for spec in inputs
-    }
-
-
-def _lowered(graph: Graph, known: dict[str, Array], feeds: dict[str, Array], target: Path) -> dict[str, Any]:
-    check_weights(graph)
-    data = lower(graph)
-    described = tflite_file.parse(data, graph.label)
-    ops = collections.Counter(op.name for op in described.ops)
-    foreign = [name for name in ops if name.startswith(_NOT_TFLITE)]
-    if foreign:
-        raise UnsupportedError(
-            f"model '{graph.label}': the compiler left {', '.join(foreign)}, which no TFLite runtime has"
-        )
-    prove(graph, data, described, known, feeds)
-    target.write_bytes(data)
-    before = collections.Counter(node.op for node in graph.nodes)
-    step = {
         "name": "lower to TFLite",
         "before": {"ops": before.total(), "transposes": before["Transpose"]},
-        "after": {"ops": ops.total(), "transposes": ops["TRANSPOSE"]},
+        "after": {"ops": after.total(), "transposes": after["TRANSPOSE"]},
     }
-    return {"tflite": str(target), "steps": [step]}
 
 
-def _specs(values: Any) -> tuple[TensorSpec, ...]:  # noqa: ANN401  # onnx.ValueInfoProtos
-    return tuple(
-        TensorSpec(name=one.name, shape=tuple(onnx_graph.dimensions(one)), dtype=onnx_graph.dtype_of(one))
-        for one in values
-    )
-
-
-def _files(path: Path) -> dict[str, Any]:
-    """Return digest and size of the file with its external data."""
-    import onnx
-
-    bare = onnx.load(str(path), load_external_data=False)
-    outside = {entry.value for one in bare.graph.initializer for entry in one.external_data if entry.key == "location"}
-    digest, size = hashlib.sha256(), 0
-    for file in (path, *(path.parent / name for name in sorted(outside))):
-        with file.open("rb") as opened:
-            while chunk := opened.read(1 << 20):
-                digest.update(chunk)
-                size += len(chunk)
-    return {"sha256": digest.hexdigest(), "size_bytes": size}
-
-
-def parameters(model: Any) -> int:  # noqa: ANN401  # an onnx.ModelProto
-    """Return the number of learnt values: floating-point weights."""
-    import onnx
-
-    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
-    return sum(math.prod(one.dims) for one in model.graph.initializer if one.data_type in floats)
-
-
-def macs(graph: Graph) -> int:
-    """Return the multiply-accumulates of one run."""
-    return sum(node_macs(graph, node) for node in graph.nodes)
+def macs(graph: Graph) -> int | None:
+    """Return the multiply-accumulates of one sample; None where more than the batch is free."""
+    total = sum(node_macs(graph, node) for node in graph.nodes)
+    if not isinstance(total, Dim):
+        return total
+    per_sample, rest = divmod(total.samples[0], BATCH[0])
+    alike = [count * BATCH[0] in {total.samples[0] * size for size in BATCH} for count in total.samples]
+    return per_sample if not rest and len(total.samples) == len(BATCH) and all(alike) else None
 
 
 def node_macs(graph: Graph, node: Node) -> int:
     """Return a node's multiply-accumulates; 0 for all but convolutions and matrix products."""
     if node.op not in {"Conv", "ConvTranspose", "Gemm", "MatMul"}:
         return 0
-    out, weights = graph.values[node.outputs[0]].shape, graph.values[node.inputs[1]].shape
+    out, weights = graph.values[node.outputs[0]].shape, _shape(graph, node.inputs[1])
     if node.op == "Conv":
         return math.prod(out) * math.prod(weights[1:])
     if node.op == "ConvTranspose":
-        return math.prod(graph.values[node.inputs[0]].shape) * math.prod(weights[1:])
+        return math.prod(_shape(graph, node.inputs[0])) * math.prod(weights[1:])
     inner = weights[1] if node.op == "Gemm" and node.attributes.get("transB", 0) else weights[0]
-    return math.prod(out) * (inner if node.op == "Gemm" else graph.values[node.inputs[0]].shape[-1])
+    return math.prod(out) * (inner if node.op == "Gemm" else _shape(graph, node.inputs[0])[-1])
+
+
+def _shape(graph: Graph, name: str) -> tuple[int, ...]:
+    return graph.constants[name].shape if name in graph.constants else graph.values[name].shape

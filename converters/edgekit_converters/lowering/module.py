@@ -5,11 +5,13 @@ resources they abort the compiler.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.model import Array
 
 _LOCATION = re.compile(r'(?:loc\()?"([^"]*)"\)?')
@@ -60,14 +62,16 @@ class Ref:
 
 def mlir_type(shape: Sequence[int], dtype: str) -> str:
     """Return the MLIR type of a tensor of one of `DTYPES`."""
-    return f"tensor<{''.join(f'{size}x' for size in shape)}{DTYPES[dtype]}>"
+    sizes = "".join("?x" if is_free(size) else f"{size}x" for size in shape)
+    return f"tensor<{sizes}{DTYPES[dtype]}>"
 
 
 class Module:
     """Builds one function `main`."""
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, free: "Callable[[Any], Ref]") -> None:
+        """Start empty; `free` makes an operand of sizes that are known at run time only."""
+        self._free = free
         self.weights: list[Array] = []
         self._arguments: list[Ref] = []
         self._lines: list[str] = []
@@ -76,7 +80,7 @@ class Module:
 
     def _new(self, shape: Sequence[int], dtype: str) -> Ref:
         self._count += 1
-        return Ref(f"%v{self._count}", tuple(int(size) for size in shape), dtype)
+        return Ref(f"%v{self._count}", tuple(size if is_free(size) else int(size) for size in shape), dtype)
 
     def argument(self, shape: Sequence[int], dtype: str) -> Ref:
         """Add an input."""
@@ -103,6 +107,8 @@ class Module:
 
     def ints(self, values: Sequence[int] | Sequence[Sequence[int]]) -> Ref:
         """Add an int32 operand that a TFL op reads as an attribute: a shape, axes, paddings."""
+        if any(is_free(one) for row in values for one in (row if isinstance(row, Sequence) else (row,))):
+            return self._free(values)
         array = np.asarray(values, dtype=np.int32)
         ref = self._new(array.shape, "int32")
         text = str(array.tolist()) if array.size else ""

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgekit_converters.errors import UnsupportedError
-from edgekit_converters.foreign import missing
+from edgekit_converters.foreign import first_line, missing
+from edgekit_converters.graph.flatten import Flat
 from edgekit_converters.lowering.graph import Graph
 from edgekit_converters.model import Array
 from edgekit_converters.tflite_file import TFLiteFile
@@ -25,27 +26,43 @@ def check_weights(graph: Graph) -> None:
             raise UnsupportedError(f"model '{graph.label}': its weight '{name}' holds values that are no numbers (NaN)")
 
 
-def prove(
-    graph: Graph, data: bytes, described: TFLiteFile, known: Mapping[str, Array], feeds: Mapping[str, Array]
-) -> None:
-    """Run the file once on the feeds and compare its outputs with the known ones.
+def prove(label: str, data: bytes, described: TFLiteFile, flat: Flat) -> None:
+    """Run the file on the feeds of the first and the last trial run, and compare its outputs with theirs.
 
     Raises:
-        UnsupportedError: if an output differs by more than `TOLERANCE` of its largest value, or none of its
-            values is finite, so that nothing can be said.
+        UnsupportedError: if LiteRT does not run it, an output differs by more than `TOLERANCE` of its largest
+            value, or none of its values is finite, so that nothing can be said.
         ConverterMissingError: if LiteRT is not installed.
+    """
+    for place in dict.fromkeys((0, len(flat.runs) - 1)):
+        try:
+            outputs = run_tflite(data, described, flat.feeds[place])
+        except (ValueError, RuntimeError) as exc:
+            raise UnsupportedError(f"model '{label}': LiteRT does not run its TFLite form: {first_line(exc)}") from exc
+        for name, got in outputs.items():
+            _compare(label, name, got, flat.runs[place][name])
+
+
+def run_tflite(data: bytes, described: TFLiteFile, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Run a file once with LiteRT, its inputs resized where the feeds are larger; return its outputs by name.
+
+    Raises:
+        ConverterMissingError: if LiteRT is not installed.
+        ValueError, RuntimeError: as LiteRT raises them.
     """
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as exc:
         raise missing("ai-edge-litert", "tflite") from exc
     interpreter = Interpreter(model_content=data, num_threads=1)
+    for name, tensor in described.public_inputs:
+        if tensor.stored_shape != feeds[name].shape:
+            interpreter.resize_tensor_input(tensor.index, feeds[name].shape)
     interpreter.allocate_tensors()
     for name, tensor in described.public_inputs:
         interpreter.set_tensor(tensor.index, np.asarray(feeds[name], order="C"))
     interpreter.invoke()
-    for name, tensor in described.public_outputs:
-        _compare(graph.label, name, interpreter.get_tensor(tensor.index), known[name])
+    return {name: interpreter.get_tensor(tensor.index) for name, tensor in described.public_outputs}
 
 
 def _compare(label: str, name: str, got: Array, wanted: Array) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from edgekit_converters import tflite_file
 from edgekit_converters.errors import ConversionError
-from edgekit_converters.lowering import lower, onnx_graph
+from edgekit_converters.graph.model import inputs_of, specs
+from edgekit_converters.lowering.pipeline import to_tflite
+from edgekit_converters.lowering.proof import run_tflite
 
 DTYPES = {"float": np.float32, "int32": np.int32, "int64": np.int64, "bool": np.bool_, "double": np.float64}
 
@@ -61,30 +62,25 @@ def feeds_of(model: Any, case: dict[str, Any]) -> dict[str, Any]:
     """Return seeded inputs: floats around 0 (or as `low`, `high` say), integers from 0 to 3."""
     rng = np.random.default_rng(11)
     feeds = {}
-    for value in onnx_graph.real_inputs(model):
-        shape, kind = [size or 1 for size in onnx_graph.dimensions(value)], np.dtype(onnx_graph.dtype_of(value))
+    for spec in specs(inputs_of(model)):
+        shape, kind = [size or 1 for size in spec.shape], np.dtype(spec.dtype)
         low, high = case["range"]
         made = rng.integers(0, 4, shape) if kind.kind in "iu" else rng.uniform(low, high, shape)
-        feeds[value.name] = (made > 0).astype(kind) if kind.kind == "b" else np.asarray(made).astype(kind)
+        feeds[spec.name] = (made > 0).astype(kind) if kind.kind == "b" else np.asarray(made).astype(kind)
     return feeds
 
 
 def _compare(model: Any, case: dict[str, Any], name: str) -> dict[str, Any]:
-    from ai_edge_litert.interpreter import Interpreter
+    import onnx_ir as ir
 
-    onnx_graph.freeze(model, {}, name, batch=True)
-    feeds = feeds_of(model, case)
-    graph, known = onnx_graph.read(model, name, feeds)
-    data = lower(graph)
-    interpreter = Interpreter(model_content=data, num_threads=1)
-    interpreter.allocate_tensors()
-    described = tflite_file.parse(data, name)
-    for input_name, tensor in described.public_inputs:
-        interpreter.set_tensor(tensor.index, feeds[input_name])
-    interpreter.invoke()
+    held = ir.serde.deserialize_model(model)
+    feeds = feeds_of(held, case)
+    lowered = to_tflite(held, name, [[feeds]])
+    data, described = lowered.data, lowered.described
+    outputs = run_tflite(data, described, feeds)
     worst, scale = 0.0, 0.0
-    for output_name, tensor in described.public_outputs:
-        got, wanted = interpreter.get_tensor(tensor.index), known[output_name]
+    for output_name, got in outputs.items():
+        wanted = lowered.flat.runs[0][output_name]
         if got.shape != wanted.shape or got.dtype != wanted.dtype:
             return {"error": f"'{output_name}' is {got.dtype}{got.shape}, not {wanted.dtype}{wanted.shape}"}
         differs = np.abs(got.astype(np.float64) - wanted.astype(np.float64))

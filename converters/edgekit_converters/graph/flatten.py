@@ -1,0 +1,216 @@
+"""A model made flat: no functions, no control flow that is known beforehand, every value known from a run.
+
+Exporters leave chains of Shape, Gather and Concat, functions, and branches on things that never change. The
+model is run (`oracle`); what does not depend on the inputs is a constant from there on. A branch on a
+constant is replaced by the nodes it takes, and the model is run again.
+"""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit_converters.errors import ConversionError
+from edgekit_converters.graph import control
+from edgekit_converters.graph.model import ONNX, lifted
+from edgekit_converters.graph.oracle import Oracle
+from edgekit_converters.model import Array
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+Feeds = Mapping[str, Array]
+_ROUNDS = 20
+# Their outputs depend on shapes alone.
+SHAPE_OPS = frozenset({"Shape", "Size"})
+_NOT_CONSTANT = frozenset(
+    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flat:
+    """A flat model: `runs` are all values of each run, `weights` and the initializers are what it starts from."""
+
+    proto: Any
+    """An `onnx.ModelProto`; large weights are inputs."""
+    weights: dict[str, Array]
+    runs: tuple[dict[str, Array], ...]
+    feeds: tuple[Feeds, ...]
+    constants: dict[str, Array]
+    """Every value that is the same in all runs and depends on no input's values."""
+    shape_only: frozenset[str]
+    """Values that depend on the inputs' shapes alone and differ from run to run."""
+    warnings: tuple[str, ...] = ()
+
+
+def flatten(
+    model: "ir.Model",
+    trials: Iterable[Sequence[Feeds]],
+    keep: Container[str],
+    *,
+    expand: Container[str] = (),
+) -> Flat:
+    """Flatten a model.
+
+    Args:
+        model: the canonical graph; it is not changed.
+        trials: lists of feeds, tried in turn until the model can be run with all of a list.
+        keep: op types that stay as they are; others that ONNX defines as functions are replaced by their bodies.
+        expand: op types of `keep` to replace by their bodies all the same.
+
+    Raises:
+        UnsupportedError: if the model stops with every list of feeds.
+        ModelFileError: if it cannot be run at all.
+    """
+    proto, weights = lifted(model)
+    proto = _without_functions(proto, keep, expand)
+    warnings: list[str] = []
+    feeds, runs = _first_that_runs(proto, weights, trials)
+    for _ in range(_ROUNDS):
+        constants, shape_only = _told_apart(proto, weights, runs)
+        changed, notes = control.fold(proto, constants, runs[0])
+        warnings += notes
+        if not changed:
+            break
+        proto = _without_functions(proto, keep, expand)
+        runs = _run(proto, weights, feeds)
+    return Flat(
+        proto=proto,
+        weights=weights,
+        runs=tuple(runs),
+        feeds=tuple(feeds),
+        constants=constants,
+        shape_only=frozenset(shape_only),
+        warnings=tuple(warnings),
+    )
+
+
+def _without_functions(proto: Any, keep: Container[str], expand: Container[str]) -> Any:  # noqa: ANN401  # an onnx.ModelProto
+    """Inline the model's own functions, and ONNX's for ops that are not kept; bodies may hold functions again."""
+    import onnx
+    import onnx.inliner
+
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    done: set[str] = set()
+    while True:
+        found = {node.op_type for node in _every_node(proto.graph) if node.domain in ONNX} - done
+        bodies = [op for op in sorted(found) if (op not in keep or op in expand) and _is_function(op, proto)]
+        if not bodies:
+            return proto
+        for op in bodies:
+            done.add(op)
+            proto = _inlined(proto, op)
+
+
+def _inlined(proto: Any, op: str) -> Any:  # noqa: ANN401  # an onnx.ModelProto
+    import onnx
+    import onnx.inliner
+
+    try:
+        typed = onnx.shape_inference.infer_shapes(proto)
+        return onnx.inliner.inline_selected_functions(typed, [("", op)], inline_schema_functions=True)
+    except (RuntimeError, onnx.shape_inference.InferenceError):
+        return proto  # a body that depends on types ONNX does not find: the op stays, and is refused by its name
+
+
+def _every_node(graph: Any) -> list[Any]:  # noqa: ANN401  # an onnx.GraphProto
+    """Return the nodes of a graph and of the graphs inside."""
+    nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        for attribute in node.attribute:
+            nodes += _every_node(attribute.g) if attribute.HasField("g") else []
+    return nodes
+
+
+def _is_function(op: str, proto: Any) -> bool:  # noqa: ANN401  # an onnx.ModelProto
+    import onnx
+
+    opset = max((one.version for one in proto.opset_import if one.domain in ONNX), default=0)
+    try:
+        schema = onnx.defs.get_schema(op, opset, "")
+    except onnx.defs.SchemaError:
+        return False
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
+def _first_that_runs(
+    proto: Any,  # noqa: ANN401  # an onnx.ModelProto
+    weights: Mapping[str, Array],
+    trials: Iterable[Sequence[Feeds]],
+) -> tuple[Sequence[Feeds], list[dict[str, Array]]]:
+    oracle, first = Oracle(proto), None
+    for feeds in trials:
+        try:
+            return feeds, [oracle.values({**one, **weights}) for one in feeds]
+        except ConversionError as exc:
+            first = first or exc
+    if first is None:
+        raise AssertionError("there is always one list of feeds")
+    raise first
+
+
+def _run(proto: Any, weights: Mapping[str, Array], feeds: Sequence[Feeds]) -> list[dict[str, Array]]:  # noqa: ANN401  # an onnx.ModelProto
+    oracle = Oracle(proto)
+    return [oracle.values({**one, **weights}) for one in feeds]
+
+
+def _told_apart(
+    proto: Any,  # noqa: ANN401  # an onnx.ModelProto
+    weights: Mapping[str, Array],
+    runs: Sequence[Mapping[str, Array]],
+) -> tuple[dict[str, Array], set[str]]:
+    """Return the constants, and the values that depend on shapes alone but differ from run to run."""
+    import onnx
+
+    constants = dict(weights)
+    constants |= {one.name: onnx.numpy_helper.to_array(one) for one in proto.graph.initializer}
+    shape_only: set[str] = set()
+    loose = _data_shaped(proto, constants)
+    for node in proto.graph.node:
+        inputs = [name for name in _used(node) if name]
+        on_shapes = node.op_type in SHAPE_OPS and not loose.intersection(inputs)
+        if node.op_type in _NOT_CONSTANT or not (
+            on_shapes or all(name in constants or name in shape_only for name in inputs)
+        ):
+            continue
+        for name in node.output:
+            found = [run[name] for run in runs if name in run]
+            if not found:
+                continue
+            if all(_same(found[0], other) for other in found[1:]):
+                constants[name] = found[0]
+            else:
+                shape_only.add(name)
+    return constants, shape_only
+
+
+def _data_shaped(proto: Any, constants: Mapping[str, Array]) -> set[str]:  # noqa: ANN401  # an onnx.ModelProto
+    """Return values whose shapes may depend on what the inputs hold."""
+    from edgekit_converters.graph.shapes import decides_shapes
+
+    loose: set[str] = set()
+    for node in proto.graph.node:
+        if loose.intersection(node.input) or decides_shapes(node, lambda name: name in constants):
+            loose.update(node.output)
+    return loose
+
+
+def _used(node: Any) -> list[str]:  # noqa: ANN401  # an onnx.NodeProto
+    """Return a node's inputs, and what the graphs inside it take from around it."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            graph = attribute.g
+            inner = {name for one in graph.node for name in one.output}
+            inner |= {one.name for one in (*graph.input, *graph.initializer)}
+            names += [name for one in graph.node for name in _used(one) if name not in inner]
+            names += [value.name for value in graph.output if value.name not in inner]
+    return names
+
+
+def _same(left: Array, right: Array) -> bool:
+    return left.shape == right.shape and np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
