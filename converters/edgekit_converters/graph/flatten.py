@@ -15,6 +15,7 @@ from edgekit_converters.errors import ConversionError
 from edgekit_converters.graph import control
 from edgekit_converters.graph.model import ONNX, lifted
 from edgekit_converters.graph.oracle import Oracle
+from edgekit_converters.graph.shapes import decides_shapes
 from edgekit_converters.model import Array
 
 if TYPE_CHECKING:
@@ -169,8 +170,10 @@ def _told_apart(
     constants = dict(weights)
     constants |= {one.name: onnx.numpy_helper.to_array(one) for one in proto.graph.initializer}
     shape_only: set[str] = set()
-    loose = _data_shaped(proto, constants)
+    loose: set[str] = set()  # values whose shapes may depend on what the inputs hold
     for node in proto.graph.node:
+        if loose.intersection(node.input) or decides_shapes(node, lambda name: name in constants or name in shape_only):
+            loose.update(node.output)
         inputs = [name for name in _used(node) if name]
         on_shapes = node.op_type in SHAPE_OPS and not loose.intersection(inputs)
         if node.op_type in _NOT_CONSTANT or not (
@@ -186,17 +189,6 @@ def _told_apart(
             else:
                 shape_only.add(name)
     return constants, shape_only
-
-
-def _data_shaped(proto: Any, constants: Mapping[str, Array]) -> set[str]:  # noqa: ANN401  # an onnx.ModelProto
-    """Return values whose shapes may depend on what the inputs hold."""
-    from edgekit_converters.graph.shapes import decides_shapes
-
-    loose: set[str] = set()
-    for node in proto.graph.node:
-        if loose.intersection(node.input) or decides_shapes(node, lambda name: name in constants):
-            loose.update(node.output)
-    return loose
 
 
 def _used(node: Any) -> list[str]:  # noqa: ANN401  # an onnx.NodeProto
