@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgekit_converters.errors import ModelFileError, UnsupportedError
+from edgekit_converters.lowering.control import Known, write_out
 from edgekit_converters.lowering.graph import Graph, Node, Value, needed
 from edgekit_converters.model import Array
 
@@ -135,12 +136,17 @@ def read(model: Any, label: str, feeds: Mapping[str, Array]) -> tuple[Graph, dic
         import onnx.inliner
 
         model = onnx.inliner.inline_local_functions(model)
+    original, model = model, onnx.ModelProto()
+    model.CopyFrom(original)
+    write_out(model, label, lambda one: _known(one, feeds))
     nodes = tuple(_node(index, node) for index, node in enumerate(model.graph.node))
     for node in nodes:
         if any(isinstance(value, onnx.GraphProto) for value in node.attributes.values()):
             raise UnsupportedError(f"model '{label}': {node} has no TFLite lowering: it holds a graph of its own")
     known = _run_everything(model, nodes, feeds)
     initial = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    if len(model.graph.node) != len(original.graph.node):  # the proof is against the model as it came
+        known |= _run_everything(original, (), feeds)
     known |= initial
     constants: dict[str, Array] = dict(initial)
     variable = []
@@ -166,6 +172,21 @@ def read(model: Any, label: str, feeds: Mapping[str, Array]) -> tuple[Graph, dic
         uses=uses,
     )
     return graph, known
+
+
+def _known(model: Any, feeds: Mapping[str, Array]) -> Known:  # noqa: ANN401  # an onnx.ModelProto
+    """Return what does not depend on the inputs' values: their shapes are fixed."""
+    import onnx
+
+    nodes = tuple(_node(index, node) for index, node in enumerate(model.graph.node))
+    found = _run_everything(model, nodes, feeds)
+    values = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}
+    for node in nodes:
+        plain = not any(isinstance(value, onnx.GraphProto) for value in node.attributes.values())
+        fixed = node.op in _SHAPE_OPS or all(not name or name in values for name in node.inputs)
+        if fixed and plain and node.op not in _NOT_CONSTANT:
+            values |= {name: found[name] for name in node.outputs if name in found}
+    return Known(values=values, shapes={name: array.shape for name, array in found.items()})
 
 
 def _node(index: int, node: Any) -> Node:  # noqa: ANN401  # an onnx.NodeProto

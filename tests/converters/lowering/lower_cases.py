@@ -65,7 +65,7 @@ def feeds_of(model: Any, case: dict[str, Any]) -> dict[str, Any]:
         shape, kind = [size or 1 for size in onnx_graph.dimensions(value)], np.dtype(onnx_graph.dtype_of(value))
         low, high = case["range"]
         made = rng.integers(0, 4, shape) if kind.kind in "iu" else rng.uniform(low, high, shape)
-        feeds[value.name] = (made > 0).astype(kind) if kind.kind == "b" else np.asarray(made).astype(kind)
+        feeds[value.name] = np.asarray(made > 0) if kind.kind == "b" else np.asarray(made).astype(kind)
     return feeds
 
 
