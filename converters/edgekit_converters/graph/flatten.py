@@ -13,6 +13,7 @@ import numpy as np
 
 from edgekit_converters.errors import ConversionError
 from edgekit_converters.graph import control
+from edgekit_converters.graph.control import Known
 from edgekit_converters.graph.model import ONNX, lifted
 from edgekit_converters.graph.oracle import Oracle
 from edgekit_converters.graph.shapes import decides_shapes
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 Feeds = Mapping[str, Array]
-_ROUNDS = 20
 # Their outputs depend on shapes alone.
 SHAPE_OPS = frozenset({"Shape", "Size"})
 _NOT_CONSTANT = frozenset(
@@ -48,6 +48,7 @@ class Flat:
 
 def flatten(
     model: "ir.Model",
+    label: str,
     trials: Iterable[Sequence[Feeds]],
     keep: Container[str],
     *,
@@ -57,26 +58,33 @@ def flatten(
 
     Args:
         model: the canonical graph; it is not changed.
+        label: its name in errors.
         trials: lists of feeds, tried in turn until the model can be run with all of a list.
         keep: op types that stay as they are; others that ONNX defines as functions are replaced by their bodies.
         expand: op types of `keep` to replace by their bodies all the same.
 
     Raises:
-        UnsupportedError: if the model stops with every list of feeds.
+        UnsupportedError: if the model stops with every list of feeds, or control flow is known only at run time.
         ModelFileError: if it cannot be run at all.
     """
     proto, weights = lifted(model)
     proto = _without_functions(proto, keep, expand)
-    warnings: list[str] = []
     feeds, runs = _first_that_runs(proto, weights, trials)
-    for _ in range(_ROUNDS):
-        constants, shape_only = _told_apart(proto, weights, runs)
-        changed, notes = control.fold(proto, constants, runs[0])
-        warnings += notes
-        if not changed:
-            break
+    original = runs
+
+    def evaluate(so_far: Any) -> Known:  # noqa: ANN401  # an onnx.ModelProto
+        nonlocal runs
+        runs = _run(so_far, weights, feeds)
+        constants, _ = _told_apart(so_far, weights, runs)
+        return Known(values=constants, shapes={name: array.shape for name, array in runs[0].items()})
+
+    warnings = control.write_out(proto, label, evaluate)
+    if runs is not original:
         proto = _without_functions(proto, keep, expand)
-        runs = _run(proto, weights, feeds)
+        # the proof is against the model as it came
+        found = _run(proto, weights, feeds)
+        runs = [{**mine, **theirs} for mine, theirs in zip(found, original, strict=True)]
+    constants, shape_only = _told_apart(proto, weights, runs)
     return Flat(
         proto=proto,
         weights=weights,

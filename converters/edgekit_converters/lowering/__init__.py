@@ -14,6 +14,7 @@ from edgekit_converters.lowering.module import DTYPES, CompilerRefusal, compile_
 from edgekit_converters.lowering.normalisation import NORMALISATION
 from edgekit_converters.lowering.patterns import with_activations
 from edgekit_converters.lowering.pooling import POOLING
+from edgekit_converters.lowering.recurrent import RECURRENT
 from edgekit_converters.lowering.reductions import REDUCTIONS
 from edgekit_converters.lowering.reshaping import RESHAPING
 from edgekit_converters.lowering.resizing import RESIZING
@@ -31,6 +32,7 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **REDUCTIONS,
         **SHAPE,
         **RESHAPING,
+        **RECURRENT,
     }
 )
 _DOMAINS = frozenset({"", "ai.onnx"})

@@ -93,7 +93,7 @@ def _counted(model: "ir.Model", label: str) -> int | None:
     OpenVINO takes free dimensions, graphs inside graphs and inputs of any kind: no reason to refuse a model.
     """
     try:
-        return macs(read(flatten(model, _trials(model, {}), OPS), label))
+        return macs(read(flatten(model, label, _trials(model, {}), OPS), label))
     except (UnsupportedError, ModelFileError):
         return None
 

@@ -105,9 +105,11 @@ class Module:
         self.weights.append(array)
         return ref
 
-    def ints(self, values: Sequence[int] | Sequence[Sequence[int]]) -> Ref:
+    def ints(self, values: int | Sequence[int] | Sequence[Sequence[int]]) -> Ref:
         """Add an int32 operand that a TFL op reads as an attribute: a shape, axes, paddings."""
-        if any(is_free(one) for row in values for one in (row if isinstance(row, Sequence) else (row,))):
+        if not isinstance(values, int) and any(
+            is_free(one) for row in values for one in (row if isinstance(row, Sequence) else (row,))
+        ):
             return self._free(values)
         array = np.asarray(values, dtype=np.int32)
         ref = self._new(array.shape, "int32")
@@ -137,6 +139,18 @@ class Module:
         ref = self._new(shape, dtype)
         self._line(f"{ref.name} = {text.replace('{out}', ref.type)}")
         return ref
+
+    def ops(
+        self, name: str, operands: Sequence[Ref | str], attributes: str, shapes: Sequence[Sequence[int]], dtype: str
+    ) -> list[Ref]:
+        """Add a TFL op with several results of one dtype."""
+        self._count += 1
+        refs = [Ref(f"%v{self._count}#{place}", tuple(shape), dtype) for place, shape in enumerate(shapes)]
+        names = ", ".join(one if isinstance(one, str) else one.name for one in operands)
+        types = ", ".join("none" if isinstance(one, str) else one.type for one in operands)
+        results = ", ".join(one.type for one in refs)
+        self._line(f'%v{self._count}:{len(refs)} = "tfl.{name}"({names}) <{{{attributes}}}> : ({types}) -> ({results})')
+        return refs
 
     def _line(self, text: str) -> None:
         self._lines.append(f'{text} loc("{location_of(self.location)}")')

@@ -1,6 +1,7 @@
 """Lower a table of small models in one child process, and hand out the answers case by case."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def lowered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mapping[str, 
 
 
 def _lower(table: Mapping[str, Case], folder: Path) -> dict[str, Any]:
-    jobs = JobRunner(log=folder / "log", environment={"PYTHONPATH": str(Path(__file__).parent)})
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    jobs = JobRunner(log=folder / "log", environment={"PYTHONPATH": os.pathsep.join(paths)})
     left = {name: {**_DEFAULTS, **case} for name, case in table.items()}
     found: dict[str, Any] = {}
     while left:

@@ -66,7 +66,7 @@ def feeds_of(model: Any, case: dict[str, Any]) -> dict[str, Any]:
         shape, kind = [size or 1 for size in spec.shape], np.dtype(spec.dtype)
         low, high = case["range"]
         made = rng.integers(0, 4, shape) if kind.kind in "iu" else rng.uniform(low, high, shape)
-        feeds[spec.name] = (made > 0).astype(kind) if kind.kind == "b" else np.asarray(made).astype(kind)
+        feeds[spec.name] = np.asarray(made > 0) if kind.kind == "b" else np.asarray(made).astype(kind)
     return feeds
 
 
