@@ -62,9 +62,10 @@ lock: $(V)/.stamp
 	$(COMPILE) requirements/device.in -o requirements/device.txt
 	$(COMPILE) requirements/tools.in -o requirements/tools.txt
 
-# The wire's AsyncAPI document and JSON Schemas, written from edgekit_agent.protocol.
+# What is written by scripts: the AsyncAPI document and JSON Schemas of the wire, and the ONNX operators that reach TFLite.
 docs: setup
 	$(V)/bin/python docs/generate_protocol.py
+	$(V)/bin/python docs/generate_onnx_support.py
 
 bench: setup
 	for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(V)/bin/python $$script || exit 1; done
