@@ -35,12 +35,14 @@ def page(cases: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) ->
     lines = [
         "# ONNX operators that reach TFLite",
         "",
-        f"Made by `docs/generate_onnx_support.py` from the node tests inside onnx {onnx.__version__}: those with float32,"
-        " int32, int64 and bool at their borders, float32 among them, without training.",
-        f"{len(cases) - len(verdicts)} of its {len(cases)} tests are outside (strings, sequences, other types, no floats).",
+        f"Made by `docs/generate_onnx_support.py` from the node tests inside onnx {onnx.__version__}.",
+        "In scope are those with float32, int32, int64 and bool at their borders, float32 among them, and no training:",
+        f"{len(verdicts)} of {len(cases)}.",
         f"The lowering has {len(OPS)} operators of its own; others that ONNX defines as functions are written out.",
-        "Passed: LiteRT gives the expected outputs within the test's tolerance. Refused: an error with a reason, and"
-        " no file. Failed: a wrong file, or a bug; crashed: the compiler or the runtime died.",
+        "",
+        "- Passed: LiteRT gives the expected outputs within the test's tolerance.",
+        "- Refused: an error with a reason, and no file.",
+        "- Failed: a wrong file, or a bug. Crashed: the compiler or the runtime died.",
         "",
         "| tests | all | passed | refused | failed | crashed | passed of all |",
         "|---|---|---|---|---|---|---|",
@@ -79,14 +81,14 @@ def _rows(cases: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -
 
 def operator_of(cases: Mapping[str, Any], name: str) -> str:
     """Return the operator a test is about; an expanded one is about the operator it was expanded from."""
-    base = name.split("_expanded")[0]
+    base = name.split("_expanded", maxsplit=1)[0]
     case = cases.get(base, cases[name])
     return str(case.model.graph.node[0].op_type)
 
 
 def shortened(reason: str) -> str:
     """Return a reason without the names of nodes and values, for a table."""
-    plain = re.sub(r" \(node '[^']*' #\d+\)", "", reason.split("; also ")[0])
+    plain = re.sub(r" \(node '[^']*' #\d+\)", "", reason.split("; also ", maxsplit=1)[0])
     plain = re.sub(r"'[^' ]{25,}'", "'...'", plain).replace("|", "/")
     return plain[:120]
 

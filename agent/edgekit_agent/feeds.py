@@ -52,8 +52,20 @@ def fit(sample: Array, spec: TensorSpec, what: str) -> Array:
     return to_stored(sample, spec)
 
 
+def are_whole(ordered: Sequence[Array], inputs: Sequence[TensorSpec]) -> bool:
+    """Whether each row of the arrays is the input of a whole run: an axis more than the input has."""
+    return all(array.ndim == len(spec.shape) + 1 for array, spec in zip(ordered, inputs, strict=True))
+
+
 def runs(ordered: Sequence[Array], inputs: Sequence[TensorSpec], what: str, batch: int = 1) -> Iterator[list[Array]]:
-    """Yield the inputs of one run after the other, `batch` samples each; the last run repeats its last sample."""
+    """Yield the inputs of one run after the other, `batch` samples each; the last run repeats its last sample.
+
+    Arrays with one axis more than the inputs hold whole runs, one a row.
+    """
+    if are_whole(ordered, inputs):
+        for row in range(len(ordered[0])):
+            yield [fit(array[row], spec, what) for array, spec in zip(ordered, inputs, strict=True)]
+        return
     for start in range(0, len(ordered[0]), batch):
         taken = [array[start : start + batch] for array in ordered]
         missing = batch - len(taken[0])

@@ -4,35 +4,37 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgekit_converters.data import takes_whole_runs
 from edgekit_converters.errors import CalibrationError
-from edgekit_converters.frontends.shapes import said
 from edgekit_converters.model import Array, TensorSpec
 
 SAMPLES = 64
+FREE = 32
+"""The size a free dimension besides the batch is given."""
 
 
 def random_calibration(inputs: Sequence[TensorSpec], seed: int, samples: int = SAMPLES) -> dict[str, Array]:
-    """Return `samples` seeded samples an input: floats uniform in [0, 1), integers in 0..255 (int8 in -128..127).
+    """Return `samples` seeded samples an input: floats uniform in [0, 1), 8-bit integers of their range.
+
+    Wider integers are mostly 1, sometimes 0: right for masks, and safe for indices. A free dimension besides the
+    batch becomes `FREE`; where the inputs share no batch the samples are whole runs and free dimensions become 1.
 
     Raises:
-        CalibrationError: if a dimension besides the batch is free, or a dtype has no numbers.
+        CalibrationError: if a dtype has no numbers.
     """
     rng = np.random.default_rng(seed)
-    return {spec.name: _random(spec, samples, rng) for spec in inputs}
+    whole = takes_whole_runs(inputs)
+    return {spec.name: _random(spec, samples, rng, whole=whole) for spec in inputs}
 
 
-def _random(spec: TensorSpec, samples: int, rng: np.random.Generator) -> Array:
-    sizes = [size for size in spec.shape[1:] if size is not None]
-    if len(sizes) != len(spec.shape[1:]):
-        error = CalibrationError(f"input '{spec.name}' has free dimensions ({said(spec.shape)}): no random samples")
-        error.add_note(f"fix them, e.g. --shape {spec.name}={said([1, *(size or 1 for size in spec.shape[1:])])}")
-        raise error
-    shape, kind = (samples, *sizes), np.dtype(spec.dtype).kind if spec.dtype != "string" else "U"
-    if kind == "f":
-        return rng.random(shape).astype(spec.dtype)
-    if kind == "b":
-        return rng.integers(0, 2, shape).astype(spec.dtype)
-    if kind in "iu":
-        low, high = (-128, 128) if spec.dtype == "int8" else (0, 256)
-        return rng.integers(low, high, shape).astype(spec.dtype)
+def _random(spec: TensorSpec, samples: int, rng: np.random.Generator, *, whole: bool) -> Array:
+    sizes = [size or 1 for size in spec.shape] if whole else [size or FREE for size in spec.shape[1:]]
+    shape, kind = (samples, *sizes), np.dtype(spec.dtype) if spec.dtype != "string" else np.dtype("U")
+    if kind.kind == "f":
+        return np.asarray(rng.random(shape)).astype(kind)
+    if kind.name in {"int8", "uint8"}:
+        limits = np.iinfo(kind)
+        return np.asarray(rng.integers(limits.min, limits.max + 1, shape)).astype(kind)
+    if kind.kind in "iub":
+        return np.asarray(rng.random(shape) < 0.8).astype(kind)  # noqa: PLR2004
     raise CalibrationError(f"input '{spec.name}' takes {spec.dtype}: no random samples")

@@ -1,22 +1,40 @@
-"""Fit a user's arrays to a model's inputs."""
+"""Fit a user's arrays to a model's inputs, and cut them into runs.
+
+A sample is a row: an array [N, ...] whose rows have an input's shape without its first (batch) dimension. A
+model whose inputs do not all begin with the batch (a recurrent state [2, batch, 128], a single number) takes
+whole runs instead: arrays with one axis more than the input, each row the input of one run.
+"""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from edgekit_converters.errors import CalibrationError
-from edgekit_converters.model import Array, Arrays, TensorSpec
+from edgekit_converters.model import Array, Arrays, TensorSpec, said
 
 ONLY = "x"
 """The name that stands for the input of a model with a single one."""
 
 
+def takes_whole_runs(inputs: Sequence[TensorSpec]) -> bool:
+    """Whether the inputs do not all begin with the same batch, so that rows are no samples."""
+    if any(not spec.shape for spec in inputs):
+        return True
+    first = {spec.shape[0] for spec in inputs}
+    return len(first - {None}) > 1 or (None in first and bool(first - {None, 1}))
+
+
+def are_whole_runs(arrays: Arrays, inputs: Sequence[TensorSpec]) -> bool:
+    """Whether each row of the arrays is the input of one run."""
+    return all(np.ndim(arrays[spec.name]) == len(spec.shape) + 1 for spec in inputs)
+
+
 def bind(arrays: Arrays, inputs: Sequence[TensorSpec], what: str = "data") -> dict[str, Array]:
     """Return arrays [N, ...] by the model's input names, in its order and with its dtypes.
 
-    Each array's first axis counts samples; a sample has the input's shape without its first
-    (batch) dimension. A model with one input also takes the name `x`. Values are cast when no
-    information is lost in kind (integers to floats, float64 to float32), never floats to integers.
+    Each array's first axis counts samples, or whole runs. A model with one input also takes the name `x`.
+    Values are cast when no information is lost in kind (integers to floats, float64 to float32), never floats
+    to integers.
 
     Raises:
         CalibrationError: on a wrong name, shape, dtype, differing sample counts, or NaN or infinite values.
@@ -30,7 +48,11 @@ def bind(arrays: Arrays, inputs: Sequence[TensorSpec], what: str = "data") -> di
         error = CalibrationError(f"the {what} {wrong}")
         error.add_note(f"the model's inputs are: {', '.join(names)}; a model with one input also takes '{ONLY}'")
         raise error
-    bound = {spec.name: _fit(np.asarray(arrays[spec.name]), spec, what) for spec in inputs}
+    whole = are_whole_runs(arrays, inputs)
+    if not whole and takes_whole_runs(inputs):
+        shapes = ", ".join(f"{spec.name} {said(('N', *spec.shape))}" for spec in inputs)
+        raise CalibrationError(f"the {what} must hold whole runs, for the inputs do not share a batch: {shapes}")
+    bound = {spec.name: _fit(np.asarray(arrays[spec.name]), spec, what, whole=whole) for spec in inputs}
     counts = {name: len(array) for name, array in bound.items()}
     if len(set(counts.values())) != 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -40,15 +62,15 @@ def bind(arrays: Arrays, inputs: Sequence[TensorSpec], what: str = "data") -> di
     return bound
 
 
-def _fit(array: Array, spec: TensorSpec, what: str) -> Array:
-    wanted, dtype = spec.shape[1:], np.dtype(spec.dtype)
-    if array.ndim != len(spec.shape) or any(
+def _fit(array: Array, spec: TensorSpec, what: str, *, whole: bool) -> Array:
+    wanted, dtype = spec.shape if whole else spec.shape[1:], np.dtype(spec.dtype)
+    if array.ndim != len(wanted) + 1 or any(
         w not in {None, got} for w, got in zip(wanted, array.shape[1:], strict=True)
     ):
-        shape = "x".join("?" if d is None else str(d) for d in ("N", *wanted))
-        got = "x".join(str(d) for d in array.shape) or "a single number"
-        error = CalibrationError(f"the {what} for input '{spec.name}' has shape {got}, the model takes {shape}")
-        if array.ndim == len(spec.shape) and sorted(array.shape[1:]) == sorted(d or 0 for d in wanted):
+        error = CalibrationError(
+            f"the {what} for input '{spec.name}' has shape {said(array.shape)}, the model takes {said(('N', *wanted))}"
+        )
+        if array.ndim == len(wanted) + 1 and sorted(array.shape[1:]) == sorted(d or 0 for d in wanted):
             error.add_note("the same sizes in another order: is the layout (NHWC or NCHW) swapped?")
         raise error
     if not np.can_cast(array.dtype, dtype, casting="same_kind"):
@@ -59,14 +81,24 @@ def _fit(array: Array, spec: TensorSpec, what: str) -> Array:
     return fitted
 
 
-def batches(arrays: Arrays, size: int) -> Iterator[dict[str, Array]]:
-    """Yield the arrays in runs of at most `size` samples, in order."""
-    count = len(next(iter(arrays.values())))
-    for start in range(0, count, size):
-        yield {name: array[start : start + size] for name, array in arrays.items()}
+def runs(arrays: Arrays, inputs: Sequence[TensorSpec], free: int = 1) -> Iterator[dict[str, Array]]:
+    """Yield what each run of a model is given, in order.
 
-
-def batch_size(inputs: Sequence[TensorSpec], free: int = 64) -> int:
-    """Return how many samples one run of a model takes: its fixed first dimension, or `free`."""
+    Rows are taken so many at a time as the model's batch is; a batch that is free takes `free`. A fixed batch is
+    filled up with the last row.
+    """
+    if are_whole_runs(arrays, inputs):
+        for row in range(len(next(iter(arrays.values())))):
+            yield {name: array[row] for name, array in arrays.items()}
+        return
     fixed = [spec.shape[0] for spec in inputs if spec.shape and spec.shape[0] is not None]
-    return fixed[0] if fixed else free
+    size = fixed[0] if fixed else free
+    for start in range(0, len(next(iter(arrays.values()))), size):
+        batch = {name: array[start : start + size] for name, array in arrays.items()}
+        yield _filled(batch, size) if fixed else batch
+
+
+def _filled(batch: Arrays, size: int) -> dict[str, Array]:
+    return {
+        name: np.concatenate([array, np.repeat(array[-1:], size - len(array), axis=0)]) for name, array in batch.items()
+    }

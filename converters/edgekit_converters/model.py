@@ -1,6 +1,6 @@
 """What is known of a model before and after conversion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,11 @@ else:
 
 Arrays = Mapping[str, Array]
 """Arrays by input or output name; the first axis counts samples."""
+
+
+def said(shape: Sequence[int | str | None]) -> str:
+    """Return a shape as people write it: `?x49x10x1`."""
+    return "x".join("?" if size is None else str(size) for size in shape) or "a single number"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from edgekit_converters import (
 )
 from edgekit_converters.backends import backend_for
 from edgekit_converters.conversion import RANDOM_WARNING, Wanted, stem_of
+from edgekit_converters.data import bind, runs
 from edgekit_converters.errors import (
     CalibrationError,
     ConverterMissingError,
@@ -272,10 +273,27 @@ def test_random_data_is_seeded_and_in_range() -> None:
     assert first["i"].shape == (10, 50)
 
 
-def test_random_data_needs_sizes() -> None:
-    with pytest.raises(CalibrationError, match=r"input 'ids' has free dimensions \(\?x\?\)") as caught:
-        random_calibration([TensorSpec(name="ids", shape=(None, None), dtype="int64")], 0)
-    assert "--shape ids=1x1" in caught.value.__notes__[0]
+def test_random_data_gives_free_sizes_a_number() -> None:
+    ids = random_calibration([TensorSpec(name="ids", shape=(None, None), dtype="int64")], 0, 4)["ids"]
+    assert ids.shape == (4, 32)
+    assert set(np.unique(ids)) == {0, 1}
+
+
+def test_inputs_that_share_no_batch_take_whole_runs() -> None:
+    inputs = [
+        TensorSpec(name="chunk", shape=(None, 512), dtype="float32"),
+        TensorSpec(name="state", shape=(2, None, 128), dtype="float32"),
+        TensorSpec(name="rate", shape=(), dtype="int64"),
+    ]
+    given = random_calibration(inputs, 0, 5)
+    assert {name: array.shape for name, array in given.items()} == {
+        "chunk": (5, 1, 512),
+        "state": (5, 2, 1, 128),
+        "rate": (5,),
+    }
+    assert [one["state"].shape for one in runs(bind(given, inputs), inputs)] == [(2, 1, 128)] * 5
+    with pytest.raises(CalibrationError, match=r"must hold whole runs.*state Nx2x\?x128"):
+        bind({"chunk": given["chunk"][:, 0], "state": given["state"][:, 0], "rate": given["rate"]}, inputs)
 
 
 def test_artifacts_are_named_after_the_model(tmp_path: Path) -> None:

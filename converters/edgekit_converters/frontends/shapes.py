@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edgekit_converters.errors import UnsupportedError
-from edgekit_converters.model import TensorSpec
+from edgekit_converters.model import TensorSpec, said
 
 
 def frozen(inputs: Sequence[TensorSpec], shapes: Mapping[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
@@ -23,8 +23,3 @@ def frozen(inputs: Sequence[TensorSpec], shapes: Mapping[str, tuple[int, ...]]) 
         if len(own) != len(shape) or any(a not in {None, b} or b < 1 for a, b in zip(own, shape, strict=True)):
             raise UnsupportedError(f"input '{name}' is {said(own)} and cannot be {said(shape)}")
     return tuple(replace(spec, shape=tuple(shapes.get(spec.name, spec.shape))) for spec in inputs)
-
-
-def said(shape: Sequence[int | None]) -> str:
-    """Return a shape as people write it: `?x49x10x1`."""
-    return "x".join("?" if size is None else str(size) for size in shape) or "a single number"
