@@ -14,6 +14,7 @@ from edgekit_converters.errors import CalibrationError, ModelFileError, Unsuppor
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.graph import model as graph_model
+from edgekit_converters.graph.fixing import fix_inputs
 from edgekit_converters.graph.flatten import Feeds, flatten
 from edgekit_converters.graph.oracle import session
 from edgekit_converters.graph.trial import BATCH, FreeInput, runs_of, symbols_of
@@ -40,10 +41,11 @@ def run(request: Json) -> Json:
     path, label = Path(request["model"]), request["label"]
     model = graph_model.load(path)
     graph_model.freeze(model, {name: tuple(shape) for name, shape in request["shapes"].items()}, label)
+    fix_inputs(model, request["constants"], label)
     inputs = graph_model.specs(graph_model.inputs_of(model))
     outputs = graph_model.specs(list(model.graph.outputs))
     file = path
-    if request["shapes"]:
+    if request["shapes"] or request["constants"]:
         file = Path(request["work"], path.name)
         graph_model.save(model, file)
     answer: dict[str, Any] = {
@@ -93,7 +95,7 @@ def _counted(model: "ir.Model", label: str) -> int | None:
     OpenVINO takes free dimensions, graphs inside graphs and inputs of any kind: no reason to refuse a model.
     """
     try:
-        return macs(read(flatten(model, label, _trials(model, {}), OPS), label))
+        return macs(read(flatten(model, _trials(model, {}), OPS), label))
     except (UnsupportedError, ModelFileError):
         return None
 
