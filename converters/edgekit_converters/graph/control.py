@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from edgekit_converters.graph.model import ONNX
 from edgekit_converters.graph.rounds import UncountedError, count_rounds
 from edgekit_converters.graph.subgraphs import Body, Names, count_nodes
 from edgekit_converters.model import Array
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 Proto = Any  # onnx's protobuf classes
 _CHOICE = "an If decided at run time"  # the doc string of a `Where` made here
@@ -246,6 +249,11 @@ def _scan(writer: _Writer, node: Proto) -> list[Proto]:
 _COURSES: Mapping[str, Callable[[_Writer, Proto], list[Proto]]] = MappingProxyType(
     {"If": _if, "Loop": _loop, "Scan": _scan}
 )
+
+
+def has_control_flow(model: "ir.Model") -> bool:
+    """Whether a model has an `If`, `Loop` or `Scan`."""
+    return any(node.op_type in _COURSES and node.domain in ONNX for node in model.graph)
 
 
 def _course(node: Proto) -> Callable[[_Writer, Proto], list[Proto]] | None:

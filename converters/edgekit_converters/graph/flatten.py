@@ -47,6 +47,18 @@ class Flat:
     """Why control flow is left, by the first output of its node."""
     warnings: tuple[str, ...] = ()
 
+    def whole(self) -> Any:  # noqa: ANN401  # an onnx.ModelProto
+        """Return the model with its large weights inside."""
+        import onnx
+
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        inputs = [one for one in proto.graph.input if one.name not in self.weights]
+        del proto.graph.input[:]
+        proto.graph.input.extend(inputs)
+        proto.graph.initializer.extend(onnx.numpy_helper.from_array(one, name) for name, one in self.weights.items())
+        return proto
+
 
 def flatten(
     model: "ir.Model",

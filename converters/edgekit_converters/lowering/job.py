@@ -14,6 +14,7 @@ from edgekit_converters.errors import CalibrationError, ModelFileError, Unsuppor
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.graph import model as graph_model
+from edgekit_converters.graph.control import has_control_flow
 from edgekit_converters.graph.fixing import fix_inputs
 from edgekit_converters.graph.flatten import Feeds, flatten
 from edgekit_converters.graph.oracle import session
@@ -24,6 +25,7 @@ from edgekit_converters.lowering.dims import Dim
 from edgekit_converters.lowering.graph import Graph, Node
 from edgekit_converters.lowering.pipeline import Lowered, to_tflite
 from edgekit_converters.lowering.reading import read
+from edgekit_converters.lowering.recurrent import RECURRENT
 from edgekit_converters.model import Array
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def run(request: Json) -> Json:
         "macs": None,
         "reference": None,
         "tflite": None,
-        "openvino_input": str(file),
+        "openvino_input": str(_without_control_flow(model, file, Path(request["work"]))),
         "steps": [],
         "warnings": [],
     }
@@ -79,6 +81,26 @@ def run(request: Json) -> Json:
     else:
         answer["macs"] = _counted(model, label)
     return answer
+
+
+def _without_control_flow(model: "ir.Model", file: Path, work: Path) -> Path:
+    """Return the file for OpenVINO: with branches on what is known already taken, which its own reader stumbles over.
+
+    Only of fixed shapes is it certain which branch is taken. What cannot be written out is left to OpenVINO.
+    """
+    import onnx_ir as ir
+
+    if not has_control_flow(model) or any(any(one.symbols) for one in _free_inputs(model)):
+        return file
+    try:
+        flat = flatten(model, _trials(model, {}), {node.op_type for node in model.graph.all_nodes()})
+    except (UnsupportedError, ModelFileError):
+        return file
+    if flat.stuck or flat.warnings:
+        return file
+    plain = work / f"plain-{file.name}"
+    graph_model.save(ir.serde.deserialize_model(flat.whole()), plain)
+    return plain
 
 
 def _answers(ready: Any, batch: dict[str, Array]) -> list[Array]:  # noqa: ANN401  # an InferenceSession
@@ -164,7 +186,10 @@ def macs(graph: Graph) -> int | None:
 
 
 def node_macs(graph: Graph, node: Node) -> int:
-    """Return a node's multiply-accumulates; 0 for all but convolutions and matrix products."""
+    """Return a node's multiply-accumulates; 0 for all but convolutions, matrix products and recurrent layers."""
+    if node.op in RECURRENT:
+        steps = math.prod(graph.values[node.inputs[0]].shape[:2])
+        return steps * sum(math.prod(_shape(graph, name)) for name in node.inputs[1:3])
     if node.op not in {"Conv", "ConvTranspose", "Gemm", "MatMul"}:
         return 0
     out, weights = graph.values[node.outputs[0]].shape, _shape(graph, node.inputs[1])
