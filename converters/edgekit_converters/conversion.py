@@ -40,6 +40,8 @@ class ConversionRequest:
     reference_samples: int = 0
     """With no reference inputs, how many seeded random ones to run."""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    constants: Mapping[str, float] = field(default_factory=dict)
+    """Inputs to take away, by name, with the value that stands in their place."""
     seed: int = 0
 
 
@@ -163,10 +165,16 @@ def _load(
     request: ConversionRequest, backends: Sequence[Backend], jobs: JobRunner
 ) -> tuple[Loaded, Arrays, tuple[Failure, ...]]:
     frontend = frontend_for(request.model)
+    if request.constants and not frontend.takes_constants:
+        name = next(iter(request.constants))
+        raise UnsupportedError(
+            f"model '{request.model.name}': input '{name}' cannot be fixed to a value; only an ONNX model's can"
+        )
     asked = LoadRequest(
         model=request.model,
         work=request.work,
         shapes=request.shapes,
+        constants=request.constants,
         reference_inputs=request.reference_inputs,
         want_tflite=any(backend.needs_tflite for backend in backends),
     )

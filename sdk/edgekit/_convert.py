@@ -59,6 +59,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
                     reference_inputs=_reference_inputs(evaluation, calibration),
                     reference_samples=SEEDED_SAMPLES,
                     shapes=options.shapes,
+                    constants=options.constants,
                     seed=options.seed,
                 ),
                 jobs,

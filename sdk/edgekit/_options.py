@@ -1,5 +1,6 @@
 """The options of a conversion: from Python, the command line or a recipe, checked in one place."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -32,6 +33,7 @@ class ConvertOptions:
     metric: str = "top1"
     max_drop: float | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    constants: Mapping[str, float] = field(default_factory=dict)
     bench: bool = True
     threads: int = 1
     seed: int = 0
@@ -83,6 +85,19 @@ def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, tuple(int(part) for part in parts)
 
 
+def parse_constant(text: str) -> tuple[str, float]:
+    """Read `name=16000`; `true` and `false` are values too.
+
+    Raises:
+        UsageError: if it is not of that form with a number.
+    """
+    name, equals, value = text.rpartition("=")
+    number = {"true": True, "false": False}.get(value.lower(), _number(value))
+    if not equals or not name or isinstance(number, str) or not math.isfinite(number):
+        raise UsageError(f"constant '{text}' is not of the form name=16000")
+    return name, number
+
+
 def parse_preprocess(text: str) -> dict[str, Any]:
     """Read `resize=224,mean=127:127:127,std=128,layout=nchw`, or a TOML file of the same keys.
 
@@ -109,7 +124,7 @@ def _value(key: str, text: str) -> object:
     return parts[0] if len(parts) == 1 else parts
 
 
-def _number(text: str) -> object:
+def _number(text: str) -> float | str:
     for kind in (int, float):
         try:
             return kind(text)
@@ -154,7 +169,7 @@ def from_recipe(path: Path) -> ConvertOptions:
 
 _RECIPE_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "to": list, "precisions": list, "calib": str, "eval": str, "preprocess": dict, "metric": str,
-    "max_drop": (int, float), "shapes": dict, "bench": bool, "threads": int, "seed": int,
+    "max_drop": (int, float), "shapes": dict, "constants": dict, "bench": bool, "threads": int, "seed": int,
 }  # fmt: skip
 
 

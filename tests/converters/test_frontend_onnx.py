@@ -17,7 +17,7 @@ from edgekit_converters.lowering.proof import run_tflite
 pytestmark = pytest.mark.slow
 
 NET = "a = Conv<pads = [1, 1, 1, 1]>(image, w, b)\n r = Relu(a)\n g = GlobalAveragePool(r)\n scores = Flatten(g)"
-IF = "y = If<then_branch = t () => (float[1] o) { o = Neg(x) }, else_branch = e () => (float[1] o) { o = Abs(x) }>(c)"
+LOOP = "y = Loop(c,, x) <body = s (int64 i, bool g, float[1] v) => (bool h, float[1] n) { h = Identity(g) n = Neg(v) }>"
 Write = Callable[..., Path]
 Load = Callable[..., Loaded]
 
@@ -304,8 +304,8 @@ def test_what_is_not_finite_on_random_inputs_is_not_called_a_fault(
 
 OPENVINO_ALONE = {
     "a graph inside": (
-        IF,
-        "bool c, float[1] x",
+        LOOP,
+        "int64 c, float[1] x",
         "float[1] y",
     ),
     "indices that random numbers are not": ("y = Gather<axis = 0>(w, x)", "int64[N, 4] x", "float[N, 4, 3, 3, 3] y"),
@@ -335,3 +335,47 @@ def test_the_face_detector_is_the_same_in_tflite_with_one_transpose(
     np.testing.assert_allclose(found["scores"], golden["scores"], rtol=0, atol=1e-4)
     np.testing.assert_allclose(found["boxes"], golden["boxes"], rtol=0, atol=1e-4)
     assert loaded.steps[0].after["transposes"] == 1
+
+
+RATE = {
+    "inputs": "float[1, 4] x, int64 sr",
+    "outputs": "float[1, 4] y",
+    "body": "c = Equal(sr, r)\n y = If(c) <then_branch = t () => (float[1, 4] o) { o = Neg(x) }, "
+    "else_branch = e () => (float[1, 4] o) { o = Abs(x) }>",
+    "weights": {"r": np.asarray(16000)},
+}
+
+
+def test_an_input_fixed_to_a_value_is_no_input_any_more(write: Write, load: Load) -> None:
+    x = np.asarray([[[1.0, -2.0, 0.5, 3.0]]], np.float32)[0]
+    for rate, wanted in ((16000, -x), (8000, np.abs(x))):
+        loaded = load(write(**RATE), constants={"sr": rate}, reference_inputs={"x": x}, want_tflite=True)
+        assert [one.name for one in loaded.source.inputs] == ["x"]
+        assert np.array_equal(loaded.reference["y"], wanted)
+        assert loaded.float_tflite is not None
+        described = tflite_file.read(loaded.float_tflite)
+        assert [name for name, _ in described.public_inputs] == ["x"]
+        assert {op.name for op in described.ops} == {"NEG" if rate == 16000 else "ABS"}
+        assert loaded.openvino_input != loaded.source.path
+
+
+@pytest.mark.parametrize(
+    ("constants", "words"),
+    [
+        ({"rate": 1}, "has no input 'rate'; it has: x, sr"),
+        ({"sr": 0.5}, "input 'sr' takes int64, and 0.5 is none"),
+        ({"sr": 1, "x": 0}, "with input 'x' fixed to 0 no input is left"),
+    ],
+    ids=["name", "dtype", "all"],
+)
+def test_a_value_that_an_input_cannot_have_is_refused(
+    write: Write, refused: Callable[..., ConversionError], constants: dict[str, float], words: str
+) -> None:
+    assert words in str(refused(write(**RATE), UnsupportedError, constants=constants))
+
+
+def test_an_input_with_a_free_shape_is_not_filled(write: Write, refused: Callable[..., ConversionError]) -> None:
+    path = write("y = Add(x, z)", "float[1, 4] x, float[N, 4] z", "float[1, 4] y", {})
+    error = refused(path, UnsupportedError, constants={"z": 0})
+    assert "input 'z' has free dimensions" in str(error)
+    assert error.__notes__ == ["give its shape: --shape z=Nx4"]

@@ -41,6 +41,7 @@ def test_a_recipe_repeats_the_options(tmp_path: Path) -> None:
         preprocess={"resize": [240, 320], "mean": 127},
         max_drop=0.005,
         shapes={"in:0": (1, 3, 8, 8)},
+        constants={"sr": 16000, "gain": 0.5, "loud": True},
         bench=False,
         threads=2,
         seed=7,
@@ -71,6 +72,20 @@ def test_shapes_and_preprocessing_are_read() -> None:
     assert _options.parse_shape("serving_default_x:0=1x3x224x224") == ("serving_default_x:0", (1, 3, 224, 224))
     got = _options.parse_preprocess("resize=240x320,mean=0.5:0.4:0.3,std=128,layout=nchw")
     assert got == {"resize": [240, 320], "mean": [0.5, 0.4, 0.3], "std": 128, "layout": "nchw"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("sr=16000", 16000), ("a=b=-0.5", -0.5), ("loud=true", True)], ids=["int", "float", "bool"]
+)
+def test_constants_are_read_as_what_they_are(text: str, value: float) -> None:
+    name, read = _options.parse_constant(text)
+    assert (name, read, type(read)) == (text.rpartition("=")[0], value, type(value))
+
+
+@pytest.mark.parametrize("text", ["16000", "sr=", "=1", "sr=loud", "sr=nan", "sr=1,2"])
+def test_a_constant_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="name=16000"):
+        _options.parse_constant(text)
 
 
 @pytest.mark.parametrize("text", ["1x3", "x=", "x=1x-2", "x=1xa", "=1x2"])

@@ -18,6 +18,8 @@ class LoadRequest:
     """An existing scratch folder of this run."""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Fixed shapes by input name, for inputs with free dimensions."""
+    constants: Mapping[str, float] = field(default_factory=dict)
+    """Values by the names of inputs that are no inputs any more: every element has the value."""
     reference_inputs: Arrays | None = None
     """Samples to run through the source (names as `data.bind` takes them)."""
     want_tflite: bool = False
@@ -42,6 +44,8 @@ class Frontend(Protocol):
     """An input format."""
 
     format: str
+    takes_constants: bool
+    """Whether it can fix an input to a value."""
 
     def load(self, request: LoadRequest, jobs: JobRunner) -> Loaded:
         """Describe the model and make what was asked.

@@ -12,6 +12,7 @@ class OnnxFrontend:
     """`.onnx` files, opset 7 and newer."""
 
     format = "onnx"
+    takes_constants = True
 
     def load(self, request: LoadRequest, jobs: JobRunner) -> Loaded:
         """Check and describe the file, run the reference inputs on ONNX Runtime, and lower it when asked.
@@ -30,6 +31,7 @@ class OnnxFrontend:
                 "label": request.model.name,
                 "work": str(request.work),
                 "shapes": {name: list(shape) for name, shape in request.shapes.items()},
+                "constants": dict(request.constants),
                 "reference": write_arrays(request.work / "inputs.npz", arrays) if arrays else None,
                 "tflite": str(request.work / "float.tflite") if request.want_tflite else None,
             },

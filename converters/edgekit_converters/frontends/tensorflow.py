@@ -10,6 +10,7 @@ from edgekit_converters.model import SourceModel, Step
 
 class _TensorFlowFrontend:
     format = ""
+    takes_constants = False
 
     def load(self, request: LoadRequest, jobs: JobRunner) -> Loaded:
         """Describe the model, run the reference inputs, and make the float TFLite (the form OpenVINO reads too).

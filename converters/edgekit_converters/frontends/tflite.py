@@ -14,6 +14,7 @@ class TFLiteFrontend:
     """`.tflite` files."""
 
     format = "tflite"
+    takes_constants = False
 
     def load(self, request: LoadRequest, jobs: JobRunner) -> Loaded:
         """Check and describe the file, run the reference inputs; a file without a signature is given one.

@@ -3,39 +3,38 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.graph.model import ONNX
 from edgekit_converters.graph.rounds import UncountedError, count_rounds
-from edgekit_converters.graph.subgraphs import Body, Names, count_nodes, graphs_of
+from edgekit_converters.graph.subgraphs import Body, Names, count_nodes
 from edgekit_converters.model import Array
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 Proto = Any  # onnx's protobuf classes
+_CHOICE = "an If decided at run time"  # the doc string of a `Where` made here
+_UNEVEN = "it stands for an 'If' decided at run time, whose branches give different shapes"
 MAX_NODES = 20_000  # of one loop written out, or of both branches of an `If`
 _AXES_AS_INPUT = 13  # from this opset on, of Unsqueeze
 _SCAN_WITHOUT_BATCH = 9
-_ONNX = frozenset({"", "ai.onnx"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What of a model does not depend on its inputs' values.
-
-    A node that holds a graph takes values by name that are not among its inputs: `values` must not hold its outputs.
-    """
-
-    values: Mapping[str, Array]
-    shapes: Mapping[str, tuple[int, ...]]
 
 
 class _UnknownError(Exception):
     """A node's course is not known; the text says why."""
 
 
-_Choice = tuple[Proto, str, str]
-"""A node whose branches are both computed, and two values that must have the same shape."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """What became of a model's control flow."""
+
+    changed: bool
+    warnings: tuple[str, ...] = ()
+    stuck: Mapping[str, str] = field(default_factory=dict)
+    """Why nodes stay, by their first output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,15 @@ class _Writer:
     """One round over the model: what is known, and what the nodes' graphs bring along."""
 
     opset: int
-    known: Known
+    constants: Mapping[str, Array]
+    runs: Sequence[Mapping[str, Array]]
     names: Names
     weights: list[Proto] = field(default_factory=list)
-    choices: list[_Choice] = field(default_factory=list)
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Return a value's shape where all runs agree on it."""
+        found = {run[name].shape if name in run else None for run in (*self.runs, self.constants)} - {None}
+        return found.pop() if len(found) == 1 else None
 
     def body(self, graph: Proto) -> Body:
         """Return a node's graph ready to be written, its weights with the model's."""
@@ -78,38 +82,46 @@ class _Writer:
         return [*nodes, onnx.helper.make_node("Concat", grown, [output], axis=axis)]
 
 
-def write_out(model: Proto, label: str, evaluate: Callable[[Proto], Known]) -> list[str]:
-    """Write every `If`, `Loop` and `Scan` out in place, those inside others too. Return warnings.
+def fold(model: Proto, constants: Mapping[str, Array], runs: Sequence[Mapping[str, Array]]) -> Folded:
+    """Write every `If`, `Loop` and `Scan` out in place whose course is known; those inside them come next time.
 
     Case 1: an `If` whose condition is known becomes its branch. Case 2: a `Loop` whose number of rounds is known, or
     can be counted because its condition depends on nothing that varies, and a `Scan` become so many copies of their
-    graph. Case 3: of an `If` on a run-time value both branches are computed and a `Where` chooses.
+    graph. Case 3: of an `If` on a run-time value, when nothing else is left, both branches are computed and a `Where`
+    chooses.
 
     Args:
         model: an onnx.ModelProto; it is changed.
-        label: its name in errors.
-        evaluate: what is known of the model as it is by then; called once a level of nesting.
-
-    Raises:
-        UnsupportedError: if a node's course is known only at run time, or too long; notes name all such nodes.
+        constants: what does not depend on the inputs.
+        runs: all values of runs with other shapes.
     """
-    warnings: list[str] = []
-    choices: list[_Choice] = []
-    while choices or any(_course(node) for node in model.graph.node):
-        known = evaluate(model)
-        _check_choices(choices, known, label)
-        opset = max((int(one.version) for one in model.opset_import if one.domain in _ONNX), default=0)
-        writer = _Writer(opset, known, Names(model))
-        stuck = _round(model, writer)
-        if len(stuck) == sum(_course(node) is not None for node in model.graph.node) > 0:
-            warnings.append(_compute_both(model, writer, stuck, label))
+    opset = max((int(one.version) for one in model.opset_import if one.domain in ONNX), default=0)
+    writer = _Writer(opset, constants, runs, Names(model))
+    uneven = {
+        node.output[0]: _UNEVEN for node in model.graph.node if node.doc_string == _CHOICE and not _even(node, runs)
+    }
+    nodes, stuck = _known_ones(model, writer)
+    warnings: tuple[str, ...] = ()
+    changed = len(stuck) < sum(_course(node) is not None for node in model.graph.node)
+    if not changed and stuck:
+        nodes, warnings = _both_ways(nodes, stuck, writer)
+        changed = bool(warnings)
+    if changed:
+        kept = [type(node).FromString(node.SerializeToString()) for node in nodes]  # they live in the list that goes
+        del model.graph.node[:]
+        model.graph.node.extend(kept)
         model.graph.initializer.extend(writer.weights)
-        choices = writer.choices
-    return warnings
+    reasons = {_first_output(nodes[place]): why for place, why in stuck.items()}
+    return Folded(changed=changed, warnings=warnings, stuck=reasons | uneven)
 
 
-def _round(model: Proto, writer: _Writer) -> dict[int, str]:
-    """Replace all nodes whose course is known; return why the others stay, by their new places."""
+def _even(node: Proto, runs: Sequence[Mapping[str, Array]]) -> bool:
+    """Whether the values a `Where` chooses from have the same shape: it would broadcast them."""
+    return all(run[node.input[1]].shape == run[node.input[2]].shape for run in runs)
+
+
+def _known_ones(model: Proto, writer: _Writer) -> tuple[list[Proto], dict[int, str]]:
+    """Return the nodes with those written out whose course is known, and why others stay, by place."""
     nodes: list[Proto] = []
     stuck = {}
     for node in model.graph.node:
@@ -120,54 +132,35 @@ def _round(model: Proto, writer: _Writer) -> dict[int, str]:
             stuck[len(nodes)] = str(exc)
             made = [node]
         nodes += made
-    _replace(model, nodes)
-    return stuck
+    return nodes, stuck
 
 
-def _replace(model: Proto, nodes: Sequence[Proto]) -> None:
-    kept = [type(node).FromString(node.SerializeToString()) for node in nodes]  # they live in the list that goes
-    del model.graph.node[:]
-    model.graph.node.extend(kept)
+def _both_ways(nodes: list[Proto], stuck: dict[int, str], writer: _Writer) -> tuple[list[Proto], tuple[str, ...]]:
+    """Write the first `If` for which that can be done with both branches; without one, there is no warning."""
+    for place in stuck:
+        node = nodes[place]
+        if node.op_type != "If":
+            continue
+        try:
+            made = _both(writer, node)
+        except _UnknownError as exc:
+            stuck[place] = str(exc)
+            continue
+        name = node.name or _first_output(node)
+        warning = f"op 'If' (node '{name}') is decided at run time: both its branches are computed every time"
+        return [*nodes[:place], *made, *nodes[place + 1 :]], (warning,)
+    return nodes, ()
 
 
-def _compute_both(model: Proto, writer: _Writer, stuck: Mapping[int, str], label: str) -> str:
-    """Write the first `If` with both branches; return a warning.
-
-    Raises:
-        UnsupportedError: if there is none; for the first node, with notes for the others.
-    """
-    nodes = list(model.graph.node)
-    for index in stuck:
-        if nodes[index].op_type == "If" and sum(map(count_nodes, graphs_of(nodes[index]))) <= MAX_NODES:
-            _replace(model, [*nodes[:index], *_both(writer, nodes[index]), *nodes[index + 1 :]])
-            return f"{_named(nodes[index])} is decided at run time: both its branches are computed every time"
-    reasons = [f"{_named(nodes[index])} has no TFLite lowering: {why}" for index, why in stuck.items()]
-    error = UnsupportedError(f"model '{label}': {reasons[0]}")
-    for other in reasons[1:]:
-        error.add_note(other)
-    error.add_note("try --to openvino")
-    raise error
-
-
-def _named(node: Proto) -> str:
-    return f"op '{node.op_type}' (node '{node.name or next(filter(None, node.output), '')}')"
-
-
-def _check_choices(choices: Sequence[_Choice], known: Known, label: str) -> None:
-    for node, left, right in choices:
-        shapes = known.shapes.get(left), known.shapes.get(right)
-        if None in shapes or shapes[0] != shapes[1]:
-            raise UnsupportedError(
-                f"model '{label}': {_named(node)} has no TFLite lowering: "
-                "it is decided at run time, and its branches give different shapes"
-            )
+def _first_output(node: Proto) -> str:
+    return next(filter(None, node.output), "")
 
 
 # --- the three ops
 
 
 def _if(writer: _Writer, node: Proto) -> list[Proto]:
-    condition = writer.known.values.get(node.input[0])
+    condition = writer.constants.get(node.input[0])
     if condition is None:
         raise _UnknownError("its condition is known only at run time")
     nodes, outputs = writer.body(_graph(node, "then_branch" if condition.any() else "else_branch")).written([])
@@ -177,12 +170,14 @@ def _if(writer: _Writer, node: Proto) -> list[Proto]:
 def _both(writer: _Writer, node: Proto) -> list[Proto]:
     import onnx
 
-    nodes, left = writer.body(_graph(node, "then_branch")).written([])
-    more, right = writer.body(_graph(node, "else_branch")).written([])
+    branches = _graph(node, "then_branch"), _graph(node, "else_branch")
+    _check_size(1, *branches)
+    nodes, left = writer.body(branches[0]).written([])
+    more, right = writer.body(branches[1]).written([])
     for one, other, output in zip(left, right, node.output, strict=True):
         if output:
-            writer.choices.append((node, one, other))
-            more.append(onnx.helper.make_node("Where", [node.input[0], one, other], [output]))
+            operands = [node.input[0], one, other]
+            more.append(onnx.helper.make_node("Where", operands, [output], name=node.name, doc_string=_CHOICE))
     return [*nodes, *more]
 
 
@@ -190,7 +185,7 @@ def _loop(writer: _Writer, node: Proto) -> list[Proto]:
     graph = _graph(node, "body")
     carried, wanted = list(node.input[2:]), list(node.output)
     try:
-        rounds = count_rounds(node, graph, writer.known.values, writer.opset)
+        rounds = count_rounds(node, graph, writer.constants, writer.opset)
     except UncountedError as exc:
         raise _UnknownError(str(exc)) from exc
     _check_size(rounds, graph)
@@ -223,7 +218,7 @@ def _scan(writer: _Writer, node: Proto) -> list[Proto]:
     count = attributes["num_scan_inputs"]
     states, sequences = list(node.input[:-count]), list(node.input[-count:])
     axes = attributes.get("scan_input_axes", [0] * count)
-    shape = writer.known.shapes.get(sequences[0])
+    shape = writer.shape(sequences[0])
     if shape is None:
         raise _UnknownError(f"the length of its input '{sequences[0]}' is known only at run time")
     length = shape[axes[0]]
@@ -256,8 +251,13 @@ _COURSES: Mapping[str, Callable[[_Writer, Proto], list[Proto]]] = MappingProxyTy
 )
 
 
+def has_control_flow(model: "ir.Model") -> bool:
+    """Whether a model has an `If`, `Loop` or `Scan`."""
+    return any(node.op_type in _COURSES and node.domain in ONNX for node in model.graph)
+
+
 def _course(node: Proto) -> Callable[[_Writer, Proto], list[Proto]] | None:
-    return _COURSES.get(node.op_type) if node.domain in _ONNX else None
+    return _COURSES.get(node.op_type) if node.domain in ONNX else None
 
 
 def _graph(node: Proto, name: str) -> Proto:
@@ -275,7 +275,7 @@ def _passed(values: Sequence[str], outputs: Sequence[str]) -> list[Proto]:
     ]
 
 
-def _check_size(rounds: int, graph: Proto) -> None:
-    size = count_nodes(graph)
+def _check_size(rounds: int, *graphs: Proto) -> None:
+    size = sum(map(count_nodes, graphs))
     if rounds * size > MAX_NODES:
         raise _UnknownError(f"{rounds} rounds of {size} ops are more than {MAX_NODES}")

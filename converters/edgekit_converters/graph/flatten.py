@@ -6,14 +6,13 @@ constant is replaced by the nodes it takes, and the model is run again.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgekit_converters.errors import ConversionError
 from edgekit_converters.graph import control
-from edgekit_converters.graph.control import Known
 from edgekit_converters.graph.model import ONNX, lifted
 from edgekit_converters.graph.oracle import Oracle
 from edgekit_converters.graph.shapes import decides_shapes
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 Feeds = Mapping[str, Array]
+_ROUNDS = 20
 # Their outputs depend on shapes alone.
 SHAPE_OPS = frozenset({"Shape", "Size"})
 _NOT_CONSTANT = frozenset(
@@ -43,12 +43,25 @@ class Flat:
     """Every value that is the same in all runs and depends on no input's values."""
     shape_only: frozenset[str]
     """Values that depend on the inputs' shapes alone and differ from run to run."""
+    stuck: Mapping[str, str] = field(default_factory=dict)
+    """Why control flow is left, by the first output of its node."""
     warnings: tuple[str, ...] = ()
+
+    def whole(self) -> Any:  # noqa: ANN401  # an onnx.ModelProto
+        """Return the model with its large weights inside."""
+        import onnx
+
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        inputs = [one for one in proto.graph.input if one.name not in self.weights]
+        del proto.graph.input[:]
+        proto.graph.input.extend(inputs)
+        proto.graph.initializer.extend(onnx.numpy_helper.from_array(one, name) for name, one in self.weights.items())
+        return proto
 
 
 def flatten(
     model: "ir.Model",
-    label: str,
     trials: Iterable[Sequence[Feeds]],
     keep: Container[str],
     *,
@@ -58,40 +71,35 @@ def flatten(
 
     Args:
         model: the canonical graph; it is not changed.
-        label: its name in errors.
         trials: lists of feeds, tried in turn until the model can be run with all of a list.
         keep: op types that stay as they are; others that ONNX defines as functions are replaced by their bodies.
         expand: op types of `keep` to replace by their bodies all the same.
 
     Raises:
-        UnsupportedError: if the model stops with every list of feeds, or control flow is known only at run time.
+        UnsupportedError: if the model stops with every list of feeds.
         ModelFileError: if it cannot be run at all.
     """
     proto, weights = lifted(model)
     proto = _without_functions(proto, keep, expand)
+    warnings: list[str] = []
     feeds, runs = _first_that_runs(proto, weights, trials)
-    original = runs
-
-    def evaluate(so_far: Any) -> Known:  # noqa: ANN401  # an onnx.ModelProto
-        nonlocal runs
-        runs = _run(so_far, weights, feeds)
-        constants, _ = _told_apart(so_far, weights, runs)
-        return Known(values=constants, shapes={name: array.shape for name, array in runs[0].items()})
-
-    warnings = control.write_out(proto, label, evaluate)
-    if runs is not original:
+    wanted = [{value.name: run[value.name] for value in proto.graph.output} for run in runs]
+    for _ in range(_ROUNDS):
+        constants, shape_only = _told_apart(proto, weights, runs)
+        folded = control.fold(proto, constants, runs)
+        warnings += folded.warnings
+        if not folded.changed:
+            break
         proto = _without_functions(proto, keep, expand)
-        # the proof is against the model as it came
-        found = _run(proto, weights, feeds)
-        runs = [{**mine, **theirs} for mine, theirs in zip(found, original, strict=True)]
-    constants, shape_only = _told_apart(proto, weights, runs)
+        runs = _run(proto, weights, feeds)
     return Flat(
         proto=proto,
         weights=weights,
-        runs=tuple(runs),
+        runs=tuple(run | of_the_source for run, of_the_source in zip(runs, wanted, strict=True)),
         feeds=tuple(feeds),
         constants=constants,
         shape_only=frozenset(shape_only),
+        stuck=folded.stuck,
         warnings=tuple(warnings),
     )
 

@@ -90,8 +90,9 @@ def _write(builder: Builder, refused: dict[int, Refusal]) -> None:
 
 
 def _lower_node(builder: Builder, node: Node) -> None:
-    if node.op not in OPS or node.domain not in _DOMAINS:
-        raise UnsupportedError("")
+    first = next(name for name in node.outputs if name)
+    if first in builder.graph.stuck or node.op not in OPS or node.domain not in _DOMAINS:
+        raise UnsupportedError(builder.graph.stuck.get(first, ""))
     for name in (*node.inputs, *node.outputs):
         value = builder.graph.values.get(name)
         if value is not None and value.dtype not in DTYPES:

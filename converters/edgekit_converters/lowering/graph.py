@@ -54,6 +54,8 @@ class Graph:
     sizes: Mapping[str, Array] = field(default_factory=dict)
     """Integers that depend on free dimensions: object arrays of `Dim` and plain numbers."""
     uses: Mapping[str, int] = field(default_factory=dict)
+    stuck: Mapping[str, str] = field(default_factory=dict)
+    """Why control flow could not be written out, by the first output of its node."""
 
     def is_never_negative(self, name: str) -> bool:
         """Whether the ops a value comes from show that it has no value below 0."""

@@ -14,6 +14,8 @@ from edgekit_converters.errors import CalibrationError, ModelFileError, Unsuppor
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.graph import model as graph_model
+from edgekit_converters.graph.control import has_control_flow
+from edgekit_converters.graph.fixing import fix_inputs
 from edgekit_converters.graph.flatten import Feeds, flatten
 from edgekit_converters.graph.oracle import session
 from edgekit_converters.graph.trial import BATCH, FreeInput, runs_of, symbols_of
@@ -23,6 +25,7 @@ from edgekit_converters.lowering.dims import Dim
 from edgekit_converters.lowering.graph import Graph, Node
 from edgekit_converters.lowering.pipeline import Lowered, to_tflite
 from edgekit_converters.lowering.reading import read
+from edgekit_converters.lowering.recurrent import RECURRENT
 from edgekit_converters.model import Array
 
 if TYPE_CHECKING:
@@ -40,10 +43,11 @@ def run(request: Json) -> Json:
     path, label = Path(request["model"]), request["label"]
     model = graph_model.load(path)
     graph_model.freeze(model, {name: tuple(shape) for name, shape in request["shapes"].items()}, label)
+    fix_inputs(model, request["constants"], label)
     inputs = graph_model.specs(graph_model.inputs_of(model))
     outputs = graph_model.specs(list(model.graph.outputs))
     file = path
-    if request["shapes"]:
+    if request["shapes"] or request["constants"]:
         file = Path(request["work"], path.name)
         graph_model.save(model, file)
     answer: dict[str, Any] = {
@@ -54,7 +58,7 @@ def run(request: Json) -> Json:
         "macs": None,
         "reference": None,
         "tflite": None,
-        "openvino_input": str(file),
+        "openvino_input": str(_without_control_flow(model, file, Path(request["work"]))),
         "steps": [],
         "warnings": [],
     }
@@ -79,6 +83,26 @@ def run(request: Json) -> Json:
     return answer
 
 
+def _without_control_flow(model: "ir.Model", file: Path, work: Path) -> Path:
+    """Return the file for OpenVINO: with branches on what is known already taken, which its own reader stumbles over.
+
+    Only of fixed shapes is it certain which branch is taken. What cannot be written out is left to OpenVINO.
+    """
+    import onnx_ir as ir
+
+    if not has_control_flow(model) or any(any(one.symbols) for one in _free_inputs(model)):
+        return file
+    try:
+        flat = flatten(model, _trials(model, {}), {node.op_type for node in model.graph.all_nodes()})
+    except (UnsupportedError, ModelFileError):
+        return file
+    if flat.stuck or flat.warnings:
+        return file
+    plain = work / f"plain-{file.name}"
+    graph_model.save(ir.serde.deserialize_model(flat.whole()), plain)
+    return plain
+
+
 def _answers(ready: Any, batch: dict[str, Array]) -> list[Array]:  # noqa: ANN401  # an InferenceSession
     try:
         found: list[Array] = ready.run(None, batch)
@@ -93,7 +117,7 @@ def _counted(model: "ir.Model", label: str) -> int | None:
     OpenVINO takes free dimensions, graphs inside graphs and inputs of any kind: no reason to refuse a model.
     """
     try:
-        return macs(read(flatten(model, label, _trials(model, {}), OPS), label))
+        return macs(read(flatten(model, _trials(model, {}), OPS), label))
     except (UnsupportedError, ModelFileError):
         return None
 
@@ -162,7 +186,10 @@ def macs(graph: Graph) -> int | None:
 
 
 def node_macs(graph: Graph, node: Node) -> int:
-    """Return a node's multiply-accumulates; 0 for all but convolutions and matrix products."""
+    """Return a node's multiply-accumulates; 0 for all but convolutions, matrix products and recurrent layers."""
+    if node.op in RECURRENT:
+        steps = math.prod(graph.values[node.inputs[0]].shape[:2])
+        return steps * sum(math.prod(_shape(graph, name)) for name in node.inputs[1:3])
     if node.op not in {"Conv", "ConvTranspose", "Gemm", "MatMul"}:
         return 0
     out, weights = graph.values[node.outputs[0]].shape, _shape(graph, node.inputs[1])

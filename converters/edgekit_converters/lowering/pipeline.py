@@ -40,7 +40,7 @@ def to_tflite(model: "ir.Model", label: str, trials: Iterable[Sequence[Feeds]]) 
         ModelFileError: if it cannot be run.
     """
     tried = list(trials)
-    flat = flatten(model, label, tried, OPS)
+    flat = flatten(model, tried, OPS)
     graph = read(flat, label)
     check_weights(graph)
     try:
@@ -48,7 +48,7 @@ def to_tflite(model: "ir.Model", label: str, trials: Iterable[Sequence[Feeds]]) 
     except RefusedError as exc:
         bodies = {one.node.op for one in exc.refusals if one.node is not None}
         try:
-            flat = flatten(model, label, tried, OPS, expand=bodies)
+            flat = flatten(model, tried, OPS, expand=bodies)
             graph = read(flat, label)
             data = lower(graph)
         except RefusedError:

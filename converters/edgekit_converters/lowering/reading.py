@@ -48,6 +48,7 @@ def read(flat: Flat, label: str) -> Graph:
         sizes=sizes,
         opset=opset,
         uses=uses,
+        stuck=flat.stuck,
     )
 
 

@@ -61,6 +61,10 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
     shape: Annotated[
         list[str] | None, typer.Option(metavar="NAME=1x3x224x224", help="Fix an input's shape; repeatable.")
     ] = None,
+    constant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Take away an ONNX model's input: it has this value; repeatable."),
+    ] = None,
     bench: Annotated[bool | None, typer.Option("--bench/--no-bench", help="Measure latency.")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads to measure with. [default: 1]")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of whatever is random. [default: 0]")] = None,
@@ -89,6 +93,7 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         metric=metric,
         max_drop=max_drop,
         shapes=dict(_options.parse_shape(text) for text in shape or ()),
+        constants=dict(_options.parse_constant(text) for text in constant or ()),
         bench=bench,
         threads=threads,
         seed=seed,

@@ -119,7 +119,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
             "body": "y = If(c) <then_branch = a () => (p) { p = Relu(x) }, "
             "else_branch = b () => (q) { q = ReduceMax<axes = [0]>(x) }>",
         },
-        "its branches give different shapes",
+        "decided at run time, whose branches give different shapes",
     ),
 }  # fmt: skip
 TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
