@@ -14,6 +14,7 @@ from edgekit_converters.events import Event, OnEvent
 from edgekit_converters.frontends import frontend_for
 from edgekit_converters.frontends.base import Loaded, LoadRequest
 from edgekit_converters.jobs import JobRunner
+from edgekit_converters.layout import Layout
 from edgekit_converters.model import Array, Arrays, Artifact, SourceModel
 
 Wanted = tuple[tuple[str, str], ...]
@@ -39,6 +40,8 @@ class ConversionRequest:
     """Samples to run through the source."""
     reference_samples: int = 0
     """With no reference inputs, how many seeded random ones to run."""
+    layout: str = "keep"
+    """Where the channels of the artifacts' images lie: one of `layout.LAYOUTS`."""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
     """Inputs to take away, by name, with the value that stands in their place."""
@@ -56,6 +59,8 @@ class ConversionResult:
     reference: Arrays
     """The source's own outputs [N, ...] on the reference inputs, by output name."""
     float_tflite: Path | None
+    layout: Layout = field(default_factory=Layout)
+    """How the arrays of the artifacts lie beside the source's."""
     warnings: tuple[str, ...] = ()
 
 
@@ -102,6 +107,11 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
     loaded, inputs, lost = _load(request, backends, jobs)
     made: list[Artifact | Failure] = list(lost)
     calibration = _calibration(request, loaded)
+    layout = Layout(request.layout, loaded.channels_first)
+    if layout.turns and not loaded.channels_first and any(backend.needs_tflite for backend in backends):
+        raise UnsupportedError(
+            f"a TFLite file made of '{loaded.source.format}' has its channels last: NCHW cannot be had"
+        )
     request.output.mkdir(parents=True, exist_ok=True)
     for backend in backends:
         precisions = tuple(precision for target, precision in request.wanted if target == backend.format)
@@ -115,6 +125,7 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
             stem=stem_of(request.model),
             work=request.work,
             calibration=calibration if backend.calibrated.intersection(precisions) else None,
+            layout=layout,
             seed=request.seed,
         )
         made += [_completed(one, loaded, request, backend) for one in backend.build(asked, jobs)]
@@ -177,6 +188,7 @@ def _load(
         constants=request.constants,
         reference_inputs=request.reference_inputs,
         want_tflite=any(backend.needs_tflite for backend in backends),
+        layout=request.layout,
     )
     if request.reference_inputs is None and request.reference_samples:
         source = frontend.load(replace(asked, want_tflite=False), jobs).source
@@ -238,5 +250,6 @@ def _result(
         reference_inputs=inputs,
         reference=loaded.reference,
         float_tflite=loaded.float_tflite,
+        layout=Layout(request.layout, loaded.channels_first),
         warnings=loaded.warnings,
     )

@@ -58,6 +58,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
                     random_calibration=options.calib == "random",
                     reference_inputs=_reference_inputs(evaluation, calibration),
                     reference_samples=SEEDED_SAMPLES,
+                    layout=options.io_layout,
                     shapes=options.shapes,
                     constants=options.constants,
                     seed=options.seed,
@@ -118,15 +119,19 @@ def _run_all(result: ConversionResult, options: ConvertOptions, jobs: JobRunner,
     have = {one.key for one in candidates}
     if result.float_tflite and "tflite.fp32" not in have and any(key.startswith("tflite.") for key in have):
         candidates.append(Candidate(key="tflite.fp32", path=result.float_tflite, threads=options.threads))
-    return measure(
+    measured = measure(
         candidates,
         jobs,
         work,
-        inputs=result.reference_inputs,
+        inputs=result.layout.to_artifact(result.reference_inputs, result.source.inputs),
         runs=RUNS if options.bench else 0,
         warmup=WARMUP,
         seed=options.seed,
     )
+    return {
+        key: replace(one, outputs=result.layout.to_source(one.outputs, result.source.outputs)) if one.outputs else one
+        for key, one in measured.items()
+    }
 
 
 def _one(

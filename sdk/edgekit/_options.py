@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgekit_agent.preprocess import Preprocess
 
 TARGETS = ("tflite", "openvino")
+LAYOUTS = ("keep", "nhwc", "nchw")  # as converters have them: no import for three words
 RECIPE_SCHEMA = 1
 _MAX_RECIPE_BYTES = 1 << 20
 
@@ -32,6 +33,7 @@ class ConvertOptions:
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "top1"
     max_drop: float | None = None
+    io_layout: str = "keep"
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
     bench: bool = True
@@ -47,6 +49,8 @@ class ConvertOptions:
         for target in self.to:
             if target not in TARGETS:
                 raise UsageError(f"there is no target '{target}'; there are: {', '.join(TARGETS)}")
+        if self.io_layout not in LAYOUTS:
+            raise UsageError(f"there is no layout '{self.io_layout}'; there are: {', '.join(LAYOUTS)}")
         if self.max_drop is not None and not 0 <= self.max_drop <= 1:
             raise UsageError(f"max-drop {self.max_drop} is not between 0 and 1 (0.005 is half a point)")
         if self.max_drop is not None and self.eval is None:
@@ -169,7 +173,8 @@ def from_recipe(path: Path) -> ConvertOptions:
 
 _RECIPE_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "to": list, "precisions": list, "calib": str, "eval": str, "preprocess": dict, "metric": str,
-    "max_drop": (int, float), "shapes": dict, "constants": dict, "bench": bool, "threads": int, "seed": int,
+    "max_drop": (int, float), "io_layout": str, "shapes": dict, "constants": dict,
+    "bench": bool, "threads": int, "seed": int,
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from edgekit_converters.backends.openvino import OpenVINOBackend
 from edgekit_converters.errors import JobCrashedError, UnsupportedError
 from edgekit_converters.frontends.base import Loaded
 from edgekit_converters.jobs import JobRunner
+from edgekit_converters.layout import Layout
 from edgekit_converters.model import Artifact, SourceModel, TensorSpec
 
 CRASHES_ON_FP16 = """
@@ -44,6 +45,7 @@ def build_request(tmp_path: Path, loaded: Loaded, *precisions: str, calibration:
         stem="m",
         work=tmp_path / "work",
         calibration=calibration,
+        layout=Layout(),
         seed=0,
     )
 

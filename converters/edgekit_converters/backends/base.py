@@ -10,6 +10,7 @@ from edgekit_converters import errors
 from edgekit_converters._exchange import write_arrays
 from edgekit_converters.frontends.base import Loaded
 from edgekit_converters.jobs import JobRunner, Json
+from edgekit_converters.layout import Layout
 from edgekit_converters.model import Array, Arrays, Artifact, Step
 
 
@@ -23,6 +24,7 @@ class BuildRequest:
     stem: str
     work: Path
     calibration: dict[str, Array] | None
+    layout: Layout
     seed: int
 
     def path(self, precision: str, suffix: str) -> Path:

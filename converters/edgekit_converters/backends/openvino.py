@@ -4,6 +4,8 @@ from edgekit_converters._exchange import specs_to_json
 from edgekit_converters.backends.base import BuildRequest, Made, build_in_job
 from edgekit_converters.jobs import JobRunner
 
+_NAMES = {True: "nchw", False: "nhwc"}
+
 
 class OpenVINOBackend:
     """Inputs and outputs keep the source's names, order, dtypes, and free dimensions."""
@@ -20,6 +22,9 @@ class OpenVINOBackend:
             "model": str(request.loaded.openvino_input),
             "inputs": specs_to_json(source.inputs),
             "outputs": specs_to_json(source.outputs),
+            "turn": [_NAMES[first] for first in (request.layout.channels_first, not request.layout.channels_first)]
+            if request.layout.turns
+            else None,
         }
         return build_in_job(
             request,

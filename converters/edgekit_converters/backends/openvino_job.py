@@ -45,6 +45,8 @@ def run(request: Json) -> Json:
         if precision == "int8":
             _refuse_quantized(Path(request["model"]))
             made = _quantize(made, inputs, samples, request["seed"])
+        if request["turn"]:
+            made = _turned(made, *request["turn"])
         saved = work / f"{precision}.xml"
         after = {"bytes": _save(made, saved, fp16=precision == "fp16"), "ops": len(made.get_ops())}
         for suffix in (".bin", ".xml"):  # the .xml last: it is the one that is looked for
@@ -127,6 +129,21 @@ def _quantize(model: Model, inputs: tuple[TensorSpec, ...], samples: dict[str, A
         )
     except Exception as exc:
         raise UnsupportedError(f"NNCF cannot quantize the model: {_reason(exc)}") from exc
+
+
+def _turned(model: Model, inside: str, outside: str) -> Model:
+    """Give images at the rim another layout: OpenVINO writes the transposes."""
+    from openvino.preprocess import PrePostProcessor
+
+    layouts = {4: (inside, outside), 5: (inside.replace("h", "dh"), outside.replace("h", "dh"))}
+    steps = PrePostProcessor(model)
+    for ports, rim in ((model.inputs, steps.input), (model.outputs, steps.output)):
+        for index, port in enumerate(ports):
+            if len(port.partial_shape) in layouts:
+                own, wanted = layouts[len(port.partial_shape)]
+                rim(index).model().set_layout(own.upper())
+                rim(index).tensor().set_layout(wanted.upper())
+    return steps.build()
 
 
 def _save(model: Model, path: Path, *, fp16: bool) -> int:

@@ -1,5 +1,7 @@
 """TFLite artifacts by ai-edge-quantizer."""
 
+from dataclasses import replace
+
 from edgekit_converters.backends.base import BuildRequest, Failure, Made, build_in_job
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.jobs import JobRunner
@@ -18,6 +20,9 @@ class TFLiteBackend:
         if request.loaded.float_tflite is None:
             error = UnsupportedError("the model has no float TFLite form")
             return tuple(Failure(format=self.format, precision=one, error=error) for one in request.precisions)
+        if request.calibration is not None:  # the float file lies as it was asked for already
+            turned = request.layout.to_artifact(request.calibration, request.loaded.source.inputs)
+            request = replace(request, calibration=turned)
         common = {"model": str(request.loaded.float_tflite)}
         return build_in_job(
             request,

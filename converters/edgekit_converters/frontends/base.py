@@ -23,6 +23,8 @@ class LoadRequest:
     reference_inputs: Arrays | None = None
     """Samples to run through the source (names as `data.bind` takes them)."""
     want_tflite: bool = False
+    layout: str = "keep"
+    """Where the channels of the float TFLite's images lie: one of `layout.LAYOUTS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class Loaded:
     """The lossless TFLite form, with a signature `serving_default` in the source's names and order."""
     openvino_input: Path
     """The file `openvino.convert_model` reads: the ONNX itself, or the float TFLite."""
+    channels_first: bool = False
+    """Whether images have their channels behind the batch, as in ONNX."""
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -33,6 +33,7 @@ class OnnxFrontend:
                 "shapes": {name: list(shape) for name, shape in request.shapes.items()},
                 "constants": dict(request.constants),
                 "reference": write_arrays(request.work / "inputs.npz", arrays) if arrays else None,
+                "channels_last": request.layout == "nhwc",
                 "tflite": str(request.work / "float.tflite") if request.want_tflite else None,
             },
         )
@@ -51,6 +52,7 @@ class OnnxFrontend:
             reference=read_arrays(answer["reference"]) if answer["reference"] else {},
             float_tflite=Path(answer["tflite"]) if answer["tflite"] else None,
             openvino_input=Path(answer["openvino_input"]),
+            channels_first=True,
             steps=tuple(Step(**step) for step in answer["steps"]),
             warnings=tuple(answer["warnings"]),
         )

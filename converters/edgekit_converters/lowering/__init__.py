@@ -39,8 +39,10 @@ _DOMAINS = frozenset({"", "ai.onnx"})
 _MOST_COMPILES = 16
 
 
-def lower(graph: Graph) -> bytes:
-    """Return the graph as a TFLite file, with the source's names, order and layout in a signature `serving_default`.
+def lower(graph: Graph, *, channels_last: bool = False) -> bytes:
+    """Return the graph as a TFLite file, with the source's names and order in a signature `serving_default`.
+
+    Its inputs and outputs lie as the source's do, or (those of rank 4 and 5) with their channels last.
 
     Raises:
         RefusedError: with every node that has no lowering, in the graph's order.
@@ -48,10 +50,10 @@ def lower(graph: Graph) -> bytes:
     graph = with_activations(graph)
     refused = _inputs_refused(graph)
     for _ in range(_MOST_COMPILES):
-        builder = Builder(graph)
+        builder = Builder(graph, channels_last=channels_last)
         _write(builder, refused)
         builder.module.location = "output"
-        results = [builder.plain(builder.tensor(name)) for name in graph.outputs]
+        results = [builder.result(name) for name in graph.outputs]
         inputs = [*graph.inputs, *builder.stand_ins]
         try:
             data = compile_to_tflite(builder.module, results, inputs, graph.outputs)

@@ -63,8 +63,9 @@ def channels_last(rank: int) -> Perm:
 class Builder:
     """The module so far, and the tensors by their ONNX names."""
 
-    def __init__(self, graph: Graph) -> None:
-        """Start with a graph's inputs."""
+    def __init__(self, graph: Graph, *, channels_last: bool = False) -> None:
+        """Start with a graph's inputs; with `channels_last` images lie so at the rim too."""
+        self._images_last = channels_last
         self.graph = graph
         self.module = Module(self._vector)
         self._tensors: dict[str, Tensor] = {}
@@ -73,7 +74,7 @@ class Builder:
         self.stand_ins: list[str] = []
         for name in graph.inputs:
             value = graph.values[name]
-            self._keep(name, self._argument(value))
+            self._keep(name, self._argument(value, self._rim(len(value.shape))))
 
     # --- what a node is given
 
@@ -133,12 +134,21 @@ class Builder:
     def stand_in(self, name: str) -> None:
         """Make a value an input: what makes it is refused, and what comes behind is to be looked at all the same."""
         self.stand_ins.append(f"stand-in {len(self.stand_ins)}")
-        self._keep(name, self._argument(self.graph.values[name]))
+        value = self.graph.values[name]
+        self._keep(name, self._argument(value, identity(len(value.shape))))
 
-    def _argument(self, value: Value) -> Tensor:
+    def result(self, name: str) -> Ref:
+        """Return a graph's output as it lies at the rim."""
+        tensor = self.tensor(name)
+        return self.order(tensor, self._rim(tensor.rank)).ref
+
+    def _rim(self, rank: int) -> Perm:
+        return channels_last(rank) if self._images_last and rank in {4, 5} else identity(rank)
+
+    def _argument(self, value: Value, perm: Perm) -> Tensor:
         # a dtype that cannot be had is refused by who lowers the graph
         dtype = value.dtype if value.dtype in DTYPES else "float32"
-        return Tensor(self.module.argument(value.shape, dtype), identity(len(value.shape)))
+        return Tensor(self.module.argument([value.shape[axis] for axis in perm], dtype), perm)
 
     def _keep(self, name: str, tensor: Tensor) -> None:
         self._tensors[name] = tensor

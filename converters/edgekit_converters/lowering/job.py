@@ -70,7 +70,7 @@ def run(request: Json) -> Json:
         named = {spec.name: array for spec, array in zip(outputs, found, strict=True)}
         answer["reference"] = write_arrays(Path(request["work"], "reference.npz"), named)
     if request["tflite"]:
-        lowered, warnings = _lowered(model, label, arrays)
+        lowered, warnings = _lowered(model, label, arrays, channels_last=request["channels_last"])
         Path(request["tflite"]).write_bytes(lowered.data)
         answer |= {
             "macs": macs(lowered.graph),
@@ -122,11 +122,13 @@ def _counted(model: "ir.Model", label: str) -> int | None:
         return None
 
 
-def _lowered(model: "ir.Model", label: str, arrays: dict[str, Array]) -> tuple[Lowered, list[str]]:
+def _lowered(
+    model: "ir.Model", label: str, arrays: dict[str, Array], *, channels_last: bool
+) -> tuple[Lowered, list[str]]:
     """Lower with the free dimensions kept; where that cannot be had, with a batch of 1."""
     free = _free_inputs(model)
     try:
-        return to_tflite(model, label, list(_trials(model, arrays))), []
+        return to_tflite(model, label, list(_trials(model, arrays)), channels_last=channels_last), []
     except UnsupportedError as exc:
         first = {one.spec.name for one in free if one.symbols and one.symbols[0]}
         inner = [one.spec for one in free if any(one.symbols[1:])]
@@ -139,7 +141,8 @@ def _lowered(model: "ir.Model", label: str, arrays: dict[str, Array]) -> tuple[L
         shapes = {one.spec.name: (1, *one.spec.shape[1:]) for one in free if one.spec.name in first}
         graph_model.freeze(fixed, shapes, label)  # type: ignore[arg-type]  # only the first was free
         warnings = [f"the free first dimension of input '{name}' is fixed to 1 for TFLite" for name in sorted(first)]
-        return to_tflite(fixed, label, list(_trials(fixed, arrays))), [*warnings, f"it cannot stay free: {exc}"]
+        lowered = to_tflite(fixed, label, list(_trials(fixed, arrays)), channels_last=channels_last)
+        return lowered, [*warnings, f"it cannot stay free: {exc}"]
 
 
 def _free_inputs(model: "ir.Model") -> list[FreeInput]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgekit_converters import tflite_file
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.graph.flatten import Feeds, Flat, flatten
+from edgekit_converters.layout import Layout
 from edgekit_converters.lowering import OPS, lower
 from edgekit_converters.lowering.graph import Graph, Refusal, RefusedError
 from edgekit_converters.lowering.proof import check_weights, prove
@@ -30,8 +31,12 @@ class Lowered:
     flat: Flat
 
 
-def to_tflite(model: "ir.Model", label: str, trials: Iterable[Sequence[Feeds]]) -> Lowered:
+def to_tflite(
+    model: "ir.Model", label: str, trials: Iterable[Sequence[Feeds]], *, channels_last: bool = False
+) -> Lowered:
     """Lower a model, and prove the file against a run of the source.
+
+    With `channels_last` the file's inputs and outputs of rank 4 and 5 have their channels last.
 
     Ops without a lowering of their own that ONNX defines as functions are replaced by their bodies.
 
@@ -44,18 +49,18 @@ def to_tflite(model: "ir.Model", label: str, trials: Iterable[Sequence[Feeds]]) 
     graph = read(flat, label)
     check_weights(graph)
     try:
-        data = lower(graph)
+        data = lower(graph, channels_last=channels_last)
     except RefusedError as exc:
         bodies = {one.node.op for one in exc.refusals if one.node is not None}
         try:
             flat = flatten(model, tried, OPS, expand=bodies)
             graph = read(flat, label)
-            data = lower(graph)
+            data = lower(graph, channels_last=channels_last)
         except RefusedError:
             raise refused(label, exc.refusals) from exc
     described = tflite_file.parse(data, label)
     _gate(label, described)
-    prove(label, data, described, flat)
+    prove(label, data, described, flat, Layout("nhwc" if channels_last else "keep"))
     return Lowered(data=data, described=described, graph=graph, flat=flat)
 
 

@@ -7,9 +7,10 @@ import numpy as np
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.graph.flatten import Flat
+from edgekit_converters.layout import Layout
 from edgekit_converters.lowering.graph import Graph
-from edgekit_converters.model import Array
-from edgekit_converters.tflite_file import TFLiteFile
+from edgekit_converters.model import Array, TensorSpec
+from edgekit_converters.tflite_file import Named, TFLiteFile
 
 # Of the outputs' largest value: float32 rounding over a deep net stays a hundred times below this.
 TOLERANCE = 1e-3
@@ -26,7 +27,7 @@ def check_weights(graph: Graph) -> None:
             raise UnsupportedError(f"model '{graph.label}': its weight '{name}' holds values that are no numbers (NaN)")
 
 
-def prove(label: str, data: bytes, described: TFLiteFile, flat: Flat) -> None:
+def prove(label: str, data: bytes, described: TFLiteFile, flat: Flat, layout: Layout) -> None:
     """Run the file on the feeds of the first and the last trial run, and compare its outputs with theirs.
 
     Raises:
@@ -36,11 +37,16 @@ def prove(label: str, data: bytes, described: TFLiteFile, flat: Flat) -> None:
     """
     for place in dict.fromkeys((0, len(flat.runs) - 1)):
         try:
-            outputs = run_tflite(data, described, flat.feeds[place])
+            feeds = layout.to_artifact(flat.feeds[place], _specs(described.public_inputs))
+            outputs = layout.to_source(run_tflite(data, described, feeds), _specs(described.public_outputs))
         except (ValueError, RuntimeError) as exc:
             raise UnsupportedError(f"model '{label}': LiteRT does not run its TFLite form: {first_line(exc)}") from exc
         for name, got in outputs.items():
             _compare(label, name, got, flat.runs[place][name])
+
+
+def _specs(named: Named) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name=name, shape=one.shape, dtype=one.dtype) for name, one in named)
 
 
 def run_tflite(data: bytes, described: TFLiteFile, feeds: Mapping[str, Array]) -> dict[str, Array]:

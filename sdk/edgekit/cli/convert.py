@@ -65,6 +65,10 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Take away an ONNX model's input: it has this value; repeatable."),
     ] = None,
+    io_layout: Annotated[
+        str | None,
+        typer.Option(metavar="LAYOUT", help="Where the artifacts' images have their channels: keep, nhwc, nchw."),
+    ] = None,
     bench: Annotated[bool | None, typer.Option("--bench/--no-bench", help="Measure latency.")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads to measure with. [default: 1]")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of whatever is random. [default: 0]")] = None,
@@ -94,6 +98,7 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         max_drop=max_drop,
         shapes=dict(_options.parse_shape(text) for text in shape or ()),
         constants=dict(_options.parse_constant(text) for text in constant or ()),
+        io_layout=io_layout,
         bench=bench,
         threads=threads,
         seed=seed,

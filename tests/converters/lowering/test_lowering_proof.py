@@ -8,6 +8,7 @@ import pytest
 from edgekit_converters import tflite_file
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.graph.flatten import Flat
+from edgekit_converters.layout import Layout
 from edgekit_converters.lowering.proof import TOLERANCE, difference, prove
 
 INF, NAN = float("inf"), float("nan")
@@ -55,7 +56,7 @@ def test_a_file_with_other_answers_does_not_pass(off: float, passes: bool, tiny_
     )
     described = tflite_file.parse(data, "m.onnx")
     if passes:
-        prove("m.onnx", data, described, flat)
+        prove("m.onnx", data, described, flat, Layout())
         return
     with pytest.raises(UnsupportedError, match="output 'scores' of the TFLite form differs from ONNX Runtime"):
-        prove("m.onnx", data, described, flat)
+        prove("m.onnx", data, described, flat, Layout())
