@@ -62,6 +62,8 @@ class ConversionResult:
     layout: Layout = field(default_factory=Layout)
     """How the arrays of the artifacts lie beside the source's."""
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What did not get the form it could have had in TFLite, and why."""
 
 
 def check_wanted(wanted: Wanted) -> None:
@@ -252,4 +254,5 @@ def _result(
         float_tflite=loaded.float_tflite,
         layout=Layout(request.layout, loaded.channels_first),
         warnings=loaded.warnings,
+        notes=loaded.notes,
     )

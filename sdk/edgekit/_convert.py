@@ -78,7 +78,8 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
             seed=options.seed,
             artifacts=tuple(artifacts),
             data={"calib": options.calib, "eval": options.eval},
-            warnings=tuple(result.warnings),
+            warnings=result.warnings,
+            notes=result.notes,
         )
         _write(stage.path, report, options, result)
         stage.commit()

@@ -106,6 +106,8 @@ class Report:
     artifacts: tuple[ArtifactReport, ...]
     data: Mapping[str, str | None] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Rules that did not apply, and why."""
     environment: Mapping[str, object] = field(default_factory=environment)
 
     def to_json(self) -> dict[str, object]:
@@ -125,6 +127,7 @@ class Report:
             "data": body["data"],
             "artifacts": steps,
             "warnings": body["warnings"],
+            "notes": body["notes"],
         }
 
     def to_text(self) -> str:

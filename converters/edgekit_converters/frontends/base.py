@@ -42,6 +42,8 @@ class Loaded:
     """Whether images have their channels behind the batch, as in ONNX."""
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What did not get the form it could have had in TFLite, and why."""
 
 
 class Frontend(Protocol):

@@ -55,4 +55,5 @@ class OnnxFrontend:
             channels_first=True,
             steps=tuple(Step(**step) for step in answer["steps"]),
             warnings=tuple(answer["warnings"]),
+            notes=tuple(answer["notes"]),
         )

@@ -39,8 +39,10 @@ _DOMAINS = frozenset({"", "ai.onnx"})
 _MOST_COMPILES = 16
 
 
-def lower(graph: Graph, *, channels_last: bool = False) -> bytes:
-    """Return the graph as a TFLite file, with the source's names and order in a signature `serving_default`.
+def lower(graph: Graph, *, channels_last: bool = False) -> tuple[bytes, list[str]]:
+    """Return the graph as a TFLite file, and notes: what did not get the form it could have had, and why.
+
+    The file has the source's names and order in a signature `serving_default`.
 
     Its inputs and outputs lie as the source's do, or (those of rank 4 and 5) with their channels last.
 
@@ -65,7 +67,7 @@ def lower(graph: Graph, *, channels_last: bool = False) -> bytes:
             refused[node.index] = Refusal(node=node, why=f"the compiler says: {exc.reason}")
             continue
         if not refused:
-            return data
+            return data, builder.notes
         break
     raise RefusedError([refused[index] for index in sorted(refused)])
 

@@ -72,6 +72,7 @@ class Builder:
         self._ordered: dict[tuple[str, Perm, Perm], Tensor] = {}
         self._runtime = RuntimeSizes(self.module)
         self.stand_ins: list[str] = []
+        self.notes: list[str] = []
         for name in graph.inputs:
             value = graph.values[name]
             self._keep(name, self._argument(value, self._rim(len(value.shape))))
@@ -81,6 +82,10 @@ class Builder:
     def refuse(self, node: Node, why: str) -> UnsupportedError:  # noqa: ARG002  # who catches it names the node
         """Return the error that says why a node is not lowered."""
         return UnsupportedError(why)
+
+    def note(self, node: Node, why: str) -> None:
+        """Remember why a node did not get the form it could have had; `--explain` tells it."""
+        self.notes.append(f"{node}: {why}")
 
     def is_constant(self, name: str) -> bool:
         """Whether a value is known beforehand."""
@@ -179,6 +184,8 @@ class Builder:
             ref = self.reshaped(tensor.ref, shape)
         else:
             ref = self.module.op("transpose", [tensor.ref, self.module.ints(moves)], "", shape, tensor.dtype)
+            said = " to ".join("".join(map(str, one)) for one in (tensor.perm, perm))
+            self.notes.append(f"a transpose stays at '{self.module.location}': its axes are turned from {said}")
         self._ordered[key] = Tensor(ref, perm)
         return self._ordered[key]
 

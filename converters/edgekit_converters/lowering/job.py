@@ -61,6 +61,7 @@ def run(request: Json) -> Json:
         "openvino_input": str(_without_control_flow(model, file, Path(request["work"]))),
         "steps": [],
         "warnings": [],
+        "notes": [],
     }
     arrays: dict[str, Array] = {}
     if request["reference"]:
@@ -77,6 +78,7 @@ def run(request: Json) -> Json:
             "tflite": request["tflite"],
             "steps": [_step(lowered)],
             "warnings": [*warnings, *lowered.flat.warnings],
+            "notes": list(lowered.notes),
         }
     else:
         answer["macs"] = _counted(model, label)

@@ -29,6 +29,8 @@ class Lowered:
     described: tflite_file.TFLiteFile
     graph: Graph
     flat: Flat
+    notes: tuple[str, ...]
+    """What did not get the form it could have had, and why."""
 
 
 def to_tflite(
@@ -49,19 +51,19 @@ def to_tflite(
     graph = read(flat, label)
     check_weights(graph)
     try:
-        data = lower(graph, channels_last=channels_last)
+        data, notes = lower(graph, channels_last=channels_last)
     except RefusedError as exc:
         bodies = {one.node.op for one in exc.refusals if one.node is not None}
         try:
             flat = flatten(model, tried, OPS, expand=bodies)
             graph = read(flat, label)
-            data = lower(graph, channels_last=channels_last)
+            data, notes = lower(graph, channels_last=channels_last)
         except RefusedError:
             raise refused(label, exc.refusals) from exc
     described = tflite_file.parse(data, label)
     _gate(label, described)
     prove(label, data, described, flat, Layout("nhwc" if channels_last else "keep"))
-    return Lowered(data=data, described=described, graph=graph, flat=flat)
+    return Lowered(data=data, described=described, graph=graph, flat=flat, notes=tuple(notes))
 
 
 def refused(label: str, refusals: Sequence[Refusal]) -> UnsupportedError:

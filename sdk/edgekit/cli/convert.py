@@ -81,7 +81,9 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
     json: Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")] = False,
     progress: Annotated[Progress, typer.Option(help="How to show progress, on stderr.")] = Progress.AUTO,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Also print every step and why.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also print every step, and every rule that did not apply and why.")
+    ] = False,
 ) -> None:
     from edgekit import _options
     from edgekit._convert import convert as run
@@ -150,6 +152,8 @@ def _print(report: "Report", folder: Path, *, explain: bool) -> None:
         for step in one.steps if explain else ():
             line = f"  {one.format} {one.precision}: {step.name} {dict(step.after)}"
             console.print(line, markup=False, highlight=False)
+    for text in report.notes if explain else ():
+        console.print(f"explain: {text}", markup=False, highlight=False)
     for text in report.warnings:
         console.print(f"warning: {text}", markup=False, highlight=False)
     console.print(f"written: {folder}/report.html, report.json, models/", markup=False, highlight=False)
