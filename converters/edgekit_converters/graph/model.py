@@ -47,7 +47,7 @@ def load(path: Path) -> "ir.Model":
         onnx.checker.check_model(str(path))
         model = ir.serde.deserialize_model(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
-        _check_data(model)
+        _check_data(model, path)
     except DecodeError as exc:
         raise ModelFileError(f"model '{path}' is not ONNX or is truncated") from exc
     except FileNotFoundError as exc:
@@ -75,7 +75,7 @@ def _check_ops(proto: Any, label: str) -> None:  # noqa: ANN401  # an onnx.Model
             ) from exc
 
 
-def _check_data(model: "ir.Model") -> None:
+def _check_data(model: "ir.Model", path: Path) -> None:
     """Look whether every external weight is there and as long as it says."""
     import onnx_ir as ir
 
@@ -84,7 +84,7 @@ def _check_data(model: "ir.Model") -> None:
         if isinstance(tensor, ir.ExternalTensor):
             end = (tensor.offset or 0) + tensor.nbytes
             if Path(tensor.path).stat().st_size < end:
-                raise ModelFileError(f"the external data '{tensor.location}' is too short: it is truncated")
+                raise ModelFileError(f"model '{path}': its external data '{tensor.location}' is truncated")
 
 
 def opset_of(model: "ir.Model") -> int:
