@@ -8,6 +8,7 @@ from edgekit_converters.lowering.activations import ACTIVATIONS
 from edgekit_converters.lowering.builder import Builder
 from edgekit_converters.lowering.convolution import CONVOLUTION
 from edgekit_converters.lowering.elementwise import ELEMENTWISE
+from edgekit_converters.lowering.functions import FUNCTIONS
 from edgekit_converters.lowering.graph import Graph, Node, Refusal, RefusedError
 from edgekit_converters.lowering.matrix import MATRIX
 from edgekit_converters.lowering.module import DTYPES, CompilerRefusal, compile_to_tflite, location_of
@@ -27,6 +28,7 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **RESIZING,
         **ACTIVATIONS,
         **ELEMENTWISE,
+        **FUNCTIONS,
         **MATRIX,
         **NORMALISATION,
         **REDUCTIONS,

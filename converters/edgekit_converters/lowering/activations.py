@@ -1,11 +1,14 @@
 """Activations: TFLite's own where it has them, else written out."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
-from edgekit_converters.lowering.builder import Builder, Tensor
+from edgekit_converters.lowering.arithmetic import binary, compare, select, single
+from edgekit_converters.lowering.builder import Builder, Tensor, identity
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
 
@@ -31,38 +34,65 @@ def own(op: str, attributes: str = "") -> Lowering:
 
 def clip(b: Builder, node: Node) -> None:
     """ONNX: first max(low), then min(high); up to opset 10 they are attributes."""
-    low, high = b.constant_of(node, 1), b.constant_of(node, 2)
-    bounds = (
-        float(low) if low is not None else node.attributes.get("min", -math.inf),
-        float(high) if high is not None else node.attributes.get("max", math.inf),
+    tensor, bounds = b.input(node), [_bound(b, node, place) for place in (1, 2)]
+    low, high = (
+        limit if bound is None else bound.value for bound, limit in zip(bounds, (-math.inf, math.inf), strict=True)
     )
-    tensor = b.input(node)
-    names = {(0.0, math.inf): "relu", (0.0, 6.0): "relu6", (-1.0, 1.0): "relu_n1_to_1", (0.0, 1.0): "relu_0_to_1"}
-    if tensor.dtype == "float32" and bounds in names:
-        b.set(node.outputs[0], Tensor(b.unary(names[bounds], tensor.ref), tensor.perm))
+    if tensor.dtype == "float32" and (low, high) in _RANGES:
+        b.set(node.outputs[0], Tensor(b.unary(_RANGES[low, high], tensor.ref), tensor.perm))
         return
     result = tensor.ref
-    if bounds[0] > _LOWEST:  # exporters write the lowest float for "none"
-        result = b.binary("maximum", result, b.scalar(bounds[0], tensor.dtype))
-    if bounds[1] < _HIGHEST:
-        result = b.binary("minimum", result, b.scalar(bounds[1], tensor.dtype))
+    for op, bound in zip(("maximum", "minimum"), bounds, strict=True):
+        if bound is not None:
+            result = binary(b, op, result, bound.ref)
     b.set(node.outputs[0], Tensor(result, tensor.perm))
 
 
+_RANGES: Mapping[tuple[float | None, float | None], str] = MappingProxyType(
+    {(0.0, math.inf): "relu", (0.0, 6.0): "relu6", (-1.0, 1.0): "relu_n1_to_1", (0.0, 1.0): "relu_0_to_1"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A bound of a Clip; `value` is None where it is known at run time only."""
+
+    ref: Ref
+    value: float | None
+
+
+def _bound(b: Builder, node: Node, place: int) -> _Bound | None:
+    """Return a bound, None where it bounds nothing: exporters write the lowest float for "none"."""
+    dtype = b.input(node).dtype
+    if len(node.inputs) > place and node.inputs[place]:
+        name = node.inputs[place]
+        if not b.is_constant(name):
+            return _Bound(single(b, b.tensor(name).ref), None)
+        value = b.graph.constants[name].item()
+    else:
+        value = node.attributes.get(("", "min", "max")[place])
+    if value is None or (dtype == "float32" and (value <= _LOWEST, value >= _HIGHEST)[place - 1]):
+        return None
+    return _Bound(b.scalar(value, dtype), value)
+
+
 def prelu(b: Builder, node: Node) -> None:
-    """One slope, or one a channel or value; TFLite's slope has the input's shape without the batch."""
-    tensor, slope = b.input(node), b.constant_of(node, 1)
-    if slope is None:
-        raise b.refuse(node, "it has no slope")
-    if slope.size == 1:
-        attributes = f"alpha = {float(slope.ravel()[0]):.9e} : f32"
-        b.set(node.outputs[0], Tensor(b.unary("leaky_relu", tensor.ref, attributes), tensor.perm))
+    """Case 1: one slope. Case 2: TFLite's, whose slope has the input's shape without the batch. Case 3: any other."""
+    tensor, slope = b.input(node), b.graph.constants.get(node.inputs[1])
+    if slope is not None and slope.size == 1 and tensor.dtype == "float32":
+        ref = b.unary("leaky_relu", tensor.ref, f"alpha = {float(slope.ravel()[0]):.9e} : f32")
+        b.set(node.outputs[0], Tensor(ref, tensor.perm))
         return
-    aligned = slope.reshape((1,) * (tensor.rank - slope.ndim) + slope.shape).transpose(tensor.perm)
-    if aligned.shape[0] != 1:
-        raise b.refuse(node, "it has a slope for each sample")
-    operands = [tensor.ref, b.module.constant(aligned[0])]
-    b.set(node.outputs[0], Tensor(b.module.op("prelu", operands, "", tensor.ref.shape, tensor.dtype), tensor.perm))
+    if slope is not None and tensor.rank > 1 and slope.ndim <= tensor.rank and tensor.dtype == "float32":
+        aligned = slope.reshape((1,) * (tensor.rank - slope.ndim) + slope.shape).transpose(tensor.perm)
+        if aligned.shape[0] == 1:
+            operands = [tensor.ref, b.module.constant(aligned[0])]
+            ref = b.module.op("prelu", operands, "", tensor.ref.shape, tensor.dtype)
+            b.set(node.outputs[0], Tensor(ref, tensor.perm))
+            return
+    (x, factor), perm = b.operands(node)
+    above = compare(b, "greater_equal", x, b.scalar(0, x.dtype))
+    b.set(node.outputs[0], Tensor(select(b, above, x, binary(b, "mul", x, factor)), perm))
 
 
 def _leaky(b: Builder, node: Node, x: Ref) -> Ref:
@@ -109,14 +139,55 @@ def _gelu(b: Builder, node: Node, x: Ref) -> Ref:
     return b.unary("gelu", x, f"approximate = {approximate}")
 
 
-def _erf(b: Builder, _node: Node, x: Ref) -> Ref:
-    """TFLite has none: about 25 ops come out. In a GELU it is recognised before (`patterns`)."""
-    return b.module.raw(f"chlo.erf {x.name} : {x.type} -> {{out}}", x.shape, x.dtype)
-
-
 def _thresholded(b: Builder, node: Node, x: Ref) -> Ref:
-    over = b.module.op("greater", [x, b.scalar(node.attributes.get("alpha", 1.0))], "", x.shape, "bool")
-    return b.module.op("select_v2", [over, x, b.scalar(0.0)], "", x.shape, x.dtype)
+    over = compare(b, "greater", x, b.scalar(node.attributes.get("alpha", 1.0)))
+    return select(b, over, x, b.scalar(0.0))
+
+
+def _shrink(b: Builder, node: Node, x: Ref) -> Ref:
+    """Move values outside -lambda to lambda towards zero by the bias; the others become zero."""
+    limit, bias = node.attributes.get("lambd", 0.5), b.scalar(node.attributes.get("bias", 0.0), x.dtype)
+    below = compare(b, "less", x, b.scalar(-limit, x.dtype))
+    above = compare(b, "greater", x, b.scalar(limit, x.dtype))
+    inner = select(b, above, binary(b, "sub", x, bias), b.scalar(0, x.dtype))
+    return select(b, below, binary(b, "add", x, bias), inner)
+
+
+def _mish(b: Builder, _node: Node, x: Ref) -> Ref:
+    """Write x n / (n + 2), n = e(e + 2), e = exp(x).
+
+    That is x tanh(log(1 + e)) without the logarithm, which loses all digits of a small e. Above 20 the
+    fraction is 1 in float32, and a larger e would overflow.
+    """
+    e = b.unary("exp", b.binary("minimum", x, b.scalar(20.0)))
+    n = b.binary("mul", e, b.binary("add", e, b.scalar(2.0)))
+    return b.binary("mul", x, b.binary("div", n, b.binary("add", n, b.scalar(2.0))))
+
+
+def _swish(b: Builder, node: Node, x: Ref) -> Ref:
+    alpha = node.attributes.get("alpha", 1.0)
+    gate = x if alpha == 1.0 else b.binary("mul", x, b.scalar(alpha))
+    return b.binary("mul", x, b.unary("logistic", gate))
+
+
+def hardmax(b: Builder, node: Node) -> None:
+    """One at the first highest value along an axis; up to opset 12 along all axes from that one on."""
+    x = b.input(node)
+    old = b.graph.opset < 13  # noqa: PLR2004
+    axis = node.attributes.get("axis", 1 if old else -1) % x.rank
+    if old and axis != x.rank - 1:
+        flat = b.reshaped(b.plain(x), (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
+        b.set(node.outputs[0], Tensor(b.reshaped(_one_hot(b, flat, 1), x.shape), identity(x.rank)))
+        return
+    b.set(node.outputs[0], Tensor(_one_hot(b, x.ref, x.stored_axis(axis)), x.perm))
+
+
+def _one_hot(b: Builder, ref: Ref, axis: int) -> Ref:
+    left = [size for place, size in enumerate(ref.shape) if place != axis]
+    first = b.module.op("arg_max", [ref, b.module.ints([axis])], "", left, "int32")
+    depth = single(b, b.module.ints([ref.shape[axis]]))
+    operands = [first, depth, b.scalar(1, ref.dtype), b.scalar(0, ref.dtype)]
+    return b.module.op("one_hot", operands, f"axis = {axis} : i32", ref.shape, ref.dtype)
 
 
 ACTIVATIONS: dict[str, Lowering] = {
@@ -131,11 +202,12 @@ ACTIVATIONS: dict[str, Lowering] = {
     "Tanh": own("tanh"),
     "HardSigmoid": unary(_hard_sigmoid),
     "HardSwish": own("hard_swish"),
-    "Swish": unary(lambda b, _node, x: b.binary("mul", x, b.unary("logistic", x))),
+    "Swish": unary(_swish),
     "Clip": clip,
     "Softplus": unary(lambda b, _node, x: _softplus(b, x)),
     "Softsign": unary(lambda b, _node, x: b.binary("div", x, b.binary("add", b.unary("abs", x), b.scalar(1.0)))),
-    "Mish": unary(lambda b, _node, x: b.binary("mul", x, b.unary("tanh", _softplus(b, x)))),
+    "Mish": unary(_mish),
+    "Shrink": unary(_shrink),
+    "Hardmax": hardmax,
     "Gelu": unary(_gelu),
-    "Erf": unary(_erf),
 }

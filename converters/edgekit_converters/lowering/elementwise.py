@@ -1,33 +1,57 @@
 """Arithmetic, comparisons and choices, value by value with broadcasting."""
 
-import numpy as np
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
-from edgekit_converters.lowering.activations import Lowering, own, unary
-from edgekit_converters.lowering.builder import Builder, Tensor
+from edgekit_converters.lowering.activations import Lowering
+from edgekit_converters.lowering.arithmetic import absolute, binary, cast, compare, select
+from edgekit_converters.lowering.builder import Builder, Perm, Tensor
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
 
-_ROOTS = {0.5: "sqrt", -0.5: "rsqrt"}
+_MOST_FACTORS = 4  # beyond it, POW is the shorter way
 
 
-def binary(op: str) -> Lowering:
+def chained(op: str) -> Lowering:
     """Return a lowering that combines the inputs one after the other."""
 
     def lower(b: Builder, node: Node) -> None:
-        refs, perm = b.operands(node)
-        result = refs[0]
-        for other in refs[1:]:
-            result = b.binary(op, result, other)
+        result, perm = _combined(b, node, op)
         _finish(b, node, result, perm)
 
     return lower
 
 
-def _compare(op: str) -> Lowering:
+def _combined(b: Builder, node: Node, op: str) -> tuple[Ref, Perm]:
+    refs, perm = b.operands(node)
+    result = refs[0]
+    for other in refs[1:]:
+        result = binary(b, op, result, other)
+    return result, perm
+
+
+def mean(b: Builder, node: Node) -> None:
+    """The sum through the number of inputs."""
+    result, perm = _combined(b, node, "add")
+    if len(node.inputs) > 1:
+        result = b.binary("div", result, b.scalar(len(node.inputs)))
+    _finish(b, node, result, perm)
+
+
+def divide(b: Builder, node: Node) -> None:
+    """Integers are cut off towards zero; for int64 TFLite has nothing."""
+    (left, right), perm = b.operands(node)
+    if left.dtype == "int64":
+        raise b.refuse(node, "TFLite does not divide int64")
+    _finish(b, node, binary(b, "div", left, right), perm)
+
+
+def comparison(op: str) -> Lowering:
+    """Return a lowering to a comparison or a logical op."""
+
     def lower(b: Builder, node: Node) -> None:
         (left, right), perm = b.operands(node)
-        shape = np.broadcast_shapes(left.shape, right.shape)
-        _finish(b, node, b.module.op(op, [left, right], "", shape, "bool"), perm)
+        _finish(b, node, compare(b, op, left, right), perm)
 
     return lower
 
@@ -39,65 +63,77 @@ def _finish(b: Builder, node: Node, result: Ref, perm: tuple[int, ...]) -> None:
 
 
 def power(b: Builder, node: Node) -> None:
-    """A square or a root is one: cheaper, and with an integer kernel."""
+    """A constant exponent that is a root or a small whole number needs no POW, which is slow."""
     exponent = b.graph.constants.get(node.inputs[1])
-    x = b.input(node) if not b.is_constant(node.inputs[0]) else None
-    if x is None or x.dtype != "float32" or exponent is None or exponent.size != 1 or exponent.ndim > x.rank:
-        binary("pow")(b, node)
+    if exponent is not None and exponent.size == 1 and not b.is_constant(node.inputs[0]):
+        x, value = b.input(node), float(exponent.ravel()[0])
+        short = _short_power(b, x.ref, value) if exponent.ndim <= x.rank else None
+        if short is not None:
+            b.set(node.outputs[0], Tensor(short, x.perm))
+            return
+    (base, by), perm = b.operands(node)
+    if base.dtype == "int64" and by.dtype != "float32":
+        raise b.refuse(node, "TFLite has no power of int64")
+    # the result has the base's dtype, and floats decide how it is computed
+    common = "float32" if "float32" in {base.dtype, by.dtype} else "int32"
+    _finish(b, node, cast(b, b.binary("pow", cast(b, base, common), cast(b, by, common)), base.dtype), perm)
+
+
+def _short_power(b: Builder, x: Ref, value: float) -> Ref | None:
+    if x.dtype == "float32" and value in _FLOAT_POWERS:
+        return _FLOAT_POWERS[value](b, x)
+    if value not in range(1, _MOST_FACTORS + 1):
+        return None
+    result = x
+    for _ in range(int(value) - 1):
+        result = binary(b, "mul", result, x)
+    return result
+
+
+_FLOAT_POWERS: Mapping[float, Callable[[Builder, Ref], Ref]] = MappingProxyType(
+    {
+        0.5: lambda b, x: b.unary("sqrt", x),
+        -0.5: lambda b, x: b.unary("rsqrt", x),
+        -1.0: lambda b, x: b.binary("div", b.scalar(1.0), x),
+    }
+)
+
+
+def modulo(b: Builder, node: Node) -> None:
+    """TFLite's FLOOR_MOD has the divisor's sign, as `fmod = 0`; with 1 the sign is the dividend's."""
+    (left, right), perm = b.operands(node)
+    if not node.attributes.get("fmod", 0):
+        _finish(b, node, binary(b, "floor_mod", left, right), perm)
         return
-    value = float(exponent.ravel()[0])
-    if value in _ROOTS:
-        ref = b.unary(_ROOTS[value], x.ref)
-    else:
-        ref = b.binary("mul", x.ref, x.ref) if value == 2.0 else b.binary("pow", x.ref, b.scalar(value))  # noqa: PLR2004
-    b.set(node.outputs[0], Tensor(ref, x.perm))
-
-
-def cast(b: Builder, node: Node) -> None:
-    """Between float32, int32, int64, bool and small integers."""
-    tensor, dtype = b.input(node), b.graph.values[node.outputs[0]].dtype
-    ref = tensor.ref if dtype == tensor.dtype else b.module.op("cast", [tensor.ref], "", tensor.ref.shape, dtype)
-    b.set(node.outputs[0], Tensor(ref, tensor.perm))
+    rest = binary(b, "floor_mod", absolute(b, left), absolute(b, right))
+    below = compare(b, "less", left, b.scalar(0, left.dtype))
+    _finish(b, node, select(b, below, binary(b, "sub", b.scalar(0, left.dtype), rest), rest), perm)
 
 
 def where(b: Builder, node: Node) -> None:
     """TFLite's newer select broadcasts."""
     (condition, left, right), perm = b.operands(node)
-    shape = np.broadcast_shapes(condition.shape, left.shape, right.shape)
-    _finish(b, node, b.module.op("select_v2", [condition, left, right], "", shape, left.dtype), perm)
+    _finish(b, node, select(b, condition, left, right), perm)
 
 
 ELEMENTWISE: dict[str, Lowering] = {
-    "Add": binary("add"),
-    "Sub": binary("sub"),
-    "Mul": binary("mul"),
-    "Div": binary("div"),
+    "Add": chained("add"),
+    "Sub": chained("sub"),
+    "Mul": chained("mul"),
+    "Div": divide,
     "Pow": power,
-    "Min": binary("minimum"),
-    "Max": binary("maximum"),
-    "Sum": binary("add"),
-    "Sqrt": own("sqrt"),
-    "Exp": own("exp"),
-    "Log": own("log"),
-    "Abs": own("abs"),
-    "Neg": own("neg"),
-    "Sign": own("sign"),
-    "Floor": own("floor"),
-    "Ceil": own("ceil"),
-    "Round": own("round"),
-    "Sin": own("sin"),
-    "Cos": own("cos"),
-    "Reciprocal": unary(lambda b, _node, x: b.binary("div", b.scalar(1.0), x)),
-    "Equal": _compare("equal"),
-    "Greater": _compare("greater"),
-    "GreaterOrEqual": _compare("greater_equal"),
-    "Less": _compare("less"),
-    "LessOrEqual": _compare("less_equal"),
-    "Not": own("logical_not"),
-    "And": _compare("logical_and"),
-    "Or": _compare("logical_or"),
-    "Xor": _compare("not_equal"),
-    "Cast": cast,
-    "CastLike": cast,
+    "Mod": modulo,
+    "Min": chained("minimum"),
+    "Max": chained("maximum"),
+    "Sum": chained("add"),
+    "Mean": mean,
+    "Equal": comparison("equal"),
+    "Greater": comparison("greater"),
+    "GreaterOrEqual": comparison("greater_equal"),
+    "Less": comparison("less"),
+    "LessOrEqual": comparison("less_equal"),
+    "And": comparison("logical_and"),
+    "Or": comparison("logical_or"),
+    "Xor": comparison("not_equal"),
     "Where": where,
 }

@@ -17,7 +17,14 @@ from edgekit_converters.graph.model import inputs_of, specs
 from edgekit_converters.lowering.pipeline import to_tflite
 from edgekit_converters.lowering.proof import run_tflite
 
-DTYPES = {"float": np.float32, "int32": np.int32, "int64": np.int64, "bool": np.bool_, "double": np.float64}
+DTYPES = {
+    "float": np.float32,
+    "int32": np.int32,
+    "int64": np.int64,
+    "bool": np.bool_,
+    "int8": np.int8,
+    "double": np.float64,
+}
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
@@ -59,14 +66,15 @@ def weight_of(given: Any, rng: np.random.Generator) -> Any:
 
 
 def feeds_of(model: Any, case: dict[str, Any]) -> dict[str, Any]:
-    """Return seeded inputs: floats around 0 (or as `low`, `high` say), integers from 0 to 3."""
+    """Return seeded inputs: floats around 0 (or as `low`, `high` say), integers from 0 to 3; or those given."""
     rng = np.random.default_rng(11)
     feeds = {}
     for spec in specs(inputs_of(model)):
         shape, kind = [size or 1 for size in spec.shape], np.dtype(spec.dtype)
         low, high = case["range"]
         made = rng.integers(0, 4, shape) if kind.kind in "iu" else rng.uniform(low, high, shape)
-        feeds[spec.name] = np.asarray(made > 0) if kind.kind == "b" else np.asarray(made).astype(kind)
+        made = case.get("feeds", {}).get(spec.name, made)
+        feeds[spec.name] = np.asarray(made) > 0 if kind.kind == "b" else np.asarray(made).astype(kind)
     return feeds
 
 

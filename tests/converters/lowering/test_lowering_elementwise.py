@@ -22,6 +22,17 @@ def after_conv(body: str, weights: Mapping[str, Any], **more: Any) -> dict[str, 
     return {"body": f"c = Conv(x, w)\n {body}", "weights": {**CONV, **weights}, **more}
 
 
+def mod(kind: str, attribute: str) -> dict[str, Any]:
+    """Return a remainder of numbers on both sides of zero."""
+    return {
+        "inputs": {"x": f"{kind}[3, 4]", "z": f"{kind}[4]"},
+        "body": f"a = Sub(x, k)\n b = Add(z, z)\n d = Sub(b, k)\n y = Mod{attribute}(a, d)",
+        "weights": {"k": {kind: 3}},
+        "outputs": {"y": kind},
+        "opset": 18,
+    }
+
+
 CASES: dict[str, dict[str, Any]] = {
     **{
         op: unary(op)
@@ -29,11 +40,15 @@ CASES: dict[str, dict[str, Any]] = {
             *("Relu", "LeakyRelu", "LeakyRelu<alpha = 0.3>", "Elu", "Elu<alpha = 0.5>", "Selu", "Celu<alpha = 2.0>"),
             *("Sigmoid", "Tanh", "HardSigmoid", "HardSigmoid<alpha = 0.3, beta = 0.4>", "Softplus", "Softsign", "Exp"),
             *("ThresholdedRelu<alpha = 1.5>", "Abs", "Neg", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "Erf"),
-            *("Identity", "Dropout", "Reciprocal"),
+            *("Identity", "Dropout", "Reciprocal", "Tan", "Atan", "Sinh", "Cosh", "Asinh"),
         )
     },
     **{f"{op}, opset 14 or later": unary(op, opset=18) for op in ("HardSwish", "Mish")},
     **{op: unary(op, range=POSITIVE) for op in ("Sqrt", "Log")},
+    **{op: unary(op, range=[-1, 1]) for op in ("Asin", "Acos", "Atanh")},
+    "Acosh": unary("Acosh", range=[1, 9]),
+    **{f"{op} of large numbers": unary(op, range=[80, 89]) for op in ("Sinh", "Cosh", "Asinh", "Acosh", "Softplus")},
+    "Mish of numbers far below 0": unary("Mish", range=[-30, -8], opset=18),
     "Gelu": unary("Gelu", opset=20),
     "Gelu with tanh": unary('Gelu<approximate = "tanh">', opset=20),
     "Clip without bounds": unary("Clip"),
@@ -124,6 +139,75 @@ CASES: dict[str, dict[str, Any]] = {
         "body": "a = HardSigmoid<alpha = 0.16666667>(x)\n b = Mul(x, a)\n y = Mul(b, k)",
         "weights": {"k": {"float": [[[[1.0]]]]}},
     },
+    "PRelu with a slope from an input": {
+        "inputs": {"x": "float[1, 4, 8, 9]", "s": "float[4, 1, 1]"},
+        "body": "c = Conv(x, w)\n y = PRelu(c, s)",
+        "weights": CONV,
+    },
+    "PRelu with a slope for each sample": {
+        "inputs": {"x": "float[3, 2]"},
+        "body": "y = PRelu(x, s)",
+        "weights": {"s": [3, 1]},
+    },
+    "Clip with bounds of run time": {
+        "inputs": {"x": "float[1, 4, 8, 9]", "a": "float[]", "b": "float[1]"},
+        "body": "c = Conv(x, w)\n h = Squeeze(b)\n y = Clip(c, a, h)",
+        "weights": CONV,
+    },
+    "Clip of int64": {
+        "inputs": {"x": "int64[5]"},
+        "body": "y = Clip(x, a, b)",
+        "weights": {"a": {"int64": 1}, "b": {"int64": 2**60 + 1}},
+        "outputs": {"y": "int64"},
+    },
+    **{
+        f"{op} of small integers": {
+            "inputs": {"x": "int8[3, 4]", "z": "int8[4]"},
+            "body": f"y = {op}(x, z)",
+            "outputs": {"y": "int8"},
+            "opset": 14,
+        }
+        for op in ("Add", "Sub", "Mul", "Max", "Min")
+    },
+    "Less of small integers": {
+        "inputs": {"x": "uint8[3, 4]", "z": "uint8[4]"},
+        "body": "y = Less(x, z)",
+        "outputs": TRUTHS,
+    },
+    "Mean of three, one of them a row": {"inputs": {**TWO, "a": "float[5]"}, "body": "y = Mean(x, a, z)"},
+    **{f"Mod like C's, {kind}": mod(kind, "<fmod = 1>") for kind in ("float", "int32", "int64")},
+    **{f"Mod with the divisor's sign, {kind}": mod(kind, "") for kind in ("int32", "int64")},
+    "Pow of integers and floats": {
+        "inputs": {"x": "int32[4]", "z": "float[3, 1]"},
+        "body": "y = Pow(x, z)",
+        "outputs": {"y": "int32"},
+        "range": [0, 3],
+    },
+    "Pow of floats and int64": {"inputs": {"x": "float[4]", "z": "int64[3, 1]"}, "body": "y = Pow(x, z)"},
+    "Pow 3 of int64": {
+        "inputs": {"x": "int64[4]"},
+        "body": "y = Pow(x, e)",
+        "weights": {"e": {"int64": 3}},
+        "outputs": {"y": "int64"},
+    },
+    "Pow -1 after a convolution": after_conv("y = Pow(c, e)", {"e": {"float": -1}}),
+    **{
+        f"{op} in five dimensions": {
+            "inputs": {"x": "float[2, 3, 1, 4, 5]", "z": "float[1, 3, 2, 4, 1]"},
+            "body": f"t = {op}(x, z)\n y = Cast<to = 1>(t)",
+            "opset": 18,
+        }
+        for op in ("Less", "Max", "Mod<fmod = 1>", "PRelu")
+    },
+    "Where in six dimensions": {
+        "inputs": {"x": "float[2, 1, 2, 1, 3, 1]", "z": "float[1, 2, 1, 2, 1, 3]"},
+        "body": "c = Less(x, z)\n y = Where(c, x, k)",
+        "weights": {"k": {"float": 0.5}},
+    },
+    "Shrink": unary("Shrink<lambd = 1.5, bias = 0.5>"),
+    "Swish with a factor": {"inputs": TWO, "body": "y = Swish<alpha = 0.7>(x)\n", "opset": 24},
+    "Hardmax over channels after a convolution": after_conv("y = Hardmax<axis = 1>(c)", {}),
+    "Hardmax, opset 11": unary("Hardmax<axis = 1>", opset=11),
     "five dimensions": {"inputs": {"x": "float[1, 2, 3, 2, 2]", "z": "float[3, 1, 2]"}, "body": "y = Add(x, z)"},
 }
 for _name in ("Round", "Floor", "Ceil"):
@@ -133,12 +217,38 @@ for _name in ("Round", "Floor", "Ceil"):
         "weights": {"k": {"float": [-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.3]}},
         "range": [16, 16],
     }
+for _name, _body in {
+    "NaN is found": "y = IsNaN(v)",
+    "infinities are found": "y = IsInf(v)",
+    "only the infinity above is found": "y = IsInf<detect_negative = 0>(v)",
+    "only the infinity below is found": "y = IsInf<detect_positive = 0>(v)",
+}.items():
+    CASES[_name] = {
+        "inputs": {"x": "float[4]"},
+        "body": f"v = Div(x, k)\n {_body}",
+        "weights": {"k": {"float": [0, -1, 2, 0]}},
+        "outputs": TRUTHS,
+        "range": [1, 2],
+    }
+for _op in ("Abs", "Neg", "Sign"):
+    for _kind in ("int32", "int64", "int8"):
+        CASES[f"{_op} of {_kind}"] = {
+            "inputs": {"x": f"{_kind}[5]"},
+            "body": f"a = Sub(x, k)\n y = {_op}(a)",
+            "weights": {"k": {_kind: 2}},
+            "outputs": {"y": _kind},
+            "opset": 14,
+        }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "an unknown op": (unary("Det", inputs={"x": "float[2, 2]"}), "'Det'"),
-    "PRelu with a slope from an input": (
-        {"inputs": {"x": "float[1, 4, 8, 9]", "s": "float[4, 1, 1]"}, "body": "y = PRelu(x, s)"},
-        "not a constant",
+    "a quotient of int64": (
+        {"inputs": {"x": "int64[3]", "z": "int64[3]"}, "body": "y = Div(x, z)", "outputs": {"y": "int64"}},
+        "TFLite does not divide int64",
     ),
+    "a power of int64": (
+        {"inputs": {"x": "int64[3]", "z": "int64[3]"}, "body": "y = Pow(x, z)", "outputs": {"y": "int64"}},
+        "TFLite has no power of int64",
+    ),
+    "an unknown op": (unary("Det", inputs={"x": "float[2, 2]"}), "'Det'"),
     "16-bit floats": (
         {"inputs": {"x": "float16[3]"}, "body": "y = Relu(x)", "outputs": {"y": "float16"}},
         "input 'x' has dtype float16",
