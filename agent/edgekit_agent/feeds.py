@@ -18,6 +18,8 @@ LABELS = "y"
 def by_input(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], what: str) -> list[Array]:
     """Return the arrays [N, ...] in the order of the inputs.
 
+    A sample has the input's shape without its batch, or (with one axis more) it is the whole input of a run.
+
     Raises:
         InputDataError: on a missing or unknown name, or differing numbers of samples.
     """
@@ -40,10 +42,14 @@ def by_input(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], what: st
 def fit(sample: Array, spec: TensorSpec, what: str) -> Array:
     """Return one run's input [batch, ...] as the model stores it, from samples of that batch.
 
+    One sample with an axis more than the input is the whole input.
+
     Raises:
         InputDataError: if the shape does not fit or the values cannot be stored.
     """
     shape = spec.shape
+    if len(sample.shape) == len(shape) + 1 and len(sample) == 1:
+        sample = np.asarray(sample[0])
     if len(sample.shape) != len(shape) or any(w not in {-1, n} for w, n in zip(shape, sample.shape, strict=True)):
         got, wanted = "x".join(map(str, sample.shape)), "x".join("?" if n == -1 else str(n) for n in shape)
         raise InputDataError(f"{what}: input '{spec.name}' takes {wanted} and {got} was given")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgekit_converters.data import share_a_batch
 from edgekit_converters.errors import CalibrationError
 from edgekit_converters.frontends.shapes import said
 from edgekit_converters.model import Array, TensorSpec
@@ -14,16 +15,20 @@ SAMPLES = 64
 def random_calibration(inputs: Sequence[TensorSpec], seed: int, samples: int = SAMPLES) -> dict[str, Array]:
     """Return `samples` seeded samples an input: floats uniform in [0, 1), integers in 0..255 (int8 in -128..127).
 
+    Of inputs that share no batch a sample is the whole input, as `data.bind` takes it.
+
     Raises:
         CalibrationError: if a dimension besides the batch is free, or a dtype has no numbers.
     """
     rng = np.random.default_rng(seed)
-    return {spec.name: _random(spec, samples, rng) for spec in inputs}
+    shared = share_a_batch(inputs)
+    return {spec.name: _random(spec, samples, rng, shared=shared) for spec in inputs}
 
 
-def _random(spec: TensorSpec, samples: int, rng: np.random.Generator) -> Array:
-    sizes = [size for size in spec.shape[1:] if size is not None]
-    if len(sizes) != len(spec.shape[1:]):
+def _random(spec: TensorSpec, samples: int, rng: np.random.Generator, *, shared: bool) -> Array:
+    wanted = spec.shape[1:] if shared else spec.shape
+    sizes = [size for size in wanted if size is not None]
+    if len(sizes) != len(wanted):
         error = CalibrationError(f"input '{spec.name}' has free dimensions ({said(spec.shape)}): no random samples")
         error.add_note(f"fix them, e.g. --shape {spec.name}={said([1, *(size or 1 for size in spec.shape[1:])])}")
         raise error

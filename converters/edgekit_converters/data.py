@@ -15,8 +15,10 @@ def bind(arrays: Arrays, inputs: Sequence[TensorSpec], what: str = "data") -> di
     """Return arrays [N, ...] by the model's input names, in its order and with its dtypes.
 
     Each array's first axis counts samples; a sample has the input's shape without its first
-    (batch) dimension. A model with one input also takes the name `x`. Values are cast when no
-    information is lost in kind (integers to floats, float64 to float32), never floats to integers.
+    (batch) dimension, or (with one axis more) it is the whole input of a run: a model may have inputs
+    that are no rows of a batch, such as a state of two layers or a single number. A model with one
+    input also takes the name `x`. Values are cast when no information is lost in kind (integers to
+    floats, float64 to float32), never floats to integers.
 
     Raises:
         CalibrationError: on a wrong name, shape, dtype, differing sample counts, or NaN or infinite values.
@@ -41,8 +43,8 @@ def bind(arrays: Arrays, inputs: Sequence[TensorSpec], what: str = "data") -> di
 
 
 def _fit(array: Array, spec: TensorSpec, what: str) -> Array:
-    wanted, dtype = spec.shape[1:], np.dtype(spec.dtype)
-    if array.ndim != len(spec.shape) or any(
+    wanted, dtype = spec.shape[array.ndim == len(spec.shape) :], np.dtype(spec.dtype)
+    if array.ndim != len(wanted) + 1 or any(
         w not in {None, got} for w, got in zip(wanted, array.shape[1:], strict=True)
     ):
         shape = "x".join("?" if d is None else str(d) for d in ("N", *wanted))
@@ -59,6 +61,11 @@ def _fit(array: Array, spec: TensorSpec, what: str) -> Array:
     return fitted
 
 
+def is_whole(array: Array, spec: TensorSpec) -> bool:
+    """Whether each sample of an array is the whole input of a run."""
+    return array.ndim == len(spec.shape) + 1
+
+
 def batches(arrays: Arrays, size: int) -> Iterator[dict[str, Array]]:
     """Yield the arrays in runs of at most `size` samples, in order."""
     count = len(next(iter(arrays.values())))
@@ -70,3 +77,9 @@ def batch_size(inputs: Sequence[TensorSpec], free: int = 64) -> int:
     """Return how many samples one run of a model takes: its fixed first dimension, or `free`."""
     fixed = [spec.shape[0] for spec in inputs if spec.shape and spec.shape[0] is not None]
     return fixed[0] if fixed else free
+
+
+def share_a_batch(inputs: Sequence[TensorSpec]) -> bool:
+    """Whether the first dimension can count samples in every input: none is a single number, and they agree."""
+    fixed = {spec.shape[0] for spec in inputs if spec.shape} - {None}
+    return len(fixed) <= 1 and all(spec.shape for spec in inputs)

@@ -8,10 +8,9 @@ from edgekit_converters import tflite_file
 from edgekit_converters._exchange import read_arrays
 from edgekit_converters.backends.base import each
 from edgekit_converters.backends.placing import place
-from edgekit_converters.data import batch_size, batches
 from edgekit_converters.errors import ConversionError, UnsupportedError
 from edgekit_converters.foreign import first_line, missing
-from edgekit_converters.frontends.running import filled
+from edgekit_converters.frontends.running import feeds
 from edgekit_converters.jobs import Json
 from edgekit_converters.model import Array, TensorSpec
 from edgekit_converters.tflite_rewrite import completed, signed
@@ -81,9 +80,8 @@ def _quantize(data: bytes, described: tflite_file.TFLiteFile, precision: str, sa
 
 def _dataset(described: tflite_file.TFLiteFile, samples: dict[str, Array]) -> dict[str, list[dict[str, Array]]]:
     inputs = [TensorSpec(name=name, shape=one.shape, dtype=one.dtype) for name, one in described.public_inputs]
-    size = batch_size(inputs, free=1)
     key = described.signature.key if described.signature else tflite_file.SIGNATURE
-    return {key: [filled(batch, size) for batch in batches(samples, size)]}
+    return {key: list(feeds(samples, inputs))}
 
 
 def _fp16(recipe: Recipe) -> None:

@@ -54,8 +54,6 @@ def test_three_in_four_pass(verdicts: Verdicts) -> None:
     assert sum(whole) / len(whole) >= 0.75
 
 
-def test_the_committed_page_is_the_generated(
-    verdicts: Verdicts, generator: ModuleType, repository: Path
-) -> None:
+def test_the_committed_page_is_the_generated(verdicts: Verdicts, generator: ModuleType, repository: Path) -> None:
     committed = (repository / "docs" / "reference" / "onnx-ops.md").read_text()
     assert committed == generator.page(node_tests.load_cases(), verdicts), "run `make docs`"
