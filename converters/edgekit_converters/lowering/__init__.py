@@ -9,6 +9,7 @@ from edgekit_converters.lowering.builder import Builder
 from edgekit_converters.lowering.convolution import CONVOLUTION
 from edgekit_converters.lowering.elementwise import ELEMENTWISE
 from edgekit_converters.lowering.functions import FUNCTIONS
+from edgekit_converters.lowering.generators import GENERATORS
 from edgekit_converters.lowering.graph import Graph, Node, Refusal, RefusedError
 from edgekit_converters.lowering.matrix import MATRIX
 from edgekit_converters.lowering.module import DTYPES, CompilerRefusal, compile_to_tflite, location_of
@@ -20,6 +21,7 @@ from edgekit_converters.lowering.reductions import REDUCTIONS
 from edgekit_converters.lowering.reshaping import RESHAPING
 from edgekit_converters.lowering.resizing import RESIZING
 from edgekit_converters.lowering.shape import SHAPE
+from edgekit_converters.lowering.sorting import SORTING
 
 OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
     {
@@ -29,6 +31,8 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **ACTIVATIONS,
         **ELEMENTWISE,
         **FUNCTIONS,
+        **GENERATORS,
+        **SORTING,
         **MATRIX,
         **NORMALISATION,
         **REDUCTIONS,
