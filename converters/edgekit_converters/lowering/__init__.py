@@ -7,6 +7,8 @@ from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.lowering.activations import ACTIVATIONS
 from edgekit_converters.lowering.builder import Builder
 from edgekit_converters.lowering.convolution import CONVOLUTION
+from edgekit_converters.lowering.determinant import DETERMINANT
+from edgekit_converters.lowering.einsum import EINSUM
 from edgekit_converters.lowering.elementwise import ELEMENTWISE
 from edgekit_converters.lowering.functions import FUNCTIONS
 from edgekit_converters.lowering.generators import GENERATORS
@@ -16,6 +18,7 @@ from edgekit_converters.lowering.module import DTYPES, CompilerRefusal, compile_
 from edgekit_converters.lowering.normalisation import NORMALISATION
 from edgekit_converters.lowering.patterns import with_activations
 from edgekit_converters.lowering.pooling import POOLING
+from edgekit_converters.lowering.randomness import RANDOMNESS
 from edgekit_converters.lowering.recurrent import RECURRENT
 from edgekit_converters.lowering.reductions import REDUCTIONS
 from edgekit_converters.lowering.reshaping import RESHAPING
@@ -33,7 +36,10 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **FUNCTIONS,
         **GENERATORS,
         **SORTING,
+        **RANDOMNESS,
         **MATRIX,
+        **EINSUM,
+        **DETERMINANT,
         **NORMALISATION,
         **REDUCTIONS,
         **SHAPE,
