@@ -128,9 +128,22 @@ def _inlined(proto: Any, op: str) -> Any:  # noqa: ANN401  # an onnx.ModelProto
 
     try:
         typed = onnx.shape_inference.infer_shapes(proto)
+        _with_defaults([node for node in _every_node(typed.graph) if node.op_type == op], proto)
         return onnx.inliner.inline_selected_functions(typed, [("", op)], inline_schema_functions=True)
     except (RuntimeError, onnx.shape_inference.InferenceError):
         return proto  # a body that depends on types ONNX does not find: the op stays, and is refused by its name
+
+
+def _with_defaults(nodes: Sequence[Any], proto: Any) -> None:  # noqa: ANN401  # onnx.NodeProto, onnx.ModelProto
+    """Write out the attributes that have defaults: the inliner leaves them out, and the body says something else."""
+    import onnx
+
+    opset = max(one.version for one in proto.opset_import if one.domain in ONNX)
+    for node in nodes:
+        given = {one.name for one in node.attribute}
+        for name, attribute in onnx.defs.get_schema(node.op_type, opset, "").attributes.items():
+            if name not in given and attribute.default_value.type:
+                node.attribute.append(attribute.default_value)
 
 
 def _every_node(graph: Any) -> list[Any]:  # noqa: ANN401  # an onnx.GraphProto
