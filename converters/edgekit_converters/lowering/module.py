@@ -149,7 +149,8 @@ class Module:
         names = ", ".join(one if isinstance(one, str) else one.name for one in operands)
         types = ", ".join("none" if isinstance(one, str) else one.type for one in operands)
         results = ", ".join(one.type for one in refs)
-        self._line(f'%v{self._count}:{len(refs)} = "tfl.{name}"({names}) <{{{attributes}}}> : ({types}) -> ({results})')
+        inside = f" <{{{attributes}}}>" if attributes else ""
+        self._line(f'%v{self._count}:{len(refs)} = "tfl.{name}"({names}){inside} : ({types}) -> ({results})')
         return refs
 
     def _line(self, text: str) -> None:
