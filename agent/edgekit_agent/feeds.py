@@ -64,7 +64,7 @@ def runs(ordered: Sequence[Array], inputs: Sequence[TensorSpec], what: str, batc
     """
     if are_whole(ordered, inputs):
         for row in range(len(ordered[0])):
-            yield [fit(array[row], spec, what) for array, spec in zip(ordered, inputs, strict=True)]
+            yield [fit(np.asarray(array[row]), spec, what) for array, spec in zip(ordered, inputs, strict=True)]
         return
     for start in range(0, len(ordered[0]), batch):
         taken = [array[start : start + batch] for array in ordered]

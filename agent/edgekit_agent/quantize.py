@@ -30,15 +30,15 @@ def to_stored(array: Array, spec: TensorSpec) -> Array:
     """
     dtype = np.dtype(spec.dtype)
     if array.dtype == dtype:
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
     if dtype.kind not in "iu":
-        return np.ascontiguousarray(array, dtype=dtype)
+        return np.asarray(array, dtype=dtype, order="C")
     limits = np.iinfo(dtype)
     values = _quantized(array, spec, limits) if spec.scale else _whole(array)
     # written so that a value that is not a number is refused too
     if values.size and not (values.min() >= limits.min and values.max() <= limits.max):
         raise InputDataError(f"input '{spec.name}' is {dtype} and a value is not a number between its limits")
-    return np.ascontiguousarray(values, dtype=dtype)
+    return np.asarray(values, dtype=dtype, order="C")
 
 
 def _quantized(array: Array, spec: TensorSpec, limits: "np.iinfo[np.signedinteger]") -> "NDArray[np.floating]":

@@ -89,7 +89,7 @@ def runs(arrays: Arrays, inputs: Sequence[TensorSpec], free: int = 1) -> Iterato
     """
     if are_whole_runs(arrays, inputs):
         for row in range(len(next(iter(arrays.values())))):
-            yield {name: array[row] for name, array in arrays.items()}
+            yield {name: np.asarray(array[row]) for name, array in arrays.items()}
         return
     fixed = [spec.shape[0] for spec in inputs if spec.shape and spec.shape[0] is not None]
     size = fixed[0] if fixed else free

@@ -97,3 +97,15 @@ def test_a_broken_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(InputDataError, match=r"bad\.npz"):
         feeds.read_npz(path)
+
+
+def test_rows_of_whole_runs_keep_the_shapes_of_the_inputs() -> None:
+    specs = [
+        X,
+        TensorSpec(name="state", shape=(2, 1, 4), dtype="float32"),
+        TensorSpec(name="k", shape=(), dtype="int32"),
+    ]
+    arrays = {"image": np.ones((3, 1, 2)), "state": np.arange(24.0).reshape(3, 2, 1, 4), "k": np.arange(3)}
+    made = list(feeds.runs(feeds.by_input(arrays, specs, "data"), specs, "data"))
+    assert [[one.shape for one in run] for run in made] == [[(1, 2), (2, 1, 4), ()]] * 3
+    assert made[2][1].ravel().tolist() == list(range(16, 24))

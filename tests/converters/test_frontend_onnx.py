@@ -379,3 +379,18 @@ def test_an_input_with_a_free_shape_is_not_filled(write: Write, refused: Callabl
     error = refused(path, UnsupportedError, constants={"z": 0})
     assert "input 'z' has free dimensions" in str(error)
     assert error.__notes__ == ["give its shape: --shape z=Nx4"]
+
+
+def test_a_state_and_a_number_come_whole_with_every_sample(write: Write, load: Load) -> None:
+    path = write(
+        "p = ReduceSum<keepdims = 0>(state, a)\n y = Add(x, p)\n next = Mul(state, k)",
+        "float[1, 4] x, float[2, 1, 4] state, float k",
+        "float[1, 4] y, float[2, 1, 4] next",
+        {"a": np.asarray([0])},
+    )
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.random((5, 1, 4)), "state": rng.random((5, 2, 1, 4)), "k": rng.random(5)}
+    arrays = {name: one.astype(np.float32) for name, one in arrays.items()}
+    loaded = load(path, reference_inputs=arrays, want_tflite=True)
+    assert np.allclose(loaded.reference["y"], arrays["x"] + arrays["state"].sum(1))
+    assert np.allclose(loaded.reference["next"], arrays["state"] * arrays["k"][:, None, None, None])

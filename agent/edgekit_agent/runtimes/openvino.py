@@ -61,7 +61,7 @@ class OpenVINORuntime:
             graph = core.read_model(model)
             _fix_batch(graph, batch)
             compiled = core.compile_model(graph, device, _properties(device, threads))
-            return OpenVINOSession(compiled, f"openvino {here.version}", told)
+            return OpenVINOSession(graph, compiled, f"openvino {here.version}", told)
         except (RuntimeError, ValueError, TypeError) as exc:
             reason = _reason(exc)
             raise ModelError(f"model '{model}' cannot be run by openvino {here.version}: {reason}") from exc
@@ -99,19 +99,25 @@ class OpenVINOSession:
 
     def __init__(
         self,
-        compiled: Any,  # noqa: ANN401  # OpenVINO has no types
+        graph: Any,  # noqa: ANN401  # OpenVINO has no types
+        compiled: Any,  # noqa: ANN401
         runtime: str,
         told: tuple[list[_tflite_file.Port], list[_tflite_file.Port]] | None = None,
     ) -> None:
-        """Take a compiled model, and what its file tells of inputs and outputs."""
+        """Take a model, compiled, and what its file tells of inputs and outputs.
+
+        The names are the model's own: compiling adds those of what was merged into an output.
+        """
         self.runtime = runtime
         self._compiled = compiled
         self._request = compiled.create_infer_request()
         self.inputs: tuple[TensorSpec, ...] = tuple(
-            _spec(port, "input", number) for number, port in enumerate(compiled.inputs)
+            _spec(port, named, "input", number)
+            for number, (port, named) in enumerate(zip(compiled.inputs, graph.inputs, strict=True))
         )
         self.outputs: tuple[TensorSpec, ...] = tuple(
-            _spec(port, "output", number) for number, port in enumerate(compiled.outputs)
+            _spec(port, named, "output", number)
+            for number, (port, named) in enumerate(zip(compiled.outputs, graph.outputs, strict=True))
         )
         if told is not None:
             self.inputs, self.outputs = _told(self.inputs, told[0]), _told(self.outputs, told[1])
@@ -151,10 +157,9 @@ def _told(specs: tuple[TensorSpec, ...], ports: Sequence[_tflite_file.Port]) -> 
     )
 
 
-def _spec(port: Any, kind: str, number: int) -> TensorSpec:  # noqa: ANN401  # OpenVINO has no types
-    names = port.get_names()
+def _spec(port: Any, named: Any, kind: str, number: int) -> TensorSpec:  # noqa: ANN401  # OpenVINO has no types
     return TensorSpec(
-        name=port.get_any_name() if names else f"{kind}{number}",
+        name=named.get_any_name() if named.get_names() else f"{kind}{number}",
         shape=tuple(size.get_length() if size.is_static else -1 for size in port.get_partial_shape()),
         dtype=port.get_element_type().to_dtype().name,
     )
