@@ -18,6 +18,8 @@ LABELS = "y"
 def by_input(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], what: str) -> list[Array]:
     """Return the arrays [N, ...] in the order of the inputs.
 
+    A sample has the input's shape without its batch, or (with one axis more) it is the whole input of a run.
+
     Raises:
         InputDataError: on a missing or unknown name, or differing numbers of samples.
     """
@@ -40,10 +42,14 @@ def by_input(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], what: st
 def fit(sample: Array, spec: TensorSpec, what: str) -> Array:
     """Return one run's input [batch, ...] as the model stores it, from samples of that batch.
 
+    One sample with an axis more than the input is the whole input.
+
     Raises:
         InputDataError: if the shape does not fit or the values cannot be stored.
     """
     shape = spec.shape
+    if len(sample.shape) == len(shape) + 1 and len(sample) == 1:
+        sample = np.asarray(sample[0])
     if len(sample.shape) != len(shape) or any(w not in {-1, n} for w, n in zip(shape, sample.shape, strict=True)):
         got, wanted = "x".join(map(str, sample.shape)), "x".join("?" if n == -1 else str(n) for n in shape)
         raise InputDataError(f"{what}: input '{spec.name}' takes {wanted} and {got} was given")
@@ -52,20 +58,8 @@ def fit(sample: Array, spec: TensorSpec, what: str) -> Array:
     return to_stored(sample, spec)
 
 
-def are_whole(ordered: Sequence[Array], inputs: Sequence[TensorSpec]) -> bool:
-    """Whether each row of the arrays is the input of a whole run: an axis more than the input has."""
-    return all(array.ndim == len(spec.shape) + 1 for array, spec in zip(ordered, inputs, strict=True))
-
-
 def runs(ordered: Sequence[Array], inputs: Sequence[TensorSpec], what: str, batch: int = 1) -> Iterator[list[Array]]:
-    """Yield the inputs of one run after the other, `batch` samples each; the last run repeats its last sample.
-
-    Arrays with one axis more than the inputs hold whole runs, one a row.
-    """
-    if are_whole(ordered, inputs):
-        for row in range(len(ordered[0])):
-            yield [fit(np.asarray(array[row]), spec, what) for array, spec in zip(ordered, inputs, strict=True)]
-        return
+    """Yield the inputs of one run after the other, `batch` samples each; the last run repeats its last sample."""
     for start in range(0, len(ordered[0]), batch):
         taken = [array[start : start + batch] for array in ordered]
         missing = batch - len(taken[0])

@@ -100,10 +100,8 @@ def _save(session: Session, inputs: Sequence[Sequence[Array]], given: Mapping[st
         # a runtime may reuse its output buffers: keep copies
         for kept, output in zip(collected, session.invoke(arrays), strict=True):
             kept.append(np.array(output))
-    whole = feeds.are_whole(feeds.by_input(given, session.inputs, "the data"), session.inputs)
     named = {
-        spec.name: to_real(np.stack(kept) if whole else _joined(kept, count), spec)
-        for spec, kept in zip(session.outputs, collected, strict=True)
+        spec.name: to_real(_joined(kept, count), spec) for spec, kept in zip(session.outputs, collected, strict=True)
     }
     np.savez(result, **named)  # type: ignore[arg-type]  # no output is called allow_pickle
     return str(result)

@@ -1,8 +1,8 @@
 """Fit a user's arrays to a model's inputs, and cut them into runs.
 
-A sample is a row: an array [N, ...] whose rows have an input's shape without its first (batch) dimension. A
-model whose inputs do not all begin with the batch (a recurrent state [2, batch, 128], a single number) takes
-whole runs instead: arrays with one axis more than the input, each row the input of one run.
+A sample is a row: an array [N, ...] whose rows have an input's shape without its first (batch) dimension. Inputs
+that are no rows of a batch (a recurrent state [2, batch, 128], a single number) are given whole: arrays with one
+axis more than the input, each row what one run takes. Then every sample is a run of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,15 +24,16 @@ def takes_whole_runs(inputs: Sequence[TensorSpec]) -> bool:
     return len(first - {None}) > 1 or (None in first and bool(first - {None, 1}))
 
 
-def are_whole_runs(arrays: Arrays, inputs: Sequence[TensorSpec]) -> bool:
-    """Whether each row of the arrays is the input of one run."""
-    return all(np.ndim(arrays[spec.name]) == len(spec.shape) + 1 for spec in inputs)
+def is_whole(array: Array, spec: TensorSpec) -> bool:
+    """Whether each row of an array is all that a run takes."""
+    return array.ndim == len(spec.shape) + 1
 
 
 def bind(arrays: Arrays, inputs: Sequence[TensorSpec], what: str = "data") -> dict[str, Array]:
     """Return arrays [N, ...] by the model's input names, in its order and with its dtypes.
 
-    Each array's first axis counts samples, or whole runs. A model with one input also takes the name `x`.
+    Each array's first axis counts samples; a row is a sample, or the whole input of its run. A model with one
+    input also takes the name `x`.
     Values are cast when no information is lost in kind (integers to floats, float64 to float32), never floats
     to integers.
 
@@ -48,11 +49,7 @@ def bind(arrays: Arrays, inputs: Sequence[TensorSpec], what: str = "data") -> di
         error = CalibrationError(f"the {what} {wrong}")
         error.add_note(f"the model's inputs are: {', '.join(names)}; a model with one input also takes '{ONLY}'")
         raise error
-    whole = are_whole_runs(arrays, inputs)
-    if not whole and takes_whole_runs(inputs):
-        shapes = ", ".join(f"{spec.name} {said(('N', *spec.shape))}" for spec in inputs)
-        raise CalibrationError(f"the {what} must hold whole runs, for the inputs do not share a batch: {shapes}")
-    bound = {spec.name: _fit(np.asarray(arrays[spec.name]), spec, what, whole=whole) for spec in inputs}
+    bound = {spec.name: _fit(np.asarray(arrays[spec.name]), spec, what) for spec in inputs}
     counts = {name: len(array) for name, array in bound.items()}
     if len(set(counts.values())) != 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -62,8 +59,8 @@ def bind(arrays: Arrays, inputs: Sequence[TensorSpec], what: str = "data") -> di
     return bound
 
 
-def _fit(array: Array, spec: TensorSpec, what: str, *, whole: bool) -> Array:
-    wanted, dtype = spec.shape if whole else spec.shape[1:], np.dtype(spec.dtype)
+def _fit(array: Array, spec: TensorSpec, what: str) -> Array:
+    wanted, dtype = spec.shape if is_whole(array, spec) else spec.shape[1:], np.dtype(spec.dtype)
     if array.ndim != len(wanted) + 1 or any(
         w not in {None, got} for w, got in zip(wanted, array.shape[1:], strict=True)
     ):
@@ -82,23 +79,28 @@ def _fit(array: Array, spec: TensorSpec, what: str, *, whole: bool) -> Array:
 
 
 def runs(arrays: Arrays, inputs: Sequence[TensorSpec], free: int = 1) -> Iterator[dict[str, Array]]:
-    """Yield what each run of a model is given, in order.
+    """Yield what each run of a model is given, in order; the arrays are as `bind` gives them.
 
     Rows are taken so many at a time as the model's batch is; a batch that is free takes `free`. A fixed batch is
-    filled up with the last row.
+    filled up with the last row. With an input that is given whole a run takes one sample.
     """
-    if are_whole_runs(arrays, inputs):
-        for row in range(len(next(iter(arrays.values())))):
-            yield {name: np.asarray(array[row]) for name, array in arrays.items()}
-        return
-    fixed = [spec.shape[0] for spec in inputs if spec.shape and spec.shape[0] is not None]
-    size = fixed[0] if fixed else free
+    size = run_size(arrays, inputs, free)
+    fixed = any(spec.shape and spec.shape[0] is not None for spec in inputs)
     for start in range(0, len(next(iter(arrays.values()))), size):
-        batch = {name: array[start : start + size] for name, array in arrays.items()}
-        yield _filled(batch, size) if fixed else batch
+        batch = {spec.name: arrays[spec.name][start : start + size] for spec in inputs}
+        yield {
+            spec.name: np.asarray(array[0]) if is_whole(array, spec) else _filled(array, size) if fixed else array
+            for spec, array in zip(inputs, batch.values(), strict=True)
+        }
 
 
-def _filled(batch: Arrays, size: int) -> dict[str, Array]:
-    return {
-        name: np.concatenate([array, np.repeat(array[-1:], size - len(array), axis=0)]) for name, array in batch.items()
-    }
+def run_size(arrays: Arrays, inputs: Sequence[TensorSpec], free: int = 1) -> int:
+    """Return how many samples a run takes."""
+    if any(is_whole(arrays[spec.name], spec) for spec in inputs):
+        return 1
+    fixed = [spec.shape[0] for spec in inputs if spec.shape and spec.shape[0] is not None]
+    return fixed[0] if fixed else free
+
+
+def _filled(array: Array, size: int) -> Array:
+    return np.concatenate([array, np.repeat(array[-1:], size - len(array), axis=0)])

@@ -99,13 +99,11 @@ def test_a_broken_archive_is_refused(tmp_path: Path, content: bytes) -> None:
         feeds.read_npz(path)
 
 
-def test_rows_of_whole_runs_keep_the_shapes_of_the_inputs() -> None:
-    specs = [
-        X,
-        TensorSpec(name="state", shape=(2, 1, 4), dtype="float32"),
-        TensorSpec(name="k", shape=(), dtype="int32"),
-    ]
-    arrays = {"image": np.ones((3, 1, 2)), "state": np.arange(24.0).reshape(3, 2, 1, 4), "k": np.arange(3)}
+def test_a_sample_may_be_the_whole_input_of_a_run() -> None:
+    state = TensorSpec(name="state", shape=(2, 1, 4), dtype="float32")
+    rate = TensorSpec(name="rate", shape=(), dtype="int32")
+    arrays = {"image": np.ones((3, 2)), "state": np.arange(24.0).reshape(3, 2, 1, 4), "rate": np.arange(3)}
+    specs = [X, state, rate]
     made = list(feeds.runs(feeds.by_input(arrays, specs, "data"), specs, "data"))
-    assert [[one.shape for one in run] for run in made] == [[(1, 2), (2, 1, 4), ()]] * 3
+    assert [[one.shape for one in arrays] for arrays in made] == [[(1, 2), (2, 1, 4), ()]] * 3
     assert made[2][1].ravel().tolist() == list(range(16, 24))

@@ -104,7 +104,7 @@ def _tiny_tflite(free_batch: bool = False, kernel: int = 3) -> bytes:
 
 @pytest.fixture(scope="session")
 def run_artifact() -> Callable[..., dict[str, Any]]:
-    """Run samples [N, ...] one by one through an artifact with LiteRT or OpenVINO; outputs by name."""
+    """Run samples [N, ...] one by one (or whole inputs) through an artifact; outputs by name."""
 
     def run(path: Path, inputs: dict[str, Any], runtime: str = "") -> dict[str, Any]:
         runtime = runtime or {".xml": "openvino", ".tflite": "tflite"}[path.suffix]
@@ -118,16 +118,32 @@ def _run_tflite(path: Path, inputs: dict[str, Any]) -> dict[str, Any]:
 
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     runner = interpreter.get_signature_runner("serving_default")
-    count = len(next(iter(inputs.values())))
-    rows = [runner(**{name: array[at : at + 1] for name, array in inputs.items()}) for at in range(count)]
-    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    ranks = {name: len(one["shape"]) for name, one in runner.get_input_details().items()}
+    return _run_each(lambda given: runner(**given), inputs, ranks)
 
 
 def _run_openvino(path: Path, inputs: dict[str, Any]) -> dict[str, Any]:
     import openvino
 
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    count = len(next(iter(inputs.values())))
-    rows = [compiled({name: array[at : at + 1] for name, array in inputs.items()}) for at in range(count)]
-    names = [port.get_any_name() for port in compiled.outputs]
-    return {name: np.concatenate([row[at] for row in rows]) for at, name in enumerate(names)}
+    model = openvino.Core().read_model(path)
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    names = [port.get_any_name() for port in model.outputs]  # compiling adds names of what was merged into an output
+    ranks = {port.get_any_name(): len(port.partial_shape) for port in model.inputs}
+
+    def call(given: dict[str, Any]) -> dict[str, Any]:
+        answer = compiled(given)
+        return {name: answer[at] for at, name in enumerate(names)}
+
+    return _run_each(call, inputs, ranks)
+
+
+def _run_each(
+    call: Callable[[dict[str, Any]], dict[str, Any]], inputs: dict[str, Any], ranks: dict[str, int]
+) -> dict[str, Any]:
+    """Run sample by sample; an input with an axis more than the model's is given whole."""
+    rows = []
+    for at in range(len(next(iter(inputs.values())))):
+        given = {name: one[at] if one.ndim == ranks[name] + 1 else one[at : at + 1] for name, one in inputs.items()}
+        rows.append(call(given))
+    whole = {name: rows[0][name].ndim == 0 or len(rows[0][name]) != 1 for name in rows[0]}
+    return {name: (np.stack if whole[name] else np.concatenate)([row[name] for row in rows]) for name in rows[0]}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit_converters import tflite_file
+from edgekit_converters import random_calibration, tflite_file
 from edgekit_converters.errors import CalibrationError, ConversionError, ModelFileError, UnsupportedError
 from edgekit_converters.frontends.base import Loaded, LoadRequest
 from edgekit_converters.frontends.onnx import OnnxFrontend
@@ -381,7 +381,7 @@ def test_an_input_with_a_free_shape_is_not_filled(write: Write, refused: Callabl
     assert error.__notes__ == ["give its shape: --shape z=Nx4"]
 
 
-def test_a_state_and_a_number_come_whole_with_every_sample(write: Write, load: Load) -> None:
+def test_inputs_that_are_no_rows_of_a_batch_come_whole_with_every_sample(write: Write, load: Load) -> None:
     path = write(
         "p = ReduceSum<keepdims = 0>(state, a)\n y = Add(x, p)\n next = Mul(state, k)",
         "float[1, 4] x, float[2, 1, 4] state, float k",
@@ -389,8 +389,10 @@ def test_a_state_and_a_number_come_whole_with_every_sample(write: Write, load: L
         {"a": np.asarray([0])},
     )
     rng = np.random.default_rng(0)
-    arrays = {"x": rng.random((5, 1, 4)), "state": rng.random((5, 2, 1, 4)), "k": rng.random(5)}
+    arrays = {"x": rng.random((5, 4)), "state": rng.random((5, 2, 1, 4)), "k": rng.random(5)}
     arrays = {name: one.astype(np.float32) for name, one in arrays.items()}
     loaded = load(path, reference_inputs=arrays, want_tflite=True)
-    assert np.allclose(loaded.reference["y"], arrays["x"] + arrays["state"].sum(1))
+    assert np.allclose(loaded.reference["y"], arrays["x"] + arrays["state"].sum(1)[:, 0])
     assert np.allclose(loaded.reference["next"], arrays["state"] * arrays["k"][:, None, None, None])
+    made = random_calibration(loaded.source.inputs, 0, 3)
+    assert {name: one.shape for name, one in made.items()} == {"x": (3, 1, 4), "state": (3, 2, 1, 4), "k": (3,)}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgekit_converters.data import are_whole_runs, runs
+from edgekit_converters.data import run_size, runs
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.model import Array, Arrays, TensorSpec
 
@@ -15,20 +15,18 @@ def run_samples(call: Call, arrays: Arrays, inputs: Sequence[TensorSpec], free: 
     """Run every sample and return the outputs [N, ...] in the model's order.
 
     What filling up a fixed batch adds is cut off. A model whose outputs have no row a sample (boxes of one
-    image) is run sample by sample, and like those of whole runs its outputs are stacked.
+    image) is run sample by sample and its outputs are stacked.
 
     Raises:
         UnsupportedError: if the outputs cannot be told apart by sample.
     """
-    if are_whole_runs(arrays, inputs):
-        stacked = zip(*(call(one) for one in runs(arrays, inputs)), strict=True)
-        return [np.stack([np.asarray(one) for one in column]) for column in stacked]
+    size = run_size(arrays, inputs, free)
     fixed = any(spec.shape and spec.shape[0] is not None for spec in inputs)
     count = len(next(iter(arrays.values())))
     parts: list[list[Array]] = []
-    for batch in runs(arrays, inputs, free):
-        rows = len(next(iter(batch.values())))
-        outputs = [np.asarray(one) for one in call(batch)]
+    for place, given in enumerate(runs(arrays, inputs, free)):
+        rows = size if fixed else min(size, count - place * size)
+        outputs = [np.asarray(one) for one in call(given)]
         if any(one.ndim == 0 or len(one) != rows for one in outputs):
             if rows > 1 and fixed:
                 raise UnsupportedError(f"an output has no row a sample, so a batch of {rows} cannot be taken apart")

@@ -5,21 +5,32 @@ from types import MappingProxyType
 
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.lowering.activations import ACTIVATIONS
+from edgekit_converters.lowering.blocks import BLOCKS
 from edgekit_converters.lowering.builder import Builder
 from edgekit_converters.lowering.convolution import CONVOLUTION
+from edgekit_converters.lowering.determinant import DETERMINANT
+from edgekit_converters.lowering.einsum import EINSUM
 from edgekit_converters.lowering.elementwise import ELEMENTWISE
 from edgekit_converters.lowering.functions import FUNCTIONS
+from edgekit_converters.lowering.gathering import GATHERING
+from edgekit_converters.lowering.generators import GENERATORS
 from edgekit_converters.lowering.graph import Graph, Node, Refusal, RefusedError
 from edgekit_converters.lowering.matrix import MATRIX
 from edgekit_converters.lowering.module import DTYPES, CompilerRefusal, compile_to_tflite, location_of
 from edgekit_converters.lowering.normalisation import NORMALISATION
+from edgekit_converters.lowering.padding import PADDING
 from edgekit_converters.lowering.patterns import with_activations
 from edgekit_converters.lowering.pooling import POOLING
+from edgekit_converters.lowering.randomness import RANDOMNESS
 from edgekit_converters.lowering.recurrent import RECURRENT
 from edgekit_converters.lowering.reductions import REDUCTIONS
 from edgekit_converters.lowering.reshaping import RESHAPING
 from edgekit_converters.lowering.resizing import RESIZING
+from edgekit_converters.lowering.scattering import SCATTERING
+from edgekit_converters.lowering.selecting import SELECTING
 from edgekit_converters.lowering.shape import SHAPE
+from edgekit_converters.lowering.slicing import SLICING
+from edgekit_converters.lowering.sorting import SORTING
 
 OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
     {
@@ -29,10 +40,21 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **ACTIVATIONS,
         **ELEMENTWISE,
         **FUNCTIONS,
+        **GENERATORS,
+        **SORTING,
+        **RANDOMNESS,
         **MATRIX,
+        **EINSUM,
+        **DETERMINANT,
         **NORMALISATION,
         **REDUCTIONS,
         **SHAPE,
+        **SLICING,
+        **PADDING,
+        **GATHERING,
+        **SCATTERING,
+        **SELECTING,
+        **BLOCKS,
         **RESHAPING,
         **RECURRENT,
     }

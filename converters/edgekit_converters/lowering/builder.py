@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgekit_converters.errors import UnsupportedError
-from edgekit_converters.lowering.dims import broadcast, is_free
+from edgekit_converters.lowering.dims import Dim, broadcast, is_free
 from edgekit_converters.lowering.graph import Graph, Node, Value
 from edgekit_converters.lowering.module import DTYPES, Module, Ref
 from edgekit_converters.lowering.runtime_sizes import RuntimeSizes
@@ -91,6 +91,10 @@ class Builder:
         """Whether a value is known beforehand."""
         return name in self.graph.constants
 
+    def is_known(self, name: str) -> bool:
+        """Whether `constant_of` gives a value: it is constant, or follows from free sizes."""
+        return name in self.graph.constants or name in self.graph.sizes
+
     def constant_of(self, node: Node, place: int) -> Array | None:
         """Return a constant input, or None when it is not given; free sizes in it are `Dim` (an object array).
 
@@ -132,7 +136,8 @@ class Builder:
         if tensor.shape != wanted:
             raise UnsupportedError(f"value '{name}' came out as {tensor.shape}, not {wanted}")
         for axis, (got, size) in enumerate(zip(tensor.shape, wanted, strict=True)):
-            if is_free(size) and not is_free(got):
+            # of one that depends on data (it has a tag) the lowering may know more than the trial run
+            if isinstance(size, Dim) and not size.tag and not is_free(got):
                 raise UnsupportedError(f"axis {axis} of value '{name}' does not follow a free dimension")
         self._keep(name, tensor)
 
@@ -166,7 +171,7 @@ class Builder:
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Return the ONNX shape of any value."""
-        return self.graph.values[name].shape
+        return self._tensors[name].shape if name in self._tensors else self.graph.values[name].shape
 
     # --- order
 

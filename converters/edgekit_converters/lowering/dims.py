@@ -124,3 +124,25 @@ def _widest(sizes: Sequence[int]) -> int:
     if len({int(size) for size in wide}) > 1:
         raise ValueError(f"sizes {', '.join(map(str, wide))} do not broadcast")
     return next((size for size in wide if not is_free(size)), wide[0])
+
+
+def in_every_run(what: Callable[..., int], *sizes: int) -> int:
+    """Return what a function makes of sizes, run by run; one that depends on the data gives one that does."""
+    free = [size for size in sizes if isinstance(size, Dim)]
+    if not free:
+        return what(*sizes)
+    columns = zip(*(samples_of(size, len(free[0].samples)) for size in sizes), strict=True)
+    tags = [size.tag for size in free if size.tag]
+    return size_of([what(*column) for column in columns], f"(of {' '.join(tags)})" if tags else "")
+
+
+def same(left: int, right: int) -> bool:
+    """Whether two sizes agree in every run."""
+    if isinstance(left, Dim) and isinstance(right, Dim):
+        return left.key == right.key
+    return not is_free(left) and not is_free(right) and left == right
+
+
+def unknown(size: int, tag: str) -> int:
+    """Return a free size as it is, and a number as one that only the run itself tells: for types, not arithmetic."""
+    return size if is_free(size) else Dim((size,), tag)

@@ -168,7 +168,9 @@ def _trials(model: "ir.Model", arrays: dict[str, Array]) -> Iterator[Sequence[Fe
 
 def _first(array: Array, shape: tuple[int | None, ...]) -> Array:
     """Return the first samples, the last one repeated up to the batch."""
-    return np.asarray(np.resize(array, (shape[0] or 1, *array.shape[1:])) if shape else array[0])
+    if array.ndim > len(shape):
+        return np.asarray(array[0])
+    return np.asarray(np.resize(array, (shape[0] or 1, *array.shape[1:])))
 
 
 def _step(lowered: Lowered) -> dict[str, Any]:

@@ -141,15 +141,25 @@ class Module:
         return ref
 
     def ops(
-        self, name: str, operands: Sequence[Ref | str], attributes: str, shapes: Sequence[Sequence[int]], dtype: str
+        self,
+        name: str,
+        operands: Sequence[Ref | str],
+        attributes: str,
+        shapes: Sequence[Sequence[int]],
+        dtypes: str | Sequence[str],
     ) -> list[Ref]:
-        """Add a TFL op with several results of one dtype."""
+        """Add a TFL op with several results, of one dtype or of a dtype each."""
         self._count += 1
-        refs = [Ref(f"%v{self._count}#{place}", tuple(shape), dtype) for place, shape in enumerate(shapes)]
+        each = [dtypes] * len(shapes) if isinstance(dtypes, str) else dtypes
+        refs = [
+            Ref(f"%v{self._count}#{place}", tuple(shape), dtype)
+            for place, (shape, dtype) in enumerate(zip(shapes, each, strict=True))
+        ]
         names = ", ".join(one if isinstance(one, str) else one.name for one in operands)
         types = ", ".join("none" if isinstance(one, str) else one.type for one in operands)
         results = ", ".join(one.type for one in refs)
-        self._line(f'%v{self._count}:{len(refs)} = "tfl.{name}"({names}) <{{{attributes}}}> : ({types}) -> ({results})')
+        inside = f" <{{{attributes}}}>" if attributes else ""
+        self._line(f'%v{self._count}:{len(refs)} = "tfl.{name}"({names}){inside} : ({types}) -> ({results})')
         return refs
 
     def _line(self, text: str) -> None:

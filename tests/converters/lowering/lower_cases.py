@@ -14,6 +14,7 @@ import numpy as np
 
 from edgekit_converters.errors import ConversionError
 from edgekit_converters.graph.model import inputs_of, specs
+from edgekit_converters.graph.oracle import Oracle
 from edgekit_converters.lowering.pipeline import to_tflite
 from edgekit_converters.lowering.proof import run_tflite
 
@@ -65,12 +66,12 @@ def weight_of(given: Any, rng: np.random.Generator) -> Any:
     return (rng.normal(size=given) * 0.5).astype(np.float32)
 
 
-def feeds_of(model: Any, case: dict[str, Any]) -> dict[str, Any]:
-    """Return seeded inputs: floats around 0 (or as `low`, `high` say), integers from 0 to 3; or those given."""
-    rng = np.random.default_rng(11)
+def feeds_of(model: Any, case: dict[str, Any], seed: int = 11, free: int = 1) -> dict[str, Any]:
+    """Return seeded inputs: floats around 0 (or as `range` says), integers from 0 to 3, or those given."""
+    rng = np.random.default_rng(seed)
     feeds = {}
     for spec in specs(inputs_of(model)):
-        shape, kind = [size or 1 for size in spec.shape], np.dtype(spec.dtype)
+        shape, kind = [size or free for size in spec.shape], np.dtype(spec.dtype)
         low, high = case["range"]
         made = rng.integers(0, 4, shape) if kind.kind in "iu" else rng.uniform(low, high, shape)
         made = case.get("feeds", {}).get(spec.name, made)
@@ -79,21 +80,25 @@ def feeds_of(model: Any, case: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compare(model: Any, case: dict[str, Any], name: str) -> dict[str, Any]:
+    """Lower with one run (free sizes: with two), then compare on it and on values and sizes not seen so far."""
     import onnx_ir as ir
 
     held = ir.serde.deserialize_model(model)
-    feeds = feeds_of(held, case)
-    lowered = to_tflite(held, name, [[feeds]])
+    trials = [feeds_of(held, case, free=2)]
+    if any(None in spec.shape for spec in specs(inputs_of(held))):
+        trials.append(feeds_of(held, case, free=3))
+    lowered = to_tflite(held, name, [trials])
     data, described = lowered.data, lowered.described
-    outputs = run_tflite(data, described, feeds)
-    worst, scale = 0.0, 0.0
-    for output_name, got in outputs.items():
-        wanted = lowered.flat.runs[0][output_name]
-        if got.shape != wanted.shape or got.dtype != wanted.dtype:
-            return {"error": f"'{output_name}' is {got.dtype}{got.shape}, not {wanted.dtype}{wanted.shape}"}
-        differs = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
-        worst = max(worst, float(np.max(np.where(got == wanted, 0.0, differs), initial=0.0)))
-        scale = max(scale, float(np.max(np.abs(wanted.astype(np.float64)), initial=0.0)))
+    oracle, worst, scale = Oracle(lowered.flat.proto), 0.0, 0.0
+    for feeds in (trials[0], feeds_of(held, case, seed=12, free=5)):
+        every = oracle.values(feeds)
+        for output_name, got in run_tflite(data, described, feeds).items():
+            wanted = every[output_name]
+            if got.shape != wanted.shape or got.dtype != wanted.dtype:
+                return {"error": f"'{output_name}' is {got.dtype}{got.shape}, not {wanted.dtype}{wanted.shape}"}
+            differs = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
+            worst = max(worst, float(np.max(np.where(got == wanted, 0.0, differs), initial=0.0)))
+            scale = max(scale, float(np.max(np.abs(wanted.astype(np.float64)), initial=0.0)))
     if case.get("keep"):
         Path(case["keep"]).write_bytes(data)
     return {

@@ -248,7 +248,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"inputs": {"x": "int64[3]", "z": "int64[3]"}, "body": "y = Pow(x, z)", "outputs": {"y": "int64"}},
         "TFLite has no power of int64",
     ),
-    "an unknown op": (unary("Det", inputs={"x": "float[2, 2]"}), "'Det'"),
+    **{
+        f"chance in {op}": (unary(op, body=f"r = {op}(x)\n y = Add(x, r)", opset=15), f"'{op}'")
+        for op in ("RandomNormalLike", "RandomUniformLike", "Bernoulli")
+    },
     "16-bit floats": (
         {"inputs": {"x": "float16[3]"}, "body": "y = Relu(x)", "outputs": {"y": "float16"}},
         "input 'x' has dtype float16",

@@ -142,10 +142,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         },
         "training",
     ),
-    "gemm of two inputs": (
-        {"inputs": {"x": "float[3, 8]", "z": "float[8, 2]"}, "body": "y = Gemm(x, z)"},
-        "not a constant",
-    ),
 }
 TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
 
