@@ -13,7 +13,8 @@ import numpy as np
 
 from edgekit_converters.errors import ConversionError
 from edgekit_converters.graph import control
-from edgekit_converters.graph.model import ONNX, lifted
+from edgekit_converters.graph.functions import without_functions
+from edgekit_converters.graph.model import lifted
 from edgekit_converters.graph.oracle import Oracle
 from edgekit_converters.graph.shapes import decides_shapes
 from edgekit_converters.model import Array
@@ -80,7 +81,7 @@ def flatten(
         ModelFileError: if it cannot be run at all.
     """
     proto, weights = lifted(model)
-    proto = _without_functions(proto, keep, expand)
+    proto = without_functions(proto, lambda op: op in keep and op not in expand)
     warnings: list[str] = []
     feeds, runs = _first_that_runs(proto, weights, trials)
     wanted = [{value.name: run[value.name] for value in proto.graph.output} for run in runs]
@@ -90,7 +91,7 @@ def flatten(
         warnings += folded.warnings
         if not folded.changed:
             break
-        proto = _without_functions(proto, keep, expand)
+        proto = without_functions(proto, lambda op: op in keep and op not in expand)
         runs = _run(proto, weights, feeds)
     return Flat(
         proto=proto,
@@ -102,69 +103,6 @@ def flatten(
         stuck=folded.stuck,
         warnings=tuple(warnings),
     )
-
-
-def _without_functions(proto: Any, keep: Container[str], expand: Container[str]) -> Any:  # noqa: ANN401  # an onnx.ModelProto
-    """Inline the model's own functions, and ONNX's for ops that are not kept; bodies may hold functions again."""
-    import onnx
-    import onnx.inliner
-
-    if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
-    done: set[str] = set()
-    while True:
-        found = {node.op_type for node in _every_node(proto.graph) if node.domain in ONNX} - done
-        bodies = [op for op in sorted(found) if (op not in keep or op in expand) and _is_function(op, proto)]
-        if not bodies:
-            return proto
-        for op in bodies:
-            done.add(op)
-            proto = _inlined(proto, op)
-
-
-def _inlined(proto: Any, op: str) -> Any:  # noqa: ANN401  # an onnx.ModelProto
-    import onnx
-    import onnx.inliner
-
-    try:
-        typed = onnx.shape_inference.infer_shapes(proto)
-        _with_defaults([node for node in _every_node(typed.graph) if node.op_type == op], proto)
-        return onnx.inliner.inline_selected_functions(typed, [("", op)], inline_schema_functions=True)
-    except (RuntimeError, onnx.shape_inference.InferenceError):
-        return proto  # a body that depends on types ONNX does not find: the op stays, and is refused by its name
-
-
-def _with_defaults(nodes: Sequence[Any], proto: Any) -> None:  # noqa: ANN401  # onnx.NodeProto, onnx.ModelProto
-    """Write out the attributes that have defaults: the inliner leaves them out, and the body says something else."""
-    import onnx
-
-    opset = max(one.version for one in proto.opset_import if one.domain in ONNX)
-    for node in nodes:
-        given = {one.name for one in node.attribute}
-        for name, attribute in onnx.defs.get_schema(node.op_type, opset, "").attributes.items():
-            if name not in given and attribute.default_value.type:
-                node.attribute.append(attribute.default_value)
-
-
-def _every_node(graph: Any) -> list[Any]:  # noqa: ANN401  # an onnx.GraphProto
-    """Return the nodes of a graph and of the graphs inside."""
-    nodes = []
-    for node in graph.node:
-        nodes.append(node)
-        for attribute in node.attribute:
-            nodes += _every_node(attribute.g) if attribute.HasField("g") else []
-    return nodes
-
-
-def _is_function(op: str, proto: Any) -> bool:  # noqa: ANN401  # an onnx.ModelProto
-    import onnx
-
-    opset = max((one.version for one in proto.opset_import if one.domain in ONNX), default=0)
-    try:
-        schema = onnx.defs.get_schema(op, opset, "")
-    except onnx.defs.SchemaError:
-        return False
-    return bool(schema.has_function or schema.has_context_dependent_function)
 
 
 def _first_that_runs(
@@ -222,7 +160,7 @@ def _told_apart(
 
 def _used(node: Any) -> list[str]:  # noqa: ANN401  # an onnx.NodeProto
     """Return a node's inputs, and what the graphs inside it take from around it."""
-    names = list(node.input)
+    names = list(node.input[:1] if node.op_type == "CastLike" else node.input)  # of the other only the type matters
     for attribute in node.attribute:
         if attribute.HasField("g"):
             graph = attribute.g

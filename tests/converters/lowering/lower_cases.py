@@ -75,7 +75,7 @@ def feeds_of(model: Any, case: dict[str, Any], seed: int = 11, free: int = 1) ->
         low, high = case["range"]
         made = rng.integers(0, 4, shape) if kind.kind in "iu" else rng.uniform(low, high, shape)
         made = case.get("feeds", {}).get(spec.name, made)
-        feeds[spec.name] = np.asarray(made > 0) if kind.kind == "b" else np.asarray(made).astype(kind)
+        feeds[spec.name] = np.asarray(np.asarray(made) > 0) if kind.kind == "b" else np.asarray(made).astype(kind)
     return feeds
 
 
