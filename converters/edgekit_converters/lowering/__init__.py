@@ -31,6 +31,7 @@ from edgekit_converters.lowering.selecting import SELECTING
 from edgekit_converters.lowering.shape import SHAPE
 from edgekit_converters.lowering.slicing import SLICING
 from edgekit_converters.lowering.sorting import SORTING
+from edgekit_converters.lowering.spectrum import SPECTRUM
 
 OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
     {
@@ -43,6 +44,7 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **GENERATORS,
         **SORTING,
         **RANDOMNESS,
+        **SPECTRUM,
         **MATRIX,
         **EINSUM,
         **DETERMINANT,
