@@ -75,7 +75,7 @@ def lower(graph: Graph, *, channels_last: bool = False) -> tuple[bytes, list[str
     Raises:
         RefusedError: with every node that has no lowering, in the graph's order.
     """
-    graph = with_activations(graph)
+    graph, near_misses = with_activations(graph)
     refused = _inputs_refused(graph)
     for _ in range(_MOST_COMPILES):
         builder = Builder(graph, channels_last=channels_last)
@@ -93,7 +93,7 @@ def lower(graph: Graph, *, channels_last: bool = False) -> tuple[bytes, list[str
             refused[node.index] = Refusal(node=node, why=f"the compiler says: {exc.reason}")
             continue
         if not refused:
-            return data, builder.notes
+            return data, [*near_misses, *builder.notes]
         break
     raise RefusedError([refused[index] for index in sorted(refused)])
 
