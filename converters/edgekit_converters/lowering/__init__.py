@@ -31,6 +31,7 @@ from edgekit_converters.lowering.selecting import SELECTING
 from edgekit_converters.lowering.shape import SHAPE
 from edgekit_converters.lowering.slicing import SLICING
 from edgekit_converters.lowering.sorting import SORTING
+from edgekit_converters.lowering.spectrum import SPECTRUM
 
 OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
     {
@@ -43,6 +44,7 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **GENERATORS,
         **SORTING,
         **RANDOMNESS,
+        **SPECTRUM,
         **MATRIX,
         **EINSUM,
         **DETERMINANT,
@@ -73,7 +75,7 @@ def lower(graph: Graph, *, channels_last: bool = False) -> tuple[bytes, list[str
     Raises:
         RefusedError: with every node that has no lowering, in the graph's order.
     """
-    graph = with_activations(graph)
+    graph, near_misses = with_activations(graph)
     refused = _inputs_refused(graph)
     for _ in range(_MOST_COMPILES):
         builder = Builder(graph, channels_last=channels_last)
@@ -91,7 +93,7 @@ def lower(graph: Graph, *, channels_last: bool = False) -> tuple[bytes, list[str
             refused[node.index] = Refusal(node=node, why=f"the compiler says: {exc.reason}")
             continue
         if not refused:
-            return data, builder.notes
+            return data, [*near_misses, *builder.notes]
         break
     raise RefusedError([refused[index] for index in sorted(refused)])
 
