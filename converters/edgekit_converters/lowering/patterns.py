@@ -57,7 +57,7 @@ def _clip(graph: Graph, node: Node) -> Node | None:
 
 def _bounds(graph: Graph, node: Node) -> tuple[str, float, float] | None:
     """Return the value an op bounds, and the bounds as numbers, the lower one not above the other."""
-    if graph.values[node.outputs[0]].dtype != "float32":
+    if node.op not in {"Relu", "Clip", "Min", "Max"} or graph.values[node.outputs[0]].dtype != "float32":
         return None
     if node.op == "Relu":
         return node.inputs[0], 0.0, math.inf
