@@ -36,8 +36,9 @@ def conv_transpose(b: Builder, node: Node) -> None:
         kernel, strides = kernel.reshaped((*kernel.shape[:2], 1, *kernel.shape[2:])), (1, *strides)
         cut = _Cut((0, *cut.begins), (1, *cut.taken), (0, *cut.missing))
     bias = b.input(node, 2).ref if len(node.inputs) > 2 and node.inputs[2] else None  # noqa: PLR2004
-    # the bias belongs into the op, unless zeros follow that it must be added to
-    inside = None if any(cut.missing) else bias
+    # the bias belongs into the op, unless zeros follow that it must be added to; the compiler compares that of
+    # a 3-D op with the wrong axis of the weights
+    inside = None if any(cut.missing) or x.rank == 5 else bias  # noqa: PLR2004
     ref = _kept(b, _grouped(b, stored, kernel, inside, (node.attributes.get("group", 1), strides)), cut)
     if bias is not None and inside is None:
         ref = b.binary("add", ref, bias)
@@ -62,13 +63,12 @@ def _whole(b: Builder, x: Ref, kernel: Kernel, bias: Ref | None, strides: tuple[
     shape, volume = (x.shape[0], *sizes, kernel.shape[1]), len(sizes) == 3  # noqa: PLR2004
     attributes = [NO_ACTIVATION, 'padding = "VALID"']
     attributes += [f"stride_{axis} = {step} : i32" for axis, step in zip("dhw"[-len(sizes) :], strides, strict=True)]
-    added = b.module.nothing() if bias is None else bias
     if volume:
         attributes += [f"dilation_{axis}_factor = 1 : i32" for axis in "dhw"]
-        operands: list[Ref | str] = [b.module.ints(list(shape)), kernel.stored(_DHWOI), x, added]
-        return b.module.op("conv_3d_transpose", operands, ", ".join(sorted(attributes)), shape, x.dtype)
-    operands = [b.module.ints(list(shape)), kernel.stored(_OHWI), x, added]
-    return b.module.op("transpose_conv", operands, ", ".join(attributes), shape, x.dtype)
+    weights = kernel.stored(_DHWOI if volume else _OHWI)
+    added = b.module.nothing() if bias is None else bias
+    op = "conv_3d_transpose" if volume else "transpose_conv"
+    return b.module.op(op, [b.module.ints(list(shape)), weights, x, added], ", ".join(attributes), shape, x.dtype)
 
 
 def _cut(b: Builder, node: Node, sizes: Sequence[int]) -> _Cut:
