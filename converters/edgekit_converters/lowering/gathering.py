@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgekit_converters.lowering.builder import Builder, Perm, Tensor, identity
+from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.pieces import gathered, part
@@ -23,9 +24,9 @@ def indices_of(b: Builder, name: str, sizes: Sequence[int], perm: Perm | None = 
         sizes: The size that each of them counts in; several for the last axis, or one.
         perm: The order to return them in, ONNX's own when not given.
     """
-    if b.is_constant(name):
-        array = b.graph.constants[name]
-        front = from_front(array, [int(size) for size in sizes])
+    array = b.graph.constants.get(name)
+    if array is not None and not (np.less(array, 0).any() and any(map(is_free, sizes))):
+        front = from_front(array, sizes)
         return b.module.constant((front if perm is None else front.transpose(perm)).astype(np.int32))
     tensor = b.tensor(name)
     ref = b.order(tensor, perm or identity(tensor.rank)).ref
