@@ -15,6 +15,7 @@ from edgekit_converters.lowering.functions import FUNCTIONS
 from edgekit_converters.lowering.gathering import GATHERING
 from edgekit_converters.lowering.generators import GENERATORS
 from edgekit_converters.lowering.graph import Graph, Node, Refusal, RefusedError
+from edgekit_converters.lowering.linear_quantization import LINEAR_QUANTIZATION
 from edgekit_converters.lowering.matrix import MATRIX
 from edgekit_converters.lowering.module import DTYPES, CompilerRefusal, compile_to_tflite, location_of
 from edgekit_converters.lowering.normalisation import NORMALISATION
@@ -57,6 +58,7 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **SCATTERING,
         **SELECTING,
         **BLOCKS,
+        **LINEAR_QUANTIZATION,
         **RESHAPING,
         **RECURRENT,
     }
