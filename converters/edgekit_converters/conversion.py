@@ -13,6 +13,7 @@ from edgekit_converters.errors import CalibrationError, PrecisionError, Unsuppor
 from edgekit_converters.events import Event, OnEvent
 from edgekit_converters.frontends import frontend_for
 from edgekit_converters.frontends.base import Loaded, LoadRequest
+from edgekit_converters.frontends.files import is_factory
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.layout import Layout
 from edgekit_converters.model import Array, Arrays, Artifact, SourceModel
@@ -45,6 +46,8 @@ class ConversionRequest:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
     """Inputs to take away, by name, with the value that stands in their place."""
+    through_onnx: bool = False
+    """Take the way over ONNX, the canonical graph, where the source has another one too (Keras, SavedModel)."""
     seed: int = 0
 
 
@@ -158,7 +161,9 @@ def reference(model: Path, arrays: Arrays, jobs: JobRunner, work: Path) -> Array
 
 
 def stem_of(model: Path) -> str:
-    """Return what artifacts are named after: the file's name without its suffix, or the folder's name."""
+    """Return what artifacts are named after: the file's name without its suffix, the folder's or the factory's name."""
+    if is_factory(model):
+        return str(model).rpartition(":")[2]
     path = model.resolve()
     return path.name if path.is_dir() else path.stem
 
@@ -191,6 +196,7 @@ def _load(
         reference_inputs=request.reference_inputs,
         want_tflite=any(backend.needs_tflite for backend in backends),
         layout=request.layout,
+        through_onnx=request.through_onnx,
     )
     if request.reference_inputs is None and request.reference_samples:
         source = frontend.load(replace(asked, want_tflite=False), jobs).source

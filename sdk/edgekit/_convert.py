@@ -61,6 +61,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
                     layout=options.io_layout,
                     shapes=options.shapes,
                     constants=options.constants,
+                    through_onnx=options.lane == "onnx",
                     seed=options.seed,
                 ),
                 jobs,

@@ -25,14 +25,16 @@ ROUND_TRIP_S = 5.0
 # extra -> (distribution, module)
 EXTRAS = MappingProxyType(
     {
-        "tensorflow": (("tensorflow", "tensorflow"), ("tf-keras", "tf_keras")),
+        "tensorflow": (("tensorflow", "tensorflow"), ("tf-keras", "tf_keras"), ("tf2onnx", "tf2onnx")),
         "tflite": (
             ("ai-edge-litert", "ai_edge_litert"),
             ("ai-edge-quantizer", "ai_edge_quantizer"),
             ("litert-converter", "litert_converter"),
         ),
         "openvino": (("openvino", "openvino"), ("nncf", "nncf")),
-        "onnx": (("onnx", "onnx"), ("onnxruntime", "onnxruntime")),
+        "onnx": (("onnx", "onnx"), ("onnx-ir", "onnx_ir"), ("onnxruntime", "onnxruntime")),
+        "torch": (("torch", "torch"), ("onnxscript", "onnxscript")),
+        "jax": (("jax", "jax"),),
         "broker": (("iotcore", "iotcore"),),
         "demo": (("scikit-learn", "sklearn"),),
     }

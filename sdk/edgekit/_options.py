@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TARGETS = ("tflite", "openvino")
 LAYOUTS = ("keep", "nhwc", "nchw")  # as converters have them: no import for three words
+LANES = ("tensorflow", "onnx")
 RECIPE_SCHEMA = 1
 _MAX_RECIPE_BYTES = 1 << 20
 
@@ -36,6 +37,8 @@ class ConvertOptions:
     io_layout: str = "keep"
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
+    lane: str = "tensorflow"
+    """How Keras models and SavedModels get there: by TensorFlow's own converter, or over ONNX."""
     bench: bool = True
     threads: int = 1
     seed: int = 0
@@ -51,6 +54,8 @@ class ConvertOptions:
                 raise UsageError(f"there is no target '{target}'; there are: {', '.join(TARGETS)}")
         if self.io_layout not in LAYOUTS:
             raise UsageError(f"there is no layout '{self.io_layout}'; there are: {', '.join(LAYOUTS)}")
+        if self.lane not in LANES:
+            raise UsageError(f"there is no lane '{self.lane}'; there are: {', '.join(LANES)}")
         if self.max_drop is not None and not 0 <= self.max_drop <= 1:
             raise UsageError(f"max-drop {self.max_drop} is not between 0 and 1 (0.005 is half a point)")
         if self.max_drop is not None and self.eval is None:
@@ -173,7 +178,7 @@ def from_recipe(path: Path) -> ConvertOptions:
 
 _RECIPE_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "to": list, "precisions": list, "calib": str, "eval": str, "preprocess": dict, "metric": str,
-    "max_drop": (int, float), "io_layout": str, "shapes": dict, "constants": dict,
+    "max_drop": (int, float), "io_layout": str, "shapes": dict, "constants": dict, "lane": str,
     "bench": bool, "threads": int, "seed": int,
 }  # fmt: skip
 

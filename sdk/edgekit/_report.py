@@ -18,8 +18,8 @@ from edgekit_converters.model import SourceModel, Step
 
 SCHEMA = 1
 _PACKAGES = (
-    "ai-edge-litert", "ai-edge-quantizer", "litert-converter", "nncf", "numpy", "onnx", "onnxruntime", "openvino",
-    "tensorflow", "tf-keras", "tflite-runtime",
+    "ai-edge-litert", "ai-edge-quantizer", "jax", "litert-converter", "nncf", "numpy", "onnx", "onnxruntime",
+    "onnxscript", "openvino", "tensorflow", "tf-keras", "tf2onnx", "tflite-runtime", "torch",
 )  # fmt: skip
 
 

@@ -5,11 +5,11 @@ import os
 import wave
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from edgekit_agent import runtimes
 from edgekit_converters import ConversionRequest, ConversionResult, convert
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Array
@@ -17,7 +17,6 @@ from edgekit_converters.model import Array
 pytestmark = [pytest.mark.slow, pytest.mark.shared_data]
 
 WINDOW, CONTEXT = 512, 64
-Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(params=["silero_vad_16k_op15.onnx", "silero_vad.onnx"])
@@ -45,31 +44,38 @@ def golden(shared_data: Path) -> dict[str, Array]:
         return {name: archive[name] for name in archive.files}
 
 
-def test_both_targets_give_the_golden_outputs(
-    converted: ConversionResult, golden: dict[str, Array], run_artifact: Run
-) -> None:
-    assert [one.name for one in converted.source.inputs] == ["input", "state"]
+def step(path: Path) -> Callable[[Array, Array], tuple[float, Array]]:
+    """Return a function from a window and a state to the probability of speech and the next state."""
+    session = runtimes.choose(path, runtimes.AUTO).load(path, threads=1, batch=1)
+    assert [one.name for one in session.inputs] == ["input", "state"]
+    assert [one.name for one in session.outputs] == ["output", "stateN"]
+
+    def run(window: Array, state: Array) -> tuple[float, Array]:
+        probability, state = session.invoke([window.reshape(1, WINDOW + CONTEXT), state.reshape(2, 1, 128)])
+        return probability.item(), np.array(state)
+
+    return run
+
+
+def test_both_targets_give_the_golden_outputs(converted: ConversionResult, golden: dict[str, Array]) -> None:
     assert converted.reference["stateN"].shape == (3, 2, 1, 128)
-    inputs = {"input": golden["input"], "state": golden["state_in"][:, :, None]}
-    for one in converted.artifacts:
-        made = run_artifact(one.path, inputs)
-        assert np.abs(made["output"].ravel() - golden["prob"]).max() <= 1e-5
-        assert np.abs(made["stateN"][:, :, 0] - golden["state_out"]).max() <= 1e-5
+    for artifact in converted.artifacts:
+        run = step(artifact.path)
+        for place, window in enumerate(golden["input"]):
+            probability, state = run(window, golden["state_in"][place])
+            assert abs(probability - golden["prob"][place]) <= 1e-5
+            assert np.abs(state[:, 0] - golden["state_out"][place]).max() <= 1e-5
 
 
 def test_a_state_carried_through_the_whole_recording_does_not_drift(
     converted: ConversionResult, golden: dict[str, Array], shared_data: Path
 ) -> None:
-    from ai_edge_litert.interpreter import Interpreter
-
     with wave.open(str(shared_data / "silero-vad" / "test.wav")) as file:
         sound = np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768
-    path = next(one.path for one in converted.artifacts if one.format == "tflite")
-    run = Interpreter(str(path), num_threads=1).get_signature_runner()
-    padded = np.concatenate([np.zeros(CONTEXT, np.float32), sound, np.zeros(WINDOW, np.float32)])  # the last is short
-    state, found = np.zeros((2, 1, 128), np.float32), []
-    for start in range(0, len(golden["prob_all"]) * WINDOW, WINDOW):
-        answer = run(input=padded[None, start : start + CONTEXT + WINDOW], state=state)
-        state = answer["stateN"]
-        found.append(answer["output"].item())
-    assert np.abs(np.asarray(found) - golden["prob_all"]).max() <= 1e-5
+    padded = np.concatenate([np.zeros(CONTEXT, np.float32), sound])
+    for artifact in converted.artifacts:
+        run = step(artifact.path)
+        state: Array = np.zeros((2, 1, 128), np.float32)
+        for place, wanted in enumerate(golden["prob_all"]):
+            probability, state = run(padded[place * WINDOW :][: CONTEXT + WINDOW], state)
+            assert abs(probability - wanted) <= 1e-5, place

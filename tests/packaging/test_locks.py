@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-LOCKS = ("host.txt", "device.txt", "tools.txt")
+LOCKS = ("host.txt", "device.txt", "tools.txt", "frameworks.txt", "torch.txt")
 
 
 @pytest.mark.parametrize("name", LOCKS)

@@ -43,7 +43,7 @@ def run(request: Json) -> Json:
     def make(precision: str) -> Json:
         made = model.clone()
         if precision == "int8":
-            _refuse_quantized(Path(request["model"]))
+            _refuse_quantized(Path(request["model"]), made)
             made = _quantize(made, inputs, samples, request["seed"])
         if request["turn"]:
             made = _turned(made, *request["turn"])
@@ -62,7 +62,7 @@ def _convert(path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSp
     except ImportError as exc:
         raise missing("OpenVINO", "openvino") from exc
     try:
-        model = ov.convert_model(path)
+        model = ov.Core().read_model(path) if path.suffix == ".xml" else ov.convert_model(path)
         model.reshape({port: ov.PartialShape(_shape(spec)) for port, spec in zip(model.inputs, inputs, strict=True)})
     except Exception as exc:
         found = _UNKNOWN_OPS.search(str(exc))
@@ -71,9 +71,11 @@ def _convert(path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSp
     return _named(model, inputs, outputs)
 
 
-def _refuse_quantized(path: Path) -> None:
+def _refuse_quantized(path: Path, model: Model) -> None:
     if path.suffix == ".tflite" and tflite_file.read(path).quantized:
         raise UnsupportedError("the TFLite file is quantized already: int8 is made from a float one")
+    if path.suffix == ".xml" and any(op.get_type_name() == "FakeQuantize" for op in model.get_ops()):
+        raise UnsupportedError("the OpenVINO IR is quantized already: int8 is made from a float one")
 
 
 def _shape(spec: TensorSpec) -> list[int]:

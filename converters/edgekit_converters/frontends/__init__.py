@@ -16,12 +16,16 @@ FRONTENDS: Mapping[str, str] = MappingProxyType(
         "saved-model": "edgekit_converters.frontends.tensorflow:SavedModelFrontend",
         "tflite": "edgekit_converters.frontends.tflite:TFLiteFrontend",
         "onnx": "edgekit_converters.frontends.onnx:OnnxFrontend",
+        "pytorch-exported": "edgekit_converters.frontends.torch:ExportedProgramFrontend",
+        "torchscript": "edgekit_converters.frontends.torch:TorchScriptFrontend",
+        "factory": "edgekit_converters.frontends.factory:FactoryFrontend",
+        "openvino": "edgekit_converters.frontends.openvino_ir:OpenVINOFrontend",
     }
 )
 
 
 def frontend_for(path: Path) -> Frontend:
-    """Return the frontend for a model, by its content as well as by its name.
+    """Return the frontend for a model, by its content as well as by its name; a path may be `package.module:factory`.
 
     Raises:
         ModelFileError: if it is missing, empty, or its content is not what its name says.

@@ -25,6 +25,8 @@ class LoadRequest:
     want_tflite: bool = False
     layout: str = "keep"
     """Where the channels of the float TFLite's images lie: one of `layout.LAYOUTS`."""
+    through_onnx: bool = False
+    """Take the way over ONNX, the canonical graph, where the source has another one too: fills `Loaded.onnx`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +39,11 @@ class Loaded:
     float_tflite: Path | None
     """The lossless TFLite form, with a signature `serving_default` in the source's names and order."""
     openvino_input: Path
-    """The file `openvino.convert_model` reads: the ONNX itself, or the float TFLite."""
+    """The file `openvino.convert_model` reads: the ONNX or IR itself, or the float TFLite."""
     channels_first: bool = False
     """Whether images have their channels behind the batch, as in ONNX."""
+    onnx: Path | None = None
+    """The source as ONNX, in its own names and order: where graph techniques begin; None where it has no such form."""
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

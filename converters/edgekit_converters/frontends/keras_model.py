@@ -46,7 +46,7 @@ def load(path: Path, kind: str, shapes: Mapping[str, tuple[int, ...]], work: Pat
     named.unlink(missing_ok=True)
     named.symlink_to(path.resolve())
     model, keras = _load_with_either(path, named, file)
-    return _served(model, keras, shapes)
+    return serve(model, keras, shapes)
 
 
 def _load_with_either(path: Path, named: Path, file: KerasFile) -> tuple[Model, str]:
@@ -86,7 +86,13 @@ def _legacy(path: Path) -> Model:
     return tf_keras.models.load_model(path, compile=False, safe_mode=True)
 
 
-def _served(model: Model, keras: str, shapes: Mapping[str, tuple[int, ...]]) -> Served:
+def serve(model: Model, keras: str, shapes: Mapping[str, tuple[int, ...]]) -> Served:
+    """Return a Keras model as a function; `keras` says of which: `current` (3) or `legacy` (2).
+
+    Raises:
+        ModelFileError: if it was never built.
+        UnsupportedError: if a shape cannot be had.
+    """
     import tensorflow as tf
 
     if not getattr(model, "inputs", None):

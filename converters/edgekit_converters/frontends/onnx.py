@@ -53,6 +53,7 @@ class OnnxFrontend:
             float_tflite=Path(answer["tflite"]) if answer["tflite"] else None,
             openvino_input=Path(answer["openvino_input"]),
             channels_first=True,
+            onnx=Path(answer["openvino_input"]),
             steps=tuple(Step(**step) for step in answer["steps"]),
             warnings=tuple(answer["warnings"]),
             notes=tuple(answer["notes"]),

@@ -8,12 +8,12 @@ from edgekit_converters._exchange import read_arrays, specs_to_json, write_array
 from edgekit_converters.data import bind
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.foreign import first_line, missing
-from edgekit_converters.frontends import keras_model, saved_model
+from edgekit_converters.frontends import keras_model, saved_model, tensorflow_onnx
 from edgekit_converters.frontends.keras_model import Model, Served
 from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.frontends.shapes import frozen
 from edgekit_converters.jobs import Json
-from edgekit_converters.model import Array, Arrays, TensorSpec
+from edgekit_converters.model import Array, TensorSpec
 from edgekit_converters.tflite_file import SIGNATURE, parse
 from edgekit_converters.tflite_rewrite import signed
 
@@ -32,14 +32,17 @@ def run(request: Json) -> Json:
         CalibrationError: if the reference inputs do not fit.
         ConverterMissingError: if TensorFlow is not installed.
     """
-    path, work = Path(request["model"]), Path(request["work"])
-    shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
-    arrays = read_arrays(request["reference"]) if request["reference"] else None
+    path, shapes = Path(request["model"]), {name: tuple(shape) for name, shape in request["shapes"].items()}
     if request["kind"] == "saved-model":
         _import_tensorflow()
-        return _from_saved_model(path, shapes, arrays, request, work)
-    served = keras_model.load(path, request["kind"], shapes, work)
-    bound = bind(arrays, served.inputs, "reference data") if arrays is not None else None
+        return _from_saved_model(path, shapes, request)
+    return from_keras(keras_model.load(path, request["kind"], shapes, Path(request["work"])), request)
+
+
+def from_keras(served: Served, request: Json) -> Json:
+    """Run the reference inputs through a Keras model and make what is asked for."""
+    work = Path(request["work"])
+    bound = _bound(request, served.inputs)
     outputs = run_samples(lambda batch: _call(served, batch), bound, served.inputs) if bound else []
     saved = work / "served"
     _save(saved, served.function, served.variables)
@@ -47,24 +50,40 @@ def run(request: Json) -> Json:
         {f"i{index}": spec.name for index, spec in enumerate(served.inputs)},
         {f"o{index}": spec.name for index, spec in enumerate(served.outputs)},
     )
-    _to_tflite(saved, served.inputs, served.outputs, names, Path(request["tflite"]))
-    return _answer(served.inputs, served.outputs, served.parameters, outputs, work, served.keras)
+    _make(saved, served.inputs, served.outputs, names, request)
+    return _answer(served.inputs, served.outputs, served.parameters, outputs, request)
 
 
-def _from_saved_model(
-    path: Path, shapes: dict[str, tuple[int, ...]], arrays: Arrays | None, request: Json, work: Path
-) -> Json:
+def _from_saved_model(path: Path, shapes: dict[str, tuple[int, ...]], request: Json) -> Json:
     own = saved_model.describe(path)
     described = saved_model.Described(frozen(own.inputs, shapes), own.outputs)
-    bound = bind(arrays, described.inputs, "reference data") if arrays is not None else None
+    bound = _bound(request, described.inputs)
     outputs, parameters = saved_model.run(path, described, bound)
     names = ({one.name: one.name for one in own.inputs}, {one.name: one.name for one in own.outputs})
     if shapes:
-        frozen_path = work / "served"
+        frozen_path = Path(request["work"], "served")
         described, names = _freeze(path, described, frozen_path)
         path = frozen_path
-    _to_tflite(path, described.inputs, described.outputs, names, Path(request["tflite"]))
-    return _answer(described.inputs, described.outputs, parameters, outputs, work, "saved-model")
+    _make(path, described.inputs, described.outputs, names, request)
+    return _answer(described.inputs, described.outputs, parameters, outputs, request)
+
+
+def _bound(request: Json, inputs: tuple[TensorSpec, ...]) -> dict[str, Array] | None:
+    return bind(read_arrays(request["reference"]), inputs, "reference data") if request["reference"] else None
+
+
+def _make(
+    folder: Path,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    names: tuple[dict[str, str], dict[str, str]],
+    request: Json,
+) -> None:
+    """Write the ONNX or the TFLite form of a SavedModel, under the source's names."""
+    if request["through_onnx"]:
+        tensorflow_onnx.write_onnx(folder, *names, Path(request["onnx"]))
+    else:
+        _to_tflite(folder, inputs, outputs, names, Path(request["tflite"]))
 
 
 def _freeze(
@@ -157,19 +176,19 @@ def _refusal(exc: Exception) -> UnsupportedError:
     return error
 
 
-def _answer(  # noqa: PLR0913, PLR0917  # what the parent is told
+def _answer(
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
     parameters: int,
     reference: list[Array],
-    work: Path,
-    loader: str,
+    request: Json,
 ) -> Json:
     named = {spec.name: array for spec, array in zip(outputs, reference, strict=False)}
     return {
+        "format": request["kind"],
         "inputs": specs_to_json(inputs),
         "outputs": specs_to_json(outputs),
         "parameters": parameters,
-        "loader": loader,
-        "reference": write_arrays(work / "reference.npz", named) if named else None,
+        "onnx": request["onnx"],
+        "reference": write_arrays(Path(request["work"], "reference.npz"), named) if named else None,
     }

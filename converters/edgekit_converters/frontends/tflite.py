@@ -25,6 +25,8 @@ class TFLiteFrontend:
             CalibrationError: if the reference inputs do not fit.
             ConverterMissingError: if LiteRT is not installed.
         """
+        if request.through_onnx:
+            raise UnsupportedError(f"'{request.model}' is a TFLite file, which has no way to ONNX")
         described = tflite_file.read(request.model)
         for op in described.ops:
             if op.name.startswith("CUSTOM:Flex"):

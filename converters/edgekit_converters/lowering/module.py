@@ -180,16 +180,40 @@ def compile_to_tflite(module: Module, results: Sequence[Ref], inputs: Sequence[s
     Raises:
         CompilerRefusal: if the compiler does not take the module.
     """
+
+    def parse(ir: Any, _: Any) -> Any:  # noqa: ANN401  # MLIR's bindings have no types
+        parsed = ir.Module.parse(module.text(results))
+        _fill(parsed, module.weights, ir)
+        return parsed
+
+    return _compile(parse, inputs, outputs)
+
+
+def compile_artifact(artifact: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+    """Compile StableHLO in its portable serialized form, as JAX exports it; the rest is as above.
+
+    Raises:
+        CompilerRefusal: if the compiler does not take the module.
+    """
+
+    def parse(_: Any, context: Any) -> Any:  # noqa: ANN401  # MLIR's bindings have no types
+        from litert_converter.mlir.dialects import stablehlo
+
+        return stablehlo.deserialize_portable_artifact(context, artifact)
+
+    return _compile(parse, inputs, outputs)
+
+
+def _compile(parse: Callable[[Any, Any], Any], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     from litert_converter.mlir import ir, passmanager
     from litert_converter.mlir._mlir_libs import converter_api_ext
     from litert_converter.tools.model_utils import transform
 
-    with transform.get_ir_context(), ir.Location.unknown():
+    with transform.get_ir_context() as context, ir.Location.unknown():
         config = converter_api_ext.ConvertToTFLConfig()
         config.canonicalizing_inf_as_min_max_float = False
         try:
-            parsed = ir.Module.parse(module.text(results))
-            _fill(parsed, module.weights, ir)
+            parsed = parse(ir, context)
             converter_api_ext.run_convert_to_tfl_passes(parsed, passmanager.PassManager(), config)
             converter_api_ext.set_signature(parsed.operation, "serving_default", list(inputs), list(outputs))
             exported: bytes = converter_api_ext.export_flatbuffer_to_bytes(parsed.operation)

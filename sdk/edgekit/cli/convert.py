@@ -15,13 +15,16 @@ WIDE = 96
 
 _EXAMPLES = """Convert a trained model to TFLite and OpenVINO, measure every artifact and write a report.
 
-Reads Keras (`.keras`, `.h5`), TensorFlow SavedModel, TFLite and ONNX.
+Reads Keras (`.keras`, `.h5`), TensorFlow SavedModel, PyTorch (`.pt2`, TorchScript), ONNX, TFLite, OpenVINO IR, and
+`package.module:factory`: a function of yours that returns a PyTorch module, a Keras model or a JAX function.
 
 Examples:
 
     edgekit convert model.h5 -o build/model
 
     edgekit convert saved_model --precision fp32 --precision int8 --calib train.npz[0:200] --eval test.npz -o build/kws
+
+    edgekit convert mynet:build --shape image=1x3x224x224 --to tflite
 
     edgekit convert net.onnx --precision int8 --calib photos --preprocess resize=240x320,mean=127,std=128,layout=nchw
 
@@ -31,7 +34,9 @@ DATA is a `.npz` (arrays named as the model's inputs, or `x`; labels `y`), a `.n
 
 
 def convert(  # noqa: D103  # its docstring is _EXAMPLES
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The trained model: a file or a SavedModel folder.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A file, a SavedModel folder, or package.module:factory.")
+    ],
     to: Annotated[
         list[str] | None, typer.Option("--to", metavar="TARGET", help="tflite or openvino; repeatable. [default: both]")
     ] = None,
@@ -69,6 +74,10 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         str | None,
         typer.Option(metavar="LAYOUT", help="Where the artifacts' images have their channels: keep, nhwc, nchw."),
     ] = None,
+    lane: Annotated[
+        str | None,
+        typer.Option(metavar="L", help="How Keras and SavedModel get there: tensorflow or onnx. [default: tensorflow]"),
+    ] = None,
     bench: Annotated[bool | None, typer.Option("--bench/--no-bench", help="Measure latency.")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads to measure with. [default: 1]")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of whatever is random. [default: 0]")] = None,
@@ -87,6 +96,7 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
 ) -> None:
     from edgekit import _options
     from edgekit._convert import convert as run
+    from edgekit_converters import stem_of
 
     base = _options.from_recipe(recipe) if recipe else _options.ConvertOptions()
     options = _options.override(
@@ -101,11 +111,12 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         shapes=dict(_options.parse_shape(text) for text in shape or ()),
         constants=dict(_options.parse_constant(text) for text in constant or ()),
         io_layout=io_layout,
+        lane=lane,
         bench=bench,
         threads=threads,
         seed=seed,
     )
-    folder = output or Path("build") / model.stem
+    folder = output or Path("build") / stem_of(model)
     if dry_run:
         _plan(model, folder, options.wanted)
         return
@@ -122,12 +133,12 @@ convert.__doc__ = _EXAMPLES
 
 
 def _plan(model: Path, folder: Path, wanted: tuple[tuple[str, str], ...]) -> None:
-    from edgekit_converters import check_wanted
+    from edgekit_converters import check_wanted, stem_of
 
     check_wanted(wanted)
     for form, precision in wanted:
         suffix = {"tflite": "tflite", "openvino": "xml"}[form]
-        typer.echo(f"{model} -> {folder / 'models' / f'{model.stem}.{precision}.{suffix}'}")
+        typer.echo(f"{model} -> {folder / 'models' / f'{stem_of(model)}.{precision}.{suffix}'}")
 
 
 def _print(report: "Report", folder: Path, *, explain: bool) -> None:

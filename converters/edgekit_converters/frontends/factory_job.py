@@ -1,0 +1,100 @@
+"""The job of the factory frontend: import the user's module, call the factory, export what it returns."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from edgekit_converters.errors import ModelFileError, UnsupportedError
+from edgekit_converters.foreign import first_line
+from edgekit_converters.frontends import jax_function, keras_model, tensorflow_job, torch_job
+from edgekit_converters.frontends.torch_program import Program, from_exported, from_module, import_torch
+from edgekit_converters.frontends.torchscript import from_script
+from edgekit_converters.jobs import Json
+
+Made = Any  # whatever the factory returns
+
+
+def run(request: Json) -> Json:
+    """Call `request["model"]` and make everything asked for.
+
+    Raises:
+        ModelFileError: if the module or the factory is not there, or it raises.
+        UnsupportedError: if it returns no model that is known, or an op cannot be had.
+        CalibrationError: if the reference inputs do not fit.
+        ConverterMissingError: if a library is not installed.
+    """
+    name = request["model"]
+    model, examples = _parts(_call(name), name)
+    if _is(model, "torch.nn.modules.module", "Module") or _is(model, "torch.export.exported_program", ""):
+        return torch_job.answer(_torch_program(model, examples, request), request, "pytorch")
+    for package, generation in (("keras", "current"), ("tf_keras", "legacy")):
+        if _is(model, package, "Model"):
+            served = keras_model.serve(model, generation, torch_job.shapes_of(request))
+            return tensorflow_job.from_keras(served, {**request, "kind": "keras"})
+    if callable(model) and examples is not None:
+        return jax_function.answer(jax_function.load(model, examples, torch_job.shapes_of(request)), request)
+    error = UnsupportedError(f"'{name}' returns {_said(model, examples)}, which is no model that can be converted")
+    error.add_note(
+        "return a torch.nn.Module, a Keras model, (module, example inputs) or (JAX function, example inputs)"
+    )
+    raise error
+
+
+def _call(name: str) -> Made:
+    """The current folder is looked in first, as `python -m` does."""
+    module_name, _, path = name.partition(":")
+    sys.path.insert(0, "")
+    importlib.invalidate_caches()
+    try:
+        found = importlib.import_module(module_name)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
+            raise ModelFileError(f"'{module_name}' needs the module '{exc.name}', which is not installed") from exc
+        error = ModelFileError(f"there is no module '{module_name}'")
+        error.add_note("it is looked for in the current folder and among what is installed")
+        raise error from exc
+    except Exception as exc:
+        raise ModelFileError(f"'{module_name}' cannot be imported: {type(exc).__name__}: {first_line(exc)}") from exc
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise ModelFileError(f"the module '{module_name}' has no '{path}'")
+        found = getattr(found, part)
+    if not callable(found):
+        raise ModelFileError(f"'{name}' is a {type(found).__name__}, not a function that returns a model")
+    try:
+        return found()
+    except Exception as exc:
+        raise ModelFileError(f"'{name}' raises {type(exc).__name__}: {first_line(exc)}") from exc
+
+
+def _parts(made: Made, name: str) -> tuple[Made, Sequence[Made] | None]:
+    """Return model and example inputs; a single example may stand without a tuple around it."""
+    if not isinstance(made, tuple):
+        return made, None
+    if len(made) != 2:  # noqa: PLR2004  # a pair
+        raise UnsupportedError(f"'{name}' returns {len(made)} values, not a model or (model, example inputs)")
+    model, examples = made
+    return model, tuple(examples) if isinstance(examples, tuple | list) else (examples,)
+
+
+def _torch_program(model: Made, examples: Sequence[Made] | None, request: Json) -> Program:
+    torch = import_torch()
+    shapes = torch_job.shapes_of(request)
+    if isinstance(model, torch.export.ExportedProgram):
+        return from_exported(model)
+    if isinstance(model, torch.jit.ScriptModule):
+        return from_script(model.eval(), examples, shapes)
+    return from_module(model, examples, shapes)
+
+
+def _is(model: Made, module: str, name: str) -> bool:
+    """Return whether an object's class or a base is of a library, without importing that library."""
+    return any(
+        f"{kind.__module__}.".startswith(f"{module}.") and name in {"", kind.__name__} for kind in type(model).__mro__
+    )
+
+
+def _said(model: Made, examples: Sequence[Made] | None) -> str:
+    kind = "a function without example inputs" if callable(model) and examples is None else f"a {type(model).__name__}"
+    return "nothing" if model is None else kind

@@ -1,0 +1,60 @@
+"""The job of the OpenVINO frontend: describe an IR and run the reference inputs through it."""
+
+from pathlib import Path
+from typing import Any
+
+from edgekit_converters import openvino_file
+from edgekit_converters._exchange import read_arrays, specs_from_json, specs_to_json, write_arrays
+from edgekit_converters.data import bind
+from edgekit_converters.errors import CalibrationError
+from edgekit_converters.foreign import first_line
+from edgekit_converters.frontends.running import run_samples
+from edgekit_converters.frontends.shapes import frozen
+from edgekit_converters.jobs import Json
+from edgekit_converters.model import Array
+
+Compiled = Any  # OpenVINO has no types
+
+
+def run(request: Json) -> Json:
+    """Describe `request["model"]` and run what is asked.
+
+    Raises:
+        ModelFileError: if it cannot be read.
+        UnsupportedError: if a shape does not fit.
+        CalibrationError: if the reference inputs do not fit.
+        ConverterMissingError: if OpenVINO is not installed.
+    """
+    described = openvino_file.run(request)
+    shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
+    inputs, outputs = frozen(specs_from_json(described["inputs"]), shapes), specs_from_json(described["outputs"])
+    reference = None
+    if request["reference"]:
+        arrays = bind(read_arrays(request["reference"]), inputs, "reference data")
+        compiled = _compiled(request["model"])
+        made = run_samples(lambda batch: _call(compiled, batch), arrays, inputs)
+        named = {spec.name: array for spec, array in zip(outputs, made, strict=True)}
+        reference = write_arrays(Path(request["work"], "reference.npz"), named)
+    quantized = any(one["op"] == "FakeQuantize" for one in described["operators"])
+    return {
+        "inputs": specs_to_json(inputs),
+        "outputs": described["outputs"],
+        "parameters": described["parameters"],
+        "macs": described["macs"],
+        "quantized": quantized,
+        "reference": reference,
+    }
+
+
+def _compiled(path: str) -> Compiled:
+    import openvino
+
+    return openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
+
+
+def _call(compiled: Compiled, batch: dict[str, Array]) -> list[Array]:
+    try:
+        made = compiled(list(batch.values()))
+    except RuntimeError as exc:
+        raise CalibrationError(f"OpenVINO stops on the reference data: {first_line(exc)}") from exc
+    return [made[index] for index in range(len(compiled.outputs))]
