@@ -20,9 +20,18 @@ class Window:
     dilations: tuple[int, ...]
     pads: tuple[tuple[int, int], ...]
 
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """How far the kernel reaches along each axis, its dilations counted."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
+
     def flat(self) -> "Window":
         """Return a window over one axis as one over two, of which the first has size 1."""
         return Window((1, *self.kernel), (1, *self.strides), (1, *self.dilations), ((0, 0), *self.pads))
+
+    def first_of_two(self) -> "Window":
+        """Return the window over the first axis as one over two, of which the second has size 1."""
+        return Window((self.kernel[0], 1), (self.strides[0], 1), (self.dilations[0], 1), (self.pads[0], (0, 0)))
 
     def behind_first(self) -> "Window":
         """Return the window over all axes but the first."""

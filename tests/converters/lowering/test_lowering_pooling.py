@@ -1,4 +1,4 @@
-"""Pooling and resizing, against ONNX Runtime."""
+"""Pooling over one to three axes, against ONNX Runtime."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,27 +6,7 @@ from typing import Any
 import pytest
 
 LINE = {"x": "float[2, 4, 17]"}
-SMALL = {"x": "float[1, 3, 4, 5]"}
-
-
-def scaled(attributes: str, *factors: float, opset: int = 13, inputs: dict[str, str] = SMALL) -> dict[str, Any]:
-    """Return a Resize by factors of height and width."""
-    return {
-        "inputs": inputs,
-        "body": f"y = Resize<{attributes}>(x, , s)",
-        "weights": {"s": {"float": [1, 1, *factors]}},
-        "opset": opset,
-    }
-
-
-def sized(attributes: str, *sizes: int) -> dict[str, Any]:
-    """Return a Resize to a height and width."""
-    return {
-        "inputs": SMALL,
-        "body": f"y = Resize<{attributes}>(x, , , s)",
-        "weights": {"s": {"int64": [1, 3, *sizes]}},
-    }
-
+VOLUME = {"x": "float[2, 4, 5, 6, 4]"}
 
 CASES: dict[str, dict[str, Any]] = {
     "max": {"body": "y = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x)"},
@@ -84,82 +64,93 @@ CASES: dict[str, dict[str, Any]] = {
     "global average": {"body": "y = GlobalAveragePool(x)"},
     "global max": {"body": "y = GlobalMaxPool(x)"},
     "global average, 1-D": {"inputs": LINE, "body": "y = GlobalAveragePool(x)"},
-    "nearest by 2, asymmetric": scaled(
-        'mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"', 2, 2
-    ),
-    "nearest by 3 and 2, half pixel": scaled('mode = "nearest"', 3, 2),
-    "nearest to a size, asymmetric": sized(
-        'mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"', 7, 11
-    ),
-    "nearest down by 2, asymmetric": sized(
-        'mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"', 2, 5
-    ),
-    "nearest, opset 10": {
-        "inputs": SMALL,
-        "body": 'y = Resize<mode = "nearest">(x, s)',
-        "weights": {"s": {"float": [1, 1, 2, 2]}},
-        "opset": 10,
+    "max, dilated, padded, strided": {
+        "body": "y = MaxPool<kernel_shape = [2, 3], dilations = [3, 2], strides = [2, 1], pads = [1, 0, 0, 2]>(x)",
+        "range": [-9, -5],
     },
-    "upsample nearest, opset 9": {
-        "inputs": SMALL,
-        "body": 'y = Upsample<mode = "nearest">(x, s)',
-        "weights": {"s": {"float": [1, 1, 2, 3]}},
-        "opset": 9,
+    "max, dilated, ceil, after a convolution": {
+        "body": "c = Conv(x, w)\n y = MaxPool<kernel_shape = [2, 2], dilations = [2, 2], strides = [2, 2], "
+        "ceil_mode = 1>(c)",
+        "weights": {"w": [3, 4, 1, 1]},
     },
-    "upsample linear, opset 9": {
-        "inputs": SMALL,
-        "body": 'y = Upsample<mode = "linear">(x, s)',
-        "weights": {"s": {"float": [1, 1, 2, 2]}},
-        "opset": 9,
+    "max, 3-D": {
+        "inputs": VOLUME,
+        "body": "y = MaxPool<kernel_shape = [3, 2, 2], strides = [2, 1, 2], pads = [1, 0, 1, 1, 1, 0]>(x)",
+        "range": [-9, -5],
     },
-    "upsample nearest, opset 7": {
-        "inputs": SMALL,
-        "body": 'y = Upsample<mode = "nearest", scales = [1.0, 1.0, 2.0, 2.0]>(x)',
-        "opset": 7,
+    "max, 3-D, ceil, dilated": {
+        "inputs": VOLUME,
+        "body": "y = MaxPool<kernel_shape = [2, 2, 2], strides = [2, 2, 1], dilations = [1, 2, 3], ceil_mode = 1>(x)",
     },
-    "linear by 2, half pixel": scaled('mode = "linear"', 2, 2),
-    "linear by 3 and 4, pytorch half pixel": scaled(
-        'mode = "linear", coordinate_transformation_mode = "pytorch_half_pixel"', 3, 4
-    ),
-    "linear to a size, half pixel": sized('mode = "linear"', 7, 3),
-    "linear to a size, aligned corners": sized(
-        'mode = "linear", coordinate_transformation_mode = "align_corners"', 9, 11
-    ),
-    "linear to a size, asymmetric": sized('mode = "linear", coordinate_transformation_mode = "asymmetric"', 8, 15),
-    "linear, opset 11": {
-        "inputs": SMALL,
-        "body": 'y = Resize<mode = "linear", coordinate_transformation_mode = "align_corners">(x, r, s)',
-        "weights": {"r": {"float": []}, "s": {"float": [1, 1, 2, 2]}},
-        "opset": 11,
+    "max, 3-D, free batch": {
+        "inputs": {"x": "float[N, 4, 5, 6, 4]"},
+        "body": "y = MaxPool<kernel_shape = [2, 2, 2], strides = [2, 2, 2]>(x)",
     },
-    "linear, opset 18, two axes named": {
-        "inputs": SMALL,
-        "body": 'y = Resize<mode = "linear", axes = [2, 3]>(x, , s)',
-        "weights": {"s": {"float": [2, 3]}},
+    "max with its places": {
+        "body": "y, z = MaxPool<kernel_shape = [3, 2], strides = [2, 2], pads = [1, 0, 1, 1]>(x)",
+        "outputs": {"y": "float", "z": "int64"},
+        "inputs": {"x": "float[2, 4, 8, 9]"},
+    },
+    "max with its places, after a convolution, dilated": {
+        "body": "c = Conv(x, w)\n y, z = MaxPool<kernel_shape = [2, 2], dilations = [2, 3], ceil_mode = 1>(c)",
+        "outputs": {"y": "float", "z": "int64"},
+        "weights": {"w": [3, 4, 3, 3]},
+    },
+    "max with its places, 1-D": {
+        "inputs": LINE,
+        "body": "y, z = MaxPool<kernel_shape = [4], strides = [3]>(x)",
+        "outputs": {"y": "float", "z": "int64"},
+    },
+    "max, and back": {
+        "body": "p, i = MaxPool<kernel_shape = [2, 3], strides = [2, 3]>(x)\n"
+        "y = MaxUnpool<kernel_shape = [2, 3], strides = [2, 3]>(p, i)",
+    },
+    "max, and back, overlapping": {
+        "inputs": {"x": "float[2, 3, 7, 9]"},
+        "body": "p, i = MaxPool<kernel_shape = [3, 3], strides = [2, 2]>(x)\n"
+        "y = MaxUnpool<kernel_shape = [3, 3], strides = [2, 2]>(p, i)",
+    },
+    "average, dilated, pads not counted": {
+        "body": "y = AveragePool<kernel_shape = [2, 3], dilations = [3, 2], strides = [2, 1], pads = [1, 2, 0, 1]>(x)",
+        "opset": 19,
+    },
+    "average, dilated, pads counted, ceil": {
+        "body": "y = AveragePool<kernel_shape = [2, 2], dilations = [2, 2], strides = [2, 3], pads = [1, 1, 0, 1], "
+        "ceil_mode = 1, count_include_pad = 1>(x)",
+        "opset": 19,
+    },
+    "average, 3-D": {
+        "inputs": VOLUME,
+        "body": "y = AveragePool<kernel_shape = [3, 2, 2], strides = [2, 2, 1], pads = [1, 0, 1, 0, 1, 1]>(x)",
+    },
+    "average, 3-D, pads counted": {
+        "inputs": VOLUME,
+        "body": "y = AveragePool<kernel_shape = [2, 3, 2], pads = [1, 1, 0, 0, 1, 1], count_include_pad = 1>(x)",
+    },
+    "p-th powers": {"body": "y = LpPool<kernel_shape = [3, 2], strides = [2, 2], pads = [1, 0, 1, 1]>(x)", "opset": 18},
+    "first powers, 1-D": {"inputs": LINE, "body": "y = LpPool<kernel_shape = [4], p = 1>(x)", "opset": 18},
+    "third powers, 3-D": {
+        "inputs": VOLUME,
+        "body": "y = LpPool<kernel_shape = [2, 2, 2], p = 3, strides = [2, 1, 2]>(x)",
         "opset": 18,
     },
-    "linear, opset 18, sizes of two axes": {
-        "inputs": SMALL,
-        "body": 'y = Resize<mode = "linear", axes = [2, 3]>(x, , , s)',
-        "weights": {"s": {"int64": [8, 7]}},
-        "opset": 18,
-    },
+    "global p-th powers": {"body": "y = GlobalLpPool(x)"},
+    "global third powers, 3-D": {"inputs": VOLUME, "body": "y = GlobalLpPool<p = 3>(x)"},
+    "global max, 3-D": {"inputs": VOLUME, "body": "y = GlobalMaxPool(x)"},
 }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "max, dilated": ({"body": "y = MaxPool<kernel_shape = [2, 2], dilations = [2, 2]>(x)"}, "dilated"),
-    "max with its places": (
-        {"body": "y, z = MaxPool<kernel_shape = [2, 2]>(x)", "outputs": {"y": "float", "z": "int64"}},
-        "indices are used",
+    "max with the places of a large kernel": (
+        {"body": "y, z = MaxPool<kernel_shape = [8, 9]>(x)", "outputs": {"y": "float", "z": "int64"}},
+        "more than 64 places",
     ),
-    "cubic": (scaled('mode = "cubic"', 2, 2), "cubic"),
-    "nearest, rounded up": (scaled('mode = "nearest", nearest_mode = "ceil"', 2, 2), "nearest with"),
-    "nearest by a broken factor": (scaled('mode = "nearest"', 1.5, 2), "nearest with"),
-    "a factor that gives no whole size": (scaled('mode = "linear"', 1.6, 1.0), "factor 1.6"),
-    "channels": (
-        {"inputs": SMALL, "body": "y = Resize(x, , s)", "weights": {"s": {"float": [1, 2, 1, 1]}}},
-        "height and width",
+    "back into another shape": (
+        {
+            "body": "p, i = MaxPool<kernel_shape = [2, 3], strides = [2, 3]>(x)\n"
+            "y = MaxUnpool<kernel_shape = [2, 3], strides = [2, 3]>(p, i, s)",
+            "weights": {"s": {"int64": [1, 4, 9, 9]}},
+        },
+        "output_shape",
     ),
-    "anti-aliased": (scaled('mode = "linear", antialias = 1', 0.5, 1, opset=18), "anti-aliased"),
 }
 TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
 
@@ -174,7 +165,7 @@ def test_it_is_what_onnx_runtime_has(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_tflite_has_otherwise_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
+def test_what_cannot_be_had_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
     error = lowered(TABLE)[name]["error"]
     assert error.startswith(f"model '{name}': op '")
     assert REFUSED[name][1] in error
