@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgekit_converters.lowering.arithmetic import binary
 from edgekit_converters.lowering.builder import Builder, Perm, Tensor, identity
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
@@ -32,7 +33,7 @@ def indices_of(b: Builder, name: str, sizes: Sequence[int], perm: Perm | None = 
     whole = b.module.ints(sizes) if len(sizes) > 1 else b.reshaped(b.module.ints(sizes), ())
     if ref.dtype != "int32":
         whole = b.module.op("cast", [whole], "", whole.shape, ref.dtype)
-    return b.binary("floor_mod", ref, whole)
+    return binary(b, "floor_mod", ref, whole)
 
 
 def from_front(indices: Array, sizes: Sequence[int]) -> Array:

@@ -57,14 +57,14 @@ def _clip(graph: Graph, node: Node) -> Node | None:
 
 def _bounds(graph: Graph, node: Node) -> tuple[str, float, float] | None:
     """Return the value an op bounds, and the bounds as numbers, the lower one not above the other."""
-    if graph.values[node.outputs[0]].dtype != "float32":
+    if node.op not in {"Relu", "Clip", "Min", "Max"} or graph.values[node.outputs[0]].dtype != "float32":
         return None
     if node.op == "Relu":
         return node.inputs[0], 0.0, math.inf
     if node.op == "Clip":
         low, high = _clip_bounds(graph, node)
         return None if low is None or high is None or low > high else (node.inputs[0], low, high)
-    if node.op not in {"Min", "Max"} or len(node.inputs) != 2:  # noqa: PLR2004
+    if len(node.inputs) != 2:  # noqa: PLR2004
         return None
     for name, other in (node.inputs, node.inputs[::-1]):
         number = number_of(graph, other)
