@@ -52,7 +52,7 @@ def by_lane(model: Path, samples: Any, jobs: JobRunner, work: Path, **asked: Any
 def test_both_lanes_give_the_same_numbers_on_real_models(  # noqa: PLR0913  # fixtures
     shared_data: Path, jobs: JobRunner, work: Path, run_artifact: Run, name: str, tolerance: float
 ) -> None:
-    samples = {"x": real_samples(shared_data, name.split("/")[0])}
+    samples = {"x": real_samples(shared_data, name.split("/", maxsplit=1)[0])}
     lanes = by_lane(shared_data / name, samples, jobs, work)
     plain, onnx = (lanes[lane].source for lane in ("tensorflow", "onnx"))
     assert (onnx.inputs, onnx.outputs, onnx.sha256) == (plain.inputs, plain.outputs, plain.sha256)

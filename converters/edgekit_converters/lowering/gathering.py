@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgekit_converters.lowering.arithmetic import binary
 from edgekit_converters.lowering.builder import Builder, Perm, Tensor, identity
 from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.graph import Node
@@ -36,9 +37,9 @@ def indices_of(b: Builder, name: str, sizes: Sequence[int], perm: Perm | None = 
     if ref.dtype != "int32":
         whole = b.module.op("cast", [whole], "", whole.shape, ref.dtype)
     if len(ref.shape) <= _MOST_AXES:
-        return b.binary("floor_mod", ref, whole)
+        return binary(b, "floor_mod", ref, whole)
     rows = b.reshaped(ref, (math.prod(ref.shape) // len(sizes), len(sizes)))
-    return b.reshaped(b.binary("floor_mod", rows, whole), ref.shape)
+    return b.reshaped(binary(b, "floor_mod", rows, whole), ref.shape)
 
 
 def from_front(indices: Array, sizes: Sequence[int]) -> Array:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgekit_converters.lowering.arithmetic import binary
 from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, identity
 from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.gathering import from_front, indices_of, rows_of
@@ -111,7 +112,7 @@ def tensor_scatter(b: Builder, node: Node) -> None:
         index = b.reshaped(b.module.op("cast", [index], "", index.shape, "int32"), starts)
         at = b.binary("add", index, b.module.constant(steps))
         if node.attributes.get("mode", "linear") == "circular":
-            at = b.binary("floor_mod", at, b.scalar(length, "int32"))
+            at = binary(b, "floor_mod", at, b.scalar(length, "int32"))
         places: Ref | Array = b.reshaped(b.binary("add", b.module.constant(first), at), (first.size * new,))
     else:
         places = (first + steps).ravel()
