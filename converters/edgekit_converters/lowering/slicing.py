@@ -17,6 +17,7 @@ from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.pieces import part, taken
 
+_SPLIT = frozenset({"float32", "int32"})
 _INT32 = (-(2**31), 2**31 - 1)
 
 
@@ -146,8 +147,8 @@ def split(b: Builder, node: Node) -> None:
         raise b.refuse(node, "one of its outputs has no name")
     x = b.input(node)
     axis = node.attributes.get("axis", 0) % x.rank
-    sizes = [b.shape_of(name)[axis] for name in node.outputs]
-    if len(sizes) > 1 and all(same(size, sizes[0]) for size in sizes) and x.dtype != "bool":
+    sizes = _split_sizes(b, node, x.shape[axis], axis)
+    if len(sizes) > 1 and all(same(size, sizes[0]) for size in sizes) and x.dtype in _SPLIT:
         shape = [sizes[0] if one == axis else size for one, size in zip(x.perm, x.ref.shape, strict=True)]
         operands = [b.module.ints(x.stored_axis(axis)), x.ref]
         parts = b.module.ops("split", operands, f"num_splits = {len(sizes)} : i32", [shape] * len(sizes), x.dtype)
@@ -158,6 +159,26 @@ def split(b: Builder, node: Node) -> None:
     for name, size in zip(node.outputs, sizes, strict=True):
         b.set(name, part(b, x, {axis: start}, {axis: size}))
         start = start + size
+
+
+def _split_sizes(b: Builder, node: Node, size: int, axis: int) -> list[int]:
+    """Return what each part gets: as given, else the same, and the last what is left."""
+    given = node.attributes.get("split")
+    name = node.inputs[1] if len(node.inputs) > 1 else ""
+    if name and not b.is_known(name):
+        return [b.shape_of(one)[axis] for one in node.outputs]
+    if name:
+        array = b.constant_of(node, 1)
+        given = None if array is None else array.tolist()
+    if given:
+        return list(given)
+    count = len(node.outputs)
+    if same(size // count * count, size) or b.graph.opset < 18:  # noqa: PLR2004  # where it has to divide
+        return [size // count] * count
+    if is_free(size):
+        raise b.refuse(node, f"{count} parts of axis {axis}, whose size is free, are not all the same")
+    each = -(-size // count)
+    return [each] * (count - 1) + [size - each * (count - 1)]
 
 
 SLICING = {"Slice": slice_, "Split": split}

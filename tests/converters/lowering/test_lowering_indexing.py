@@ -68,6 +68,9 @@ SLICES: dict[str, dict[str, Any]] = {
     "uneven split, the last smaller": at_run_time(
         {}, "y, v, u = Split<axis = 2, num_outputs = 3>(x)", outputs=dict.fromkeys("yvu", "float"), opset=18
     ),
+    "split of large numbers": at_run_time(
+        {"t": "int64[4, 3]"}, "a, b = Split<axis = 0>(t)\n y = Add(a, b)", outputs={"y": "int64"}
+    ),
     "split of a truth": at_run_time(
         {"t": "bool[4, 3]"}, "a, b = Split<axis = 0>(t)\n y = And(a, b)", outputs={"y": "bool"}
     ),
@@ -288,6 +291,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "edges along a free size": (
         {"inputs": {"x": "float[1, N]"}, "body": 'y = Pad<mode = "edge">(x, p)', "weights": {"p": ints(0, 1, 0, 1)}},
         "mode 'edge' on axis 1, whose size is free",
+    ),
+    "split of a free size, the last smaller": (
+        {
+            "inputs": {"x": "float[2, N]"}, "body": "y, v = Split<axis = 1, num_outputs = 2>(x)", "opset": 18,
+            "outputs": dict.fromkeys("yv", "float"),
+        },
+        "2 parts of axis 1, whose size is free, are not all the same",
     ),
     "edges by an input": (
         at_run_time({"p": "int64[6]"}, 'y = Pad<mode = "edge">(x, p)'),
