@@ -1,5 +1,6 @@
 """Fixtures of the converters' tests: a job runner, a TFLite file made by hand, and models made by TensorFlow."""
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,6 +35,38 @@ def tensorflow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert made.returncode == 0, made.stderr[-2000:]
     return folder
+
+
+@pytest.fixture(scope="session")
+def torch_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of PyTorch models in every format, made by a process of its own."""
+    needs("torch", "onnxscript")
+    folder = tmp_path_factory.mktemp("torch-models")
+    script = Path(__file__).with_name("torch_nets.py")
+    made = subprocess.run(
+        [sys.executable, str(script), str(folder)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert made.returncode == 0, made.stderr[-2000:]
+    return folder
+
+
+@pytest.fixture
+def factories(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this folder the current one: `torch_nets:residual` is then a model."""
+    monkeypatch.chdir(Path(__file__).parent)
+
+
+def needs(*modules: str) -> None:
+    """Skip where a framework is not installed."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}: make setup-frameworks")
+
+
+@pytest.fixture(scope="session")
+def installed() -> Callable[..., None]:
+    """Skip where a framework is not installed: `installed("jax")`."""
+    return needs
 
 
 @pytest.fixture(scope="session")

@@ -95,3 +95,6 @@ def test_inspect_shows_operators_of_every_format(digits: Path, tmp_path: Path) -
         assert rows[operator]["count"] == 3, name
         assert found["macs"] == 198_976, name
         assert found["inputs"][0]["name"] == "image", name
+        assert len(found["layers"]) == sum(row["count"] for row in rows.values()), name
+        assert found["memory"]["peak_bytes"] == max(layer["alive_bytes"] for layer in found["layers"]), name
+        assert found["memory"]["lower_bound_bytes"] <= found["memory"]["peak_bytes"] <= found["memory"]["arena_bytes"]

@@ -139,9 +139,12 @@ def _archive(path: Path) -> str:
     """Tell zip archives apart by the names of their members alone."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = {name.partition("/")[2] for name in archive.namelist()} | set(archive.namelist())
+            members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as exc:
         raise ModelFileError(f"the archive '{path}' is truncated or damaged") from exc
+    if all(one.header_offset for one in members):  # what was found is the list of an archive inside this one
+        raise ModelFileError(f"the archive '{path}' is truncated or damaged")
+    names = {part for one in members for part in (one.filename, one.filename.partition("/")[2])}
     if "config.json" in names and "metadata.json" in names:
         return "keras"
     if "archive_format" in names or "serialized_exported_program.json" in names:

@@ -81,7 +81,9 @@ def _make(
 ) -> None:
     """Write the ONNX or the TFLite form of a SavedModel, under the source's names."""
     if request["through_onnx"]:
-        tensorflow_onnx.write_onnx(folder, *names, Path(request["onnx"]))
+        by_name = {spec.name: spec for spec in inputs}
+        served = {inner: by_name[name] for inner, name in names[0].items()}
+        tensorflow_onnx.write_onnx(folder, served, names[1], Path(request["onnx"]))
     else:
         _to_tflite(folder, inputs, outputs, names, Path(request["tflite"]))
 

@@ -15,6 +15,7 @@ from edgekit_converters.lowering.functions import FUNCTIONS
 from edgekit_converters.lowering.gathering import GATHERING
 from edgekit_converters.lowering.generators import GENERATORS
 from edgekit_converters.lowering.graph import Graph, Node, Refusal, RefusedError
+from edgekit_converters.lowering.linear_quantization import LINEAR_QUANTIZATION
 from edgekit_converters.lowering.matrix import MATRIX
 from edgekit_converters.lowering.module import DTYPES, CompilerRefusal, compile_to_tflite, location_of
 from edgekit_converters.lowering.normalisation import NORMALISATION
@@ -31,6 +32,7 @@ from edgekit_converters.lowering.selecting import SELECTING
 from edgekit_converters.lowering.shape import SHAPE
 from edgekit_converters.lowering.slicing import SLICING
 from edgekit_converters.lowering.sorting import SORTING
+from edgekit_converters.lowering.spectrum import SPECTRUM
 
 OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
     {
@@ -43,6 +45,7 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **GENERATORS,
         **SORTING,
         **RANDOMNESS,
+        **SPECTRUM,
         **MATRIX,
         **EINSUM,
         **DETERMINANT,
@@ -55,6 +58,7 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **SCATTERING,
         **SELECTING,
         **BLOCKS,
+        **LINEAR_QUANTIZATION,
         **RESHAPING,
         **RECURRENT,
     }
@@ -73,7 +77,7 @@ def lower(graph: Graph, *, channels_last: bool = False) -> tuple[bytes, list[str
     Raises:
         RefusedError: with every node that has no lowering, in the graph's order.
     """
-    graph = with_activations(graph)
+    graph, near_misses = with_activations(graph)
     refused = _inputs_refused(graph)
     for _ in range(_MOST_COMPILES):
         builder = Builder(graph, channels_last=channels_last)
@@ -91,7 +95,7 @@ def lower(graph: Graph, *, channels_last: bool = False) -> tuple[bytes, list[str
             refused[node.index] = Refusal(node=node, why=f"the compiler says: {exc.reason}")
             continue
         if not refused:
-            return data, builder.notes
+            return data, [*near_misses, *builder.notes]
         break
     raise RefusedError([refused[index] for index in sorted(refused)])
 

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgekit_converters.lowering.builder import Builder, Perm, Tensor, identity
+from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.pieces import gathered, part
 from edgekit_converters.model import Array
+
+_MOST_AXES = 4  # of a FLOOR_MOD
 
 
 def indices_of(b: Builder, name: str, sizes: Sequence[int], perm: Perm | None = None) -> Ref:
@@ -21,9 +24,9 @@ def indices_of(b: Builder, name: str, sizes: Sequence[int], perm: Perm | None = 
         sizes: The size that each of them counts in; several for the last axis, or one.
         perm: The order to return them in, ONNX's own when not given.
     """
-    if b.is_constant(name):
-        array = b.graph.constants[name]
-        front = from_front(array, [int(size) for size in sizes])
+    array = b.graph.constants.get(name)
+    if array is not None and not (np.less(array, 0).any() and any(map(is_free, sizes))):
+        front = from_front(array, sizes)
         return b.module.constant((front if perm is None else front.transpose(perm)).astype(np.int32))
     tensor = b.tensor(name)
     ref = b.order(tensor, perm or identity(tensor.rank)).ref
@@ -32,7 +35,10 @@ def indices_of(b: Builder, name: str, sizes: Sequence[int], perm: Perm | None = 
     whole = b.module.ints(sizes) if len(sizes) > 1 else b.reshaped(b.module.ints(sizes), ())
     if ref.dtype != "int32":
         whole = b.module.op("cast", [whole], "", whole.shape, ref.dtype)
-    return b.binary("floor_mod", ref, whole)
+    if len(ref.shape) <= _MOST_AXES:
+        return b.binary("floor_mod", ref, whole)
+    rows = b.reshaped(ref, (math.prod(ref.shape) // len(sizes), len(sizes)))
+    return b.reshaped(b.binary("floor_mod", rows, whole), ref.shape)
 
 
 def from_front(indices: Array, sizes: Sequence[int]) -> Array:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, channels_last
-from edgekit_converters.lowering.convolution import Window, window_of
 from edgekit_converters.lowering.graph import Node
+from edgekit_converters.lowering.kernels import Window, window_of
 from edgekit_converters.lowering.module import Ref
 
 

@@ -8,7 +8,11 @@ import math
 from collections.abc import Sequence
 
 from edgekit_converters.lowering.builder import Builder, Perm, Tensor, channels_last, identity
+from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.graph import Node
+from edgekit_converters.lowering.module import Ref
+from edgekit_converters.lowering.pieces import gathered
+from edgekit_converters.lowering.slicing import as_int32
 
 Groups = list[tuple[list[int], list[int]]]
 
@@ -16,7 +20,21 @@ Groups = list[tuple[list[int], list[int]]]
 def reshape(b: Builder, node: Node) -> None:
     """Any op whose result has the same values in ONNX's order: Reshape, Flatten, Squeeze, Unsqueeze."""
     x, out = b.input(node), b.shape_of(node.outputs[0])
+    if node.op == "Reshape" and sum(map(is_free, out)) > 1 and not b.is_known(node.inputs[1]):
+        b.set(node.outputs[0], _at_run_time(b, node, b.plain(x), out))
+        return
     b.set(node.outputs[0], reshaped(b, x, out))
+
+
+def _at_run_time(b: Builder, node: Node, x: Ref, out: tuple[int, ...]) -> Tensor:
+    """Take the shape from an input; a 0 in it stands for the size that is there."""
+    sizes = as_int32(b, b.plain(b.input(node, 1)))
+    if not node.attributes.get("allowzero", 0):
+        own = b.module.op("shape", [x], "", [len(x.shape)], "int32")
+        kept = b.module.ints([min(axis, len(x.shape) - 1) for axis in range(len(out))])
+        zero = b.module.op("equal", [sizes, b.module.ints([0])], "", sizes.shape, "bool")
+        sizes = b.module.op("select_v2", [zero, gathered(b, own, kept, 0), sizes], "", sizes.shape, "int32")
+    return Tensor(b.module.op("reshape", [x, sizes], "", out, x.dtype), identity(len(out)))
 
 
 def reshaped(b: Builder, x: Tensor, out: tuple[int, ...]) -> Tensor:

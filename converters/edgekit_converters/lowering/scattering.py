@@ -47,7 +47,7 @@ def scatter_nd(b: Builder, node: Node) -> None:
     shape = b.shape_of(node.inputs[0])
     depth = b.shape_of(node.inputs[1])[-1]
     count, cells = math.prod(b.shape_of(node.inputs[1])[:-1]), math.prod(shape[depth:])
-    if b.is_constant(node.inputs[1]):
+    if b.is_constant(node.inputs[1]) and not any(map(is_free, shape[:depth])):
         places: Ref | Array = _counted(b.graph.constants[node.inputs[1]].reshape(-1, depth), shape[:depth])
     else:
         found = indices_of(b, node.inputs[1], shape[:depth])

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, identity
 from edgekit_converters.lowering.dims import is_free, same
 from edgekit_converters.lowering.graph import Node
@@ -18,8 +20,18 @@ def transpose(b: Builder, node: Node) -> None:
 
 
 def unchanged(b: Builder, node: Node) -> None:
-    """Identity, Dropout when not training, and the element of an optional that is a tensor."""
+    """Identity, and the element of an optional that is a tensor."""
     b.set(node.outputs[0], b.input(node))
+
+
+def dropout(b: Builder, node: Node) -> None:
+    """Nothing is dropped when it is not training: the mask is true everywhere."""
+    unchanged(b, node)
+    if len(node.outputs) > 1 and node.outputs[1]:
+        mask = b.shape_of(node.inputs[0])
+        if any(map(is_free, mask)):
+            raise b.refuse(node, "its mask is used, and has a free size")
+        b.set(node.outputs[1], Tensor(b.module.constant(np.ones(mask, np.bool_)), identity(len(mask))))
 
 
 def concat(b: Builder, node: Node) -> None:
@@ -127,7 +139,7 @@ def size(b: Builder, node: Node) -> None:
 SHAPE = {
     "Transpose": transpose,
     "Identity": unchanged,
-    "Dropout": unchanged,
+    "Dropout": dropout,
     "OptionalGetElement": unchanged,
     "Concat": concat,
     "Expand": expand,

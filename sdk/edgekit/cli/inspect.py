@@ -1,24 +1,31 @@
 """`edgekit inspect`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgekit.cli._console import stdout
 from edgekit.cli._progress import Progress, show
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Document = dict[str, Any]  # plain JSON
+_BAR_WIDTH = 24
+
 
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Any model edgekit reads, or an artifact.")],
+    layers: Annotated[bool, typer.Option("--layers", help="Show every layer, with the memory alive at it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
     progress: Annotated[Progress, typer.Option(help="How to show progress, on stderr.")] = Progress.AUTO,
 ) -> None:
-    """Show a model's inputs, outputs, operators, parameters, multiply-accumulates and size.
+    """Show what a model holds: inputs, outputs, operators, parameters, multiply-accumulates, and its memory plan.
 
     Examples:
 
-        edgekit inspect model.onnx
+        edgekit inspect model.onnx --layers
 
         edgekit inspect build/kws/models/saved_model.int8.tflite --json
     """
@@ -31,30 +38,75 @@ def inspect(
 
         typer.echo(text.dumps(found, indent=2))
         return
-    _print(found)
+    _print(found, layers=layers)
 
 
-def _print(found: "dict[str, object]") -> None:
-    from rich.table import Table
-
+def _print(found: Document, *, layers: bool) -> None:
     console = stdout()
     known = [f"{found['format']}", f"{found['size_bytes']:,} bytes"]
     counts = (("parameters", "parameters"), ("macs", "MACs"))
     known += [f"{found[key]:,} {words}" for key, words in counts if found[key] is not None]
     console.print(f"{found['path']}: {', '.join(known)}", markup=False, highlight=False)
-    tensors = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", "name", "shape", "dtype"):
-        tensors.add_column(heading)
+    tensors = _table("", "name", "shape", "dtype")
     for kind in ("inputs", "outputs"):
-        for spec in found[kind]:  # type: ignore[attr-defined]  # plain JSON
-            shape = " x ".join("?" if size is None else str(size) for size in spec["shape"])
-            tensors.add_row(kind[:-1], spec["name"], shape, spec["dtype"])
+        for spec in found[kind]:
+            tensors.add_row(kind[:-1], spec["name"], _shape(spec["shape"]), spec["dtype"])
     console.print(tensors, markup=False)
-    if found["operators"] is None:
-        return
-    operators = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("operator", "count", "parameters", "MACs"):
-        operators.add_column(heading, justify="left" if heading == "operator" else "right")
-    for row in found["operators"]:  # type: ignore[attr-defined]  # plain JSON
+    operators = _table("operator", ">count", ">parameters", ">MACs")
+    for row in found["operators"]:
         operators.add_row(row["op"], f"{row['count']:,}", f"{row['parameters']:,}", f"{row['macs']:,}")
     console.print(operators)
+    for line in _memory(found):
+        console.print(line, markup=False, highlight=False)
+    if layers:
+        console.print(_layers(found), markup=False)
+
+
+def _memory(found: Document) -> list[str]:
+    memory, peak = found["memory"], found["memory"]["peak"]
+    if peak is None:
+        return []
+    makers = {place: layer["name"] for layer in found["layers"] for place in layer["outputs"]}
+    alive = sorted(peak["alive"], key=lambda place: -(found["tensors"][place]["bytes"] or 0))
+    lines = [f"peak of activations: {memory['peak_bytes']:,} bytes at layer {peak['layer']} '{peak['name']}', holding"]
+    for place in alive:
+        one = found["tensors"][place]
+        name = makers.get(place, one["name"])
+        lines.append(f"  {one['bytes'] or 0:>12,}  {name} {_shape(one['shape'])} {one['dtype']}")
+    lines.append(f"one block for all activations: {memory['arena_bytes']:,} bytes")
+    lines.append(f"whatever the order of layers, at least: {memory['lower_bound_bytes']:,} bytes")
+    if memory["unknown_sizes"]:
+        lines.append(f"not counted: {memory['unknown_sizes']} tensors of unknown size")
+    return lines
+
+
+def _layers(found: Document) -> "Table":
+    table = _table(">#", "layer", "operator", "output", ">parameters", ">MACs", ">alive bytes", "")
+    peak = found["memory"]["peak_bytes"] or 1
+    for place, layer in enumerate(found["layers"]):
+        outputs = [found["tensors"][at] for at in layer["outputs"]]
+        table.add_row(
+            str(place),
+            layer["name"],
+            layer["op"],
+            ", ".join(f"{_shape(one['shape'])} {one['dtype']}" for one in outputs),
+            f"{layer['parameters']:,}" if layer["parameters"] else "",
+            f"{layer['macs']:,}" if layer["macs"] else "",
+            f"{layer['alive_bytes']:,}",
+            "█" * round(_BAR_WIDTH * layer["alive_bytes"] / peak),
+        )
+    return table
+
+
+def _table(*headings: str) -> "Table":
+    """Return an empty table; a heading that begins with `>` is over a column of numbers."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading.lstrip(">"), justify="right" if heading.startswith(">") else "left")
+    return table
+
+
+def _shape(shape: list[int | None] | None) -> str:
+    return "unknown" if shape is None else " x ".join("?" if size is None else str(size) for size in shape)

@@ -105,6 +105,7 @@ def _compare(model: Any, case: dict[str, Any], name: str) -> dict[str, Any]:
         "max_abs": worst if np.isfinite(worst) else str(worst),
         "scale": scale,
         "ops": dict(collections.Counter(op.name for op in described.ops)),
+        "notes": list(lowered.notes),
         "inputs": [one for one, _ in described.public_inputs],
         "outputs": [one for one, _ in described.public_outputs],
     }

@@ -1,4 +1,4 @@
-"""Convolutions, plain and transposed, against ONNX Runtime."""
+"""Convolutions over one to three axes, plain and transposed, against ONNX Runtime."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,6 +7,8 @@ import pytest
 
 W = {"w": [6, 4, 3, 3]}
 W_B = {"w": [6, 4, 3, 3], "b": [6]}
+IMAGE = {"x": "float[1, 4, 8, 9]"}
+VOLUME = {"x": "float[1, 4, 5, 6, 4]"}
 LINE = {"x": "float[2, 4, 17]"}
 WAYS_BACK = {"w": [4, 6, 3, 3]}
 
@@ -80,6 +82,47 @@ CASES: dict[str, dict[str, Any]] = {
         "body": "a = Conv(x, w)\n r = Relu(a)\n y = Conv(r, v)",
         "weights": {"w": [6, 4, 3], "v": [2, 6, 3]},
     },
+    "weights from an input": {
+        "inputs": {**IMAGE, "v": "float[2, 4, 3, 3]", "c": "float[2]"},
+        "body": "y = Conv<pads = [1, 0, 2, 1], dilations = [1, 2]>(x, v, c)",
+    },
+    "depthwise, weights from an input": {
+        "inputs": {**IMAGE, "v": "float[8, 1, 3, 3]"},
+        "body": "y = Conv<group = 4, strides = [2, 1]>(x, v)",
+    },
+    "weights of two groups made at run time": {
+        "inputs": {**IMAGE, "v": "float[3, 3, 2, 6]"},
+        "body": "k = Transpose<perm = [3, 2, 0, 1]>(v)\n y = Conv<group = 2>(x, k)",
+    },
+    "1-D, weights from an input": {
+        "inputs": {**LINE, "v": "float[6, 4, 3]"},
+        "body": "y = Conv<strides = [2], pads = [1, 0]>(x, v)",
+    },
+    "3-D": {"inputs": VOLUME, "body": "y = Conv(x, w, b)", "weights": {"w": [3, 4, 2, 3, 2], "b": [3]}},
+    "3-D, strides, pads and dilations": {
+        "inputs": VOLUME,
+        "body": "y = Conv<strides = [2, 1, 2], pads = [1, 0, 1, 2, 1, 0], dilations = [2, 1, 2]>(x, w)",
+        "weights": {"w": [3, 4, 3, 3, 2]},
+    },
+    "3-D, depthwise, between others": {
+        "inputs": VOLUME,
+        "body": "a = Conv(x, w)\n r = Relu(a)\n c = Conv<group = 4, pads = [1, 1, 1, 1, 1, 1]>(r, d)\n y = Conv(c, w)",
+        "weights": {"w": [4, 4, 1, 1, 1], "d": [4, 1, 3, 3, 3]},
+    },
+    "3-D, two groups, same upper": {
+        "inputs": VOLUME,
+        "body": 'y = Conv<group = 2, auto_pad = "SAME_UPPER", strides = [3, 2, 2]>(x, w)',
+        "weights": {"w": [6, 2, 3, 3, 3]},
+    },
+    "3-D, weights from an input": {
+        "inputs": {**VOLUME, "v": "float[3, 4, 2, 2, 2]"},
+        "body": "y = Conv<pads = [0, 0, 0, 1, 1, 1]>(x, v)",
+    },
+    "3-D, free batch": {
+        "inputs": {"x": "float[N, 4, 5, 6, 4]"},
+        "body": "y = Conv<pads = [1, 0, 0, 1, 0, 0]>(x, w)",
+        "weights": {"w": [3, 4, 3, 3, 2]},
+    },
     "transposed": {"body": "y = ConvTranspose(x, w)", "weights": WAYS_BACK},
     "transposed k2 s2": {
         "body": "y = ConvTranspose<strides = [2, 2]>(x, w, b)",
@@ -144,6 +187,24 @@ CASES: dict[str, dict[str, Any]] = {
         "body": "y = ConvTranspose<strides = [3], output_padding = [2]>(x, w, b)",
         "weights": {"w": [4, 6, 2], "b": [6]},
     },
+    "transposed, beyond the size asked for": {
+        "body": "y = ConvTranspose<strides = [3, 2], output_shape = [26, 20]>(x, w, b)",
+        "weights": {"w": [4, 6, 3, 3], "b": [6]},
+    },
+    "transposed, weights from an input": {
+        "inputs": {**IMAGE, "v": "float[4, 3, 3, 2]", "c": "float[6]"},
+        "body": "y = ConvTranspose<strides = [2, 2], group = 2, dilations = [3, 2], pads = [1, 0, 2, 1]>(x, v, c)",
+    },
+    "transposed 3-D": {
+        "inputs": VOLUME,
+        "body": "y = ConvTranspose<strides = [2, 1, 3], pads = [1, 0, 1, 0, 1, 1], output_padding = [1, 0, 1]>(x, w)",
+        "weights": {"w": [4, 6, 3, 2, 3]},
+    },
+    "transposed 3-D, two groups, dilated": {
+        "inputs": VOLUME,
+        "body": "y = ConvTranspose<strides = [2, 2, 2], group = 2, dilations = [1, 2, 2]>(x, w, b)",
+        "weights": {"w": [4, 3, 2, 2, 2], "b": [6]},
+    },
     "transposed, two groups with bias": {
         "body": "y = ConvTranspose<strides = [2, 2], group = 2>(x, w, b)",
         "weights": {"w": [4, 3, 2, 2], "b": [6]},
@@ -152,13 +213,13 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "3-D": (
-        {"inputs": {"x": "float[1, 2, 4, 4, 4]"}, "body": "y = Conv(x, w)", "weights": {"w": [3, 2, 2, 2, 2]}},
-        "rank 5",
-    ),
-    "weights from an input": (
-        {"inputs": {"x": "float[1, 4, 8, 9]", "v": "float[2, 4, 3, 3]"}, "body": "y = Conv(x, v)"},
-        "'v' is not a constant",
+    "4-D": (
+        {
+            "inputs": {"x": "float[1, 2, 4, 4, 4, 4]"},
+            "body": "y = Conv(x, w)",
+            "weights": {"w": [3, 2, 2, 2, 2, 2]},
+        },
+        "rank 6",
     ),
 }
 TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}

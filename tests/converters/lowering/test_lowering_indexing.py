@@ -31,6 +31,7 @@ def at_run_time(inputs: Mapping[str, str], body: str, weights: Mapping[str, Any]
     return {"inputs": {**TABLE, **inputs}, "body": body, "weights": weights or {}, **more}
 
 
+FREE_PAIR = {"x": "float[N, M, 3]"}
 FROM_BEHIND = {"two": {"int64": 2}}
 PADS = {"p": ints(1, 0, 0, 2), "k": ints(1, -1)}
 SLICES: dict[str, dict[str, Any]] = {
@@ -132,6 +133,10 @@ GATHERED: dict[str, dict[str, Any]] = {
         "inputs": {"i": "int64[2, 2]"}, "body": "y = Gather(w, i)", "outputs": {"y": "int64"},
         "weights": {"w": ints(5, 6, 7, 2**40)},
     },
+    "the last of a free size": {
+        "inputs": {"x": "float[2, N, 3]"}, "body": "y = Gather<axis = 1>(x, i)", "weights": {"i": {"int64": -1}},
+    },
+    "the last of two free sizes": {"inputs": FREE_PAIR, "body": "y = GatherND(x, i)", "weights": {"i": ints([-1, -2])}},
     "elements on the last axis": at_run_time({"i": "int64[3, 4, 2]"}, "y = GatherElements<axis = 2>(x, i)"),
     "elements on the middle axis, fewer than there are": at_run_time(
         {"i": "int64[2, 3, 4]"}, "j = Sub(i, two)\n y = GatherElements<axis = 1>(x, j)", FROM_BEHIND
@@ -191,6 +196,13 @@ SCATTERED: dict[str, dict[str, Any]] = {
         "body": CONV + "y = ScatterND(c, i, u)",
         "weights": {**W, "i": ints([1, 2])},
     },
+    "the last of a free number of rows, replaced": {
+        "inputs": {**FREE_PAIR, "u": "float[1, 3]"}, "body": "y = ScatterND(x, i, u)", "weights": {"i": ints([-1, -2])},
+    },
+    "the last of a free number of rows, added to": {
+        "inputs": {**FREE_PAIR, "u": "float[2, 3]"}, "body": 'y = ScatterND<reduction = "add">(x, i, u)',
+        "weights": {"i": ints([-1, -2], [0, 0])}, "opset": 18,
+    },
     "rows of a free number of cells": {
         "inputs": {"x": "float[4, N]", "u": "float[1, N]"},
         "body": "y = ScatterND(x, i, u)", "weights": {"i": ints([2])},
@@ -238,6 +250,14 @@ REPEATED: dict[str, dict[str, Any]] = {
     "as large as another": {
         "inputs": {"x": "float[1, 4]", "z": "float[N, 4]"}, "body": "s = Shape(z)\n y = Expand(x, s)",
     },
+    "in the shape of an input": at_run_time(
+        {"s": "int64[1]"}, "m = Max(s, one)\n t = Concat<axis = 0>(m, r)\n y = Reshape(x, t)",
+        {"one": ints(1), "r": ints(-1, 5)},
+    ),
+    "in a shape of an input with a 0": at_run_time(
+        {"s": "int64[1]"}, "m = Max(s, one)\n t = Concat<axis = 0>(z, r, m)\n y = Reshape(x, t)",
+        {"one": ints(1), "z": ints(0), "r": ints(-1)}, feeds={"s": [2]},
+    ),
     "sequences turned round": {
         "inputs": {"x": "float[5, 3, 2]", "l": "int64[3]"}, "body": "n = Add(l, one)\n y = ReverseSequence(x, n)",
         "weights": {"one": ints(1)}, "opset": 10,
@@ -247,7 +267,23 @@ REPEATED: dict[str, dict[str, Any]] = {
         "body": CONV + "y = ReverseSequence<batch_axis = 0, time_axis = 2>(c, l)", "weights": {**W, "l": ints(6, 2)},
     },
 }  # fmt: skip
-CASES = {**SLICES, **PADDED, **GATHERED, **SCATTERED, **SELECTED, **REPEATED}
+QUANTIZED: dict[str, dict[str, Any]] = {
+    **images(
+        "to 8 bits and back",
+        "z = Cast<to = 3>(t)\n q = QuantizeLinear(c, s, z)\n y = DequantizeLinear(q, s, z)",
+        {"s": {"float": 0.0625}, "t": {"int64": 3}},
+    ),
+    **images(
+        "to 8 bits and back by channel",
+        "z = Cast<to = 2>(t)\n q = QuantizeLinear<axis = -3>(c, s, z)\n y = DequantizeLinear(q, s, z)",
+        {"s": {"float": [0.5, 0.25, 0.125, 0.0078125]}, "t": ints(0, 3, 128, 255)},
+    ),
+    "by a scale of an input": at_run_time(
+        {"s": "float"}, "p = Abs(s)\n q = QuantizeLinear(x, p)\n y = DequantizeLinear(q, p)"
+    ),
+    "whole numbers back": at_run_time({"q": "int32[3]"}, "y = DequantizeLinear(q, s)", {"s": {"float": 0.1}}),
+}  # fmt: skip
+CASES = {**SLICES, **PADDED, **GATHERED, **SCATTERED, **SELECTED, **REPEATED, **QUANTIZED}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "edges along a free size": (
         {"inputs": {"x": "float[1, N]"}, "body": 'y = Pad<mode = "edge">(x, p)', "weights": {"p": ints(0, 1, 0, 1)}},

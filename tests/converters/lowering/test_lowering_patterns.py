@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-NUMBERS = {
+NUMBERS: dict[str, dict[str, Any]] = {
     name: {"float": value}
     for name, value in {
         "root": 1.4142135,
@@ -17,9 +17,13 @@ NUMBERS = {
         "six": 6.0,
         "sixth": 1 / 6,
         "zero": 0.0,
+        "cubic": 0.044715,
+        "slope": 0.7978846,
+        "tenth": 0.1,
     }.items()
 }
 TWO = {"x": "float[1, 2, 3, 4]", "z": "float[1, 2, 3, 4]"}
+NUMBERS |= {"last": {"int64": [3]}, "both": {"int64": [2, 3]}}
 
 
 def net(body: str, **more: Any) -> dict[str, Any]:
@@ -53,6 +57,37 @@ RECOGNISED: dict[str, tuple[dict[str, Any], str]] = {
         "HARD_SWISH",
     ),
 }
+for _inner, _name in {
+    "p = Pow(x, three)\n q = Mul(p, cubic)\n r = Add(x, q)\n s = Mul(r, slope)": "a power",
+    "o = Mul(x, x)\n p = Mul(o, x)\n q = Mul(cubic, p)\n r = Add(q, x)\n s = Mul(slope, r)": "products",
+    "o = Mul(x, x)\n p = Mul(o, cubic)\n q = Add(p, one)\n r = Mul(x, q)\n s = Mul(r, slope)": "x outside",
+}.items():
+    RECOGNISED[f"gelu by tanh, {_name}"] = (
+        net(f"{_inner}\n t = Tanh(s)\n u = Add(t, one)\n v = Mul(x, u)\n y = Mul(v, half)"),
+        "GELU",
+    )
+RECOGNISED |= {
+    "relu6 as maximum and minimum": (net("a = Max(x, zero)\n y = Min(six, a)"), "RELU6"),
+    "relu6 as a bounded relu": (net("a = Relu(x)\n y = Clip(a, , six)"), "RELU6"),
+    "relu6 as a clip in a clip": (net("a = Clip(x, zero, )\n y = Clip(a, , six)"), "RELU6"),
+    "relu as a maximum": (net("y = Max(zero, x)"), "RELU"),
+    "leaky relu as a maximum": (net("a = Mul(tenth, x)\n y = Max(x, a)"), "LEAKY_RELU"),
+    "softmax, its highest value first": (
+        net("h = ReduceMax<axes = [-1]>(x)\n d = Sub(x, h)\n e = Exp(d)\n s = ReduceSum(e, last)\n y = Div(e, s)"),
+        "SOFTMAX",
+    ),
+    "softmax": (net("e = Exp(x)\n s = ReduceSum(e, last)\n y = Div(e, s)"), "SOFTMAX"),
+}
+WRITTEN_OUT: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+    "mish": (
+        net("a = Softplus(x)\n b = Tanh(a)\n y = Mul(x, b)"),
+        {"MINIMUM": 1, "EXP": 1, "ADD": 2, "MUL": 2, "DIV": 1},
+    ),
+    "mish with its softplus written out": (
+        net("a = Exp(x)\n b = Add(a, one)\n c = Log(b)\n d = Tanh(c)\n y = Mul(x, d)"),
+        {"MINIMUM": 1, "EXP": 1, "ADD": 2, "MUL": 2, "DIV": 1},
+    ),
+}
 LEFT_ALONE: dict[str, tuple[dict[str, Any], str]] = {
     "gelu without its half": (net("a = Div(x, root)\n b = Erf(a)\n c = Add(b, one)\n y = Mul(x, c)"), "GELU"),
     "gelu with another root": (
@@ -72,12 +107,22 @@ LEFT_ALONE: dict[str, tuple[dict[str, Any], str]] = {
         net("a = Add(x, three)\n b = Clip(a, zero, six)\n y = Mul(x, b)"),
         "HARD_SWISH",
     ),
+    "gelu by tanh with another slope": (
+        net(
+            "p = Pow(x, three)\n q = Mul(p, cubic)\n r = Add(x, q)\n s = Mul(r, half)\n t = Tanh(s)\n"
+            " u = Add(t, one)\n v = Mul(x, u)\n y = Mul(v, half)"
+        ),
+        "GELU",
+    ),
+    "bounds the wrong way round": (net("a = Max(x, six)\n y = Min(a, zero)"), "RELU6"),
+    "a maximum with a larger multiple": (net("a = Mul(x, three)\n y = Max(x, a)"), "LEAKY_RELU"),
+    "softmax over two axes": (net("e = Exp(x)\n s = ReduceSum(e, both)\n y = Div(e, s)"), "SOFTMAX"),
     "the gate divides": (
         net("a = Add(x, three)\n b = Clip(a, one, six)\n c = Div(x, b)\n y = Div(c, six)"),
         "HARD_SWISH",
     ),
 }
-TABLE = {name: case for name, (case, _) in {**RECOGNISED, **LEFT_ALONE}.items()}
+TABLE = {name: case for name, (case, _) in {**RECOGNISED, **WRITTEN_OUT, **LEFT_ALONE}.items()}
 
 
 @pytest.mark.slow
@@ -91,6 +136,16 @@ def test_every_way_to_write_it_becomes_the_one_op(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+def test_what_tflite_has_no_op_for_gets_its_short_form(
+    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
+) -> None:
+    answer = lowered(TABLE)[name]
+    proven(answer)
+    assert answer["ops"] == WRITTEN_OUT[name][1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEFT_ALONE)
 def test_what_only_looks_like_it_keeps_its_ops_and_its_numbers(
     name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
@@ -98,3 +153,20 @@ def test_what_only_looks_like_it_keeps_its_ops_and_its_numbers(
     answer = lowered(TABLE)[name]
     proven(answer)
     assert LEFT_ALONE[name][1] not in answer["ops"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("gelu with another root", "an a of 1 / sqrt 2"),
+        ("gelu without its half", "a factor of 1/2; it has 1"),
+        ("gelu by tanh with another slope", "sqrt(2 / pi)"),
+        ("hard-swish with ONNX's default slope", "it has 0.2 and 0.5"),
+        ("hard-swish without the division", "a HardSwish with 3, 0, 6 and 1/6"),
+        ("a maximum with a larger multiple", "it is 3"),
+        ("softmax over two axes", "over one axis"),
+    ],
+)
+def test_a_near_miss_says_why(name: str, why: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
+    assert any(why in note for note in lowered(TABLE)[name]["notes"])

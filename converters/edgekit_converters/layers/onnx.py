@@ -1,0 +1,130 @@
+"""ONNX models layer by layer."""
+
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from edgekit_converters.layers.view import Node, Value, View
+from edgekit_converters.tflite_file import Quantization
+
+Proto = Any  # ONNX's messages have no types
+Shape = tuple[int | None, ...] | None
+
+# Where the weights stand among the inputs of what multiplies and sums up.
+_CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
+_PRODUCTS = frozenset({"MatMul", "MatMulInteger", "QLinearMatMul"})
+# Which of the two sides is the stored one, whose numbers are on the grid.
+_STORED = {"QuantizeLinear": "output", "DequantizeLinear": "input"}
+_RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+
+
+def read(path: Path) -> Proto:
+    """Return a checked model; large weights stay in their own files."""
+    import onnx
+
+    from edgekit_converters.graph import model as graph_model
+
+    graph_model.load(path)
+    return onnx.load(str(path), load_external_data=False)
+
+
+def view(model: Proto) -> View:
+    """Return the picture of the main graph with the shapes ONNX infers; a node without a name has its output's."""
+    values, places = _values(model), dict[str, int]()
+    for name in values:
+        places[name] = len(places)
+    nodes = []
+    for node in model.graph.node:
+        outputs = [name for name in node.output if name]
+        for name in (*filter(None, node.input), *outputs):
+            if name not in places:
+                places[name] = len(places)
+                values[name] = Value(name=name, shape=None, dtype="unknown")
+        weights = [values[name] for name in node.input if name and values[name].constant]
+        nodes.append(
+            Node(
+                name=node.name or (outputs[0] if outputs else node.op_type),
+                op=node.op_type,
+                inputs=tuple(places[name] for name in node.input if name),
+                outputs=tuple(places[name] for name in outputs),
+                parameters=sum(prod(size or 1 for size in one.shape or ()) for one in weights),
+                macs=_macs(node, {name: values[name].shape for name in (*node.input, *node.output) if name}),
+            )
+        )
+    listed = [one.name for one in model.graph.input if not values[one.name].constant]
+    return View(
+        values=tuple(values.values()),
+        nodes=tuple(nodes),
+        inputs=tuple(places[name] for name in listed),
+        outputs=tuple(places[one.name] for one in model.graph.output),
+    )
+
+
+def _values(model: Proto) -> dict[str, Value]:
+    import onnx
+
+    known = onnx.shape_inference.infer_shapes(model).graph
+    values = {one.name: _value(one) for one in (*known.input, *known.value_info, *known.output)}
+    for one in model.graph.initializer:
+        values[one.name] = Value(name=one.name, shape=tuple(one.dims), dtype=_dtype(one.data_type), constant=True)
+    constants = {one.name: one for one in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in _STORED and (known := _quantization(node, constants)) is not None:
+            name = getattr(node, _STORED[node.op_type])[0]
+            if name in values:
+                values[name] = replace(values[name], quantization=known)
+    return values
+
+
+def _quantization(node: Proto, constants: dict[str, Proto]) -> Quantization | None:
+    from onnx import numpy_helper
+
+    given = [constants.get(name) for name in node.input[1:3]]
+    if any(one is None or one.data_location == one.EXTERNAL for one in given):
+        return None  # computed, or kept elsewhere
+    scale, *zero = [numpy_helper.to_array(one).ravel().tolist() for one in given]
+    axis = next((one.i for one in node.attribute if one.name == "axis"), 1)
+    points = tuple(int(one) for one in zero[0]) if zero else (0,) * len(scale)
+    return Quantization(scale=tuple(scale), zero_point=points, axis=axis)
+
+
+def _value(one: Proto) -> Value:
+    tensor = one.type.tensor_type
+    shape: Shape = None
+    if tensor.HasField("shape"):
+        shape = tuple(
+            size.dim_value if size.HasField("dim_value") and size.dim_value > 0 else None for size in tensor.shape.dim
+        )
+    return Value(name=one.name, shape=shape, dtype=_dtype(tensor.elem_type))
+
+
+def _dtype(number: int) -> str:
+    import onnx
+
+    if number in {onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING}:
+        return "unknown" if number == onnx.TensorProto.UNDEFINED else "string"
+    return str(onnx.helper.tensor_dtype_to_np_dtype(number).name)
+
+
+def _macs(node: Proto, shapes: dict[str, Shape]) -> int | None:
+    """Count multiply-accumulates from shapes, free dimensions at 1; None where an operator is no such work."""
+    operands = [shapes.get(name) for name in node.input]
+    result = shapes.get(node.output[0]) if node.output else None
+    transposed = {one.name: one.i for one in node.attribute if one.name in {"transA", "transB"}}
+    at = _CONVOLUTIONS.get(node.op_type)
+    if at is not None and result and (weights := operands[at]):
+        return _size(result) * _size(weights[1:])
+    if node.op_type == "ConvTranspose" and operands[0] and operands[1]:
+        return _size(operands[0]) * _size(operands[1][1:])
+    if node.op_type in _PRODUCTS and result is not None and operands[0]:
+        return _size(result) * _size(operands[0][-1:])
+    if node.op_type == "Gemm" and result and operands[0]:
+        return _size(result) * (operands[0][0 if transposed.get("transA") else 1] or 1)
+    if node.op_type in _RECURRENT and operands[0] and operands[1] and operands[2]:
+        return _size(operands[0][:2]) * (_size(operands[1]) + _size(operands[2]))
+    return None
+
+
+def _size(shape: Shape) -> int:
+    return prod(size or 1 for size in shape or ())

@@ -1,0 +1,139 @@
+"""OpenVINO models layer by layer."""
+
+import sys
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from edgekit_converters.errors import ModelFileError
+from edgekit_converters.foreign import missing
+from edgekit_converters.layers.view import Node, Value, View
+from edgekit_converters.tflite_file import Quantization
+
+OpenVINO = Any  # OpenVINO has no types
+
+# Constants of other types are shapes, axes and indices.
+_WEIGHT_TYPES = frozenset({"f64", "f32", "f16", "bf16", "i8", "u8", "i4", "u4", "nf4"})
+_NOT_WORK = frozenset({"Constant", "Parameter", "Result"})
+_CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}  # the axis of the weights behind the output channels
+
+
+def read(path: Path) -> OpenVINO:
+    """Return the model of an `.xml` with its `.bin` beside it.
+
+    Raises:
+        ModelFileError: if it cannot be read.
+        ConverterMissingError: if OpenVINO is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # no usage statistics from an import
+    try:
+        import openvino
+    except ImportError as exc:
+        raise missing("OpenVINO", "openvino") from exc
+    if not path.is_file():
+        raise ModelFileError(f"model '{path}' does not exist")
+    if not path.with_suffix(".bin").is_file():
+        raise ModelFileError(f"model '{path}' has no weights beside it: '{path.with_suffix('.bin').name}' is missing")
+    try:
+        return openvino.Core().read_model(path)
+    except RuntimeError as exc:
+        raise ModelFileError(f"model '{path}' is not an OpenVINO IR that can be read") from exc
+
+
+def view(model: OpenVINO) -> View:
+    """Return the picture of a model; its layers have OpenVINO's friendly names: the source's where it kept them."""
+    values: list[Value] = []
+    places: dict[tuple[str, int], int] = {}
+    nodes = []
+    for one in model.get_ordered_ops():
+        for port in one.outputs():
+            places[one.get_name(), port.get_index()] = len(values)
+            values.append(_value(port))
+        if one.get_type_name() in _NOT_WORK:
+            continue
+        sources = [_key(port) for port in one.input_values()]
+        nodes.append(
+            Node(
+                name=one.get_friendly_name(),
+                op=one.get_type_name(),
+                inputs=tuple(places[key] for key in sources if key in places),
+                outputs=tuple(places[one.get_name(), port.get_index()] for port in one.outputs()),
+                parameters=sum(_constant_size(port) for port in one.input_values()),
+                macs=_macs(one),
+            )
+        )
+    return View(
+        values=tuple(values),
+        nodes=tuple(nodes),
+        inputs=tuple(places[_key(port)] for port in model.inputs),
+        outputs=tuple(places[_key(one.input_value(0))] for one in model.get_results()),
+    )
+
+
+def spec(port: OpenVINO) -> dict[str, Any]:
+    """Return the name, shape and dtype of one of the model's inputs or outputs."""
+    value = _value(port)
+    name = port.get_any_name() if port.get_names() else port.get_node().get_friendly_name()
+    return {"name": name, "shape": list(value.shape or ()), "dtype": str(port.get_element_type().to_dtype())}
+
+
+def _key(port: OpenVINO) -> tuple[str, int]:
+    return port.get_node().get_name(), port.get_index()
+
+
+def _value(port: OpenVINO) -> Value:
+    shape, node = port.get_partial_shape(), port.get_node()
+    sizes = tuple(_sizes(shape)) if shape.rank.is_static else None
+    name = ";".join(sorted(port.get_names())) or node.get_friendly_name()
+    return Value(
+        name=name,
+        shape=sizes,
+        dtype=_dtype(port.get_element_type()),
+        constant=node.get_type_name() == "Constant",
+        quantization=_grid(node) if node.get_type_name() == "FakeQuantize" else None,
+    )
+
+
+def _grid(node: OpenVINO) -> Quantization | None:
+    """Return the grid a FakeQuantize puts values on, its numbers counted from 0 at the lower end."""
+    ends = [port.get_node() for port in node.input_values()[3:5]]
+    if any(one.get_type_name() != "Constant" for one in ends):
+        return None
+    low, high = (one.get_data() for one in ends)
+    scale = ((high - low) / (node.get_attributes()["levels"] - 1)).astype(float)
+    axis = next((at for at, size in enumerate(scale.shape) if size > 1), 0)
+    points = tuple(round(-one / step) if step else 0 for one, step in zip(low.flat, scale.flat, strict=True))
+    return Quantization(scale=tuple(scale.ravel().tolist()), zero_point=points, axis=axis)
+
+
+def _sizes(shape: OpenVINO) -> list[int | None]:
+    return [size.get_length() if size.is_static else None for size in shape]
+
+
+def _dtype(kind: OpenVINO) -> str:
+    short = {"f": "float", "i": "int", "u": "uint"}
+    name = str(kind.get_type_name())
+    return (
+        f"{short[name[0]]}{name[1:]}"
+        if name[0] in short and name[1:].isdecimal()
+        else {"boolean": "bool"}.get(name, name)
+    )
+
+
+def _constant_size(port: OpenVINO) -> int:
+    node = port.get_node()
+    counts = node.get_type_name() == "Constant" and port.get_element_type().get_type_name() in _WEIGHT_TYPES
+    return prod(node.shape) if counts else 0
+
+
+def _macs(node: OpenVINO) -> int | None:
+    kind = node.get_type_name()
+    if kind not in {*_CONVOLUTIONS, "MatMul"} or node.get_output_partial_shape(0).rank.is_dynamic:
+        return None
+    output = [size or 1 for size in _sizes(node.get_output_partial_shape(0))]
+    weights = [size or 1 for size in _sizes(node.input_value(1).get_partial_shape())]
+    if kind == "MatMul":
+        transposed = node.get_attributes().get("transpose_b", False)
+        return prod(output) * (weights[-1] if transposed or len(weights) == 1 else weights[-2])
+    # Convolution: [O, I, k...]; GroupConvolution: [G, O/G, I/G, k...]: what one output value sums over
+    return prod(output) * prod(weights[_CONVOLUTIONS[kind] :])
