@@ -77,19 +77,16 @@ def _in_turns(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def main() -> None:
-    print(
-        f"{'layer':>16} {'convert s':>9} {'ops':>7} {'bytes':>10} {'tflite us':>10} {'ORT us':>8} {'ratio':>6} {'max abs':>8}"
-    )
+    heads = ("convert s", "ops", "bytes", "tflite us", "ORT us", "ratio", "max abs")
+    print(f"{'layer':>16} " + " ".join(f"{one:>9}" for one in heads))
     with tempfile.TemporaryDirectory() as folder:
         jobs = JobRunner(log=Path(folder, "log"), environment={"PYTHONPATH": _paths()})
         for case in CASES:
             one = jobs.run("bench_recurrent", {"case": case})
-            print(
-                f"{case[0]:>5} {case[1]:>5}x{case[2]:<4} {one['seconds']:9.2f} {one['ops']:7} {one['bytes']:10,}"
-                f" {one['tflite']:10.0f} {one['onnxruntime']:8.0f} {one['tflite'] / one['onnxruntime']:6.2f}"
-                f" {one['max_abs']:8.1e}",
-                flush=True,
-            )
+            ratio = one["tflite"] / one["onnxruntime"]
+            times = f"{one['tflite']:9.0f} {one['onnxruntime']:9.0f} {ratio:9.2f} {one['max_abs']:9.1e}"
+            row = f"{one['seconds']:9.2f} {one['ops']:9} {one['bytes']:9,} {times}"
+            print(f"{case[0]:>6} {case[1]:>5}x{case[2]:<3} {row}", flush=True)
 
 
 def _paths() -> str:

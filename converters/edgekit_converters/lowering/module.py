@@ -67,12 +67,13 @@ def mlir_type(shape: Sequence[int], dtype: str) -> str:
 
 
 class Module:
-    """Builds one function `main`."""
+    """Builds one function `main`, and those that its loops call."""
 
     def __init__(self, free: "Callable[[Any], Ref]") -> None:
         """Start empty; `free` makes an operand of sizes that are known at run time only."""
         self._free = free
-        self.weights: list[Array] = []
+        self._weights: list[Array] = []
+        self._functions: list[tuple[str, list[Array]]] = []
         self._arguments: list[Ref] = []
         self._lines: list[str] = []
         self._count = 0
@@ -102,7 +103,7 @@ class Module:
         self._lines.append(
             f'{ref.name} = "stablehlo.constant"() <{{value = dense<{zero}> : {ref.type}}}> : () -> {ref.type}'
         )
-        self.weights.append(array)
+        self._weights.append(array)
         return ref
 
     def ints(self, values: int | Sequence[int] | Sequence[Sequence[int]]) -> Ref:
@@ -162,16 +163,69 @@ class Module:
         self._line(f'%v{self._count}:{len(refs)} = "tfl.{name}"({names}){inside} : ({types}) -> ({results})')
         return refs
 
+    def loop(self, rounds: int, start: Sequence[Ref], step: Callable[[Ref, Sequence[Ref]], Sequence[Ref]]) -> list[Ref]:
+        """Add a loop and return its last state.
+
+        Args:
+            rounds: how many times it runs.
+            start: the first state.
+            step: writes a round: the round's number (int32) and the state in, the next state out. Only what it is
+                given and writes itself may be used in there.
+        """
+        state = [self.ints(0), *start]
+        types = ", ".join(one.type for one in state)
+        add = 'fused_activation_function = "NONE"'
+        going = self._function(state, lambda refs: [self.op("less", [refs[0], self.ints(rounds)], "", (), "bool")])
+        body = self._function(
+            state, lambda refs: [self.op("add", [refs[0], self.ints(1)], add, (), "int32"), *step(refs[0], refs[1:])]
+        )
+        self._count += 1
+        names = [f"%r{self._count}_{place}" for place in range(len(state))]
+        inside = ", ".join(f"{name}: {one.type}" for name, one in zip(names, state, strict=True))
+        calls = [
+            f"{{\n^bb0({inside}):\n%c:{count} = func.call @{function}({', '.join(names)}) : ({types}) -> ({made})\n"
+            f'"tfl.yield"({", ".join(f"%c#{place}" for place in range(count))}) : ({made}) -> ()\n}}'
+            for function, count, made in ((going, 1, "tensor<i1>"), (body, len(state), types))
+        ]
+        given = ", ".join(one.name for one in state)
+        result = f"%v{self._count}"
+        self._line(
+            f'{result}:{len(state)} = "tfl.while"({given}) <{{is_stateless = true}}> ({", ".join(calls)}) '
+            f": ({types}) -> ({types})"
+        )
+        return [Ref(f"{result}#{place + 1}", one.shape, one.dtype) for place, one in enumerate(start)]
+
+    def _function(self, arguments: Sequence[Ref], write: Callable[[Sequence[Ref]], Sequence[Ref]]) -> str:
+        """Write a function beside `main`, as the regions of a loop must be calls; return its name."""
+        outer = self._lines, self._weights
+        self._lines, self._weights = [], []
+        self._count += 1
+        name = f"part{self._count}"
+        own = [Ref(f"%p{self._count}_{place}", one.shape, one.dtype) for place, one in enumerate(arguments)]
+        text = self._written(f"private @{name}", own, write(own), " attributes {no_inline}")
+        self._functions.append((text, self._weights))
+        self._lines, self._weights = outer
+        return name
+
+    def _written(self, name: str, arguments: Sequence[Ref], results: Sequence[Ref], attributes: str = "") -> str:
+        given = ", ".join(f"{one.name}: {one.type}" for one in arguments)
+        types = ", ".join(one.type for one in results)
+        names = ", ".join(one.name for one in results)
+        body = "\n".join(self._lines)
+        return f"func.func {name}({given}) -> ({types}){attributes} {{\n{body}\nreturn {names} : {types}\n}}"
+
+    @property
+    def weights(self) -> list[Array]:
+        """All weights in the order of the text."""
+        return [*self._weights, *(array for _, weights in self._functions for array in weights)]
+
     def _line(self, text: str) -> None:
         self._lines.append(f'{text} loc("{location_of(self.location)}")')
 
     def text(self, results: Sequence[Ref]) -> str:
         """Return the module."""
-        arguments = ", ".join(f"{one.name}: {one.type}" for one in self._arguments)
-        types = ", ".join(one.type for one in results)
-        names = ", ".join(one.name for one in results)
-        body = "\n".join(self._lines)
-        return f"module {{\nfunc.func @main({arguments}) -> ({types}) {{\n{body}\nreturn {names} : {types}\n}}\n}}"
+        functions = [self._written("@main", self._arguments, results), *(text for text, _ in self._functions)]
+        return "module {\n" + "\n".join(functions) + "\n}"
 
 
 def compile_to_tflite(module: Module, results: Sequence[Ref], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
@@ -223,7 +277,8 @@ def _compile(parse: Callable[[Any, Any], Any], inputs: Sequence[str], outputs: S
 
 
 def _fill(parsed: object, weights: Sequence[Array], ir: object) -> None:
-    function = next(iter(parsed.body.operations))  # type: ignore[attr-defined]  # MLIR's bindings have no types
-    constants = [op for op in function.regions[0].blocks[0].operations if op.operation.name == "stablehlo.constant"]
+    functions = list(parsed.body.operations)  # type: ignore[attr-defined]  # MLIR's bindings have no types
+    every = [op for function in functions for op in function.regions[0].blocks[0].operations]
+    constants = [op for op in every if op.operation.name == "stablehlo.constant"]
     for op, array in zip(constants, weights, strict=True):
         op.operation.attributes["value"] = ir.DenseElementsAttr.get(array)  # type: ignore[attr-defined]  # no types

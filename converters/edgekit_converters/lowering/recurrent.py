@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM: the input's products for all steps in one, then step by step.
+"""RNN, GRU and LSTM: the input's products for all steps in one, then step by step, in a loop when they are many.
 
 TFLite's own UNIDIRECTIONAL_SEQUENCE_LSTM keeps its state from one invoke to the next, where ONNX starts
 from the initial state every time: it is not used.
@@ -10,15 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, identity
+from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.recurrent_activations import activations
-from edgekit_converters.lowering.recurrent_cells import KINDS, Cell, Kind, State, dense
+from edgekit_converters.lowering.recurrent_cells import KINDS, Cell, Kind, NewState, State, dense
 from edgekit_converters.model import Array
 
 X, W, R, B, LENGTHS, INITIAL_H, INITIAL_C, P = range(8)  # the inputs of a node
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
-MAX_STEPS = 1024
+# Measured by tests/benchmarks/bench_recurrent.py. XNNPACK packs the weights anew for every step that is written out:
+# a long or wide layer falls out of the caches (1000 steps of 128 take 40 ms, and 7 in a loop), a short one is faster
+# without a loop (50 steps of 16: 28 us against 63). A round of 16 steps keeps the loop's own cost small.
+UNROLLED, CHUNK = 64, 16
+MAX_STEPS = 1024  # written out
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,12 @@ class _Layer:
     @property
     def hidden(self) -> int:
         return self.b.shape_of(self.node.inputs[R])[-1]
+
+    @property
+    def loops(self) -> bool:
+        """Whether the steps run in a loop: what differs from step to step, or is no constant, is written out."""
+        known = all(not self.given(place) or self.b.is_constant(self.node.inputs[place]) for place in (W, R, B, P))
+        return self.steps > UNROLLED and known and not self.given(LENGTHS)
 
     def given(self, place: int) -> bool:
         return place < len(self.node.inputs) and bool(self.node.inputs[place])
@@ -75,8 +86,8 @@ def recurrent(b: Builder, node: Node) -> None:
     backwards = _DIRECTIONS[node.attributes.get("direction", "forward")]
     sequences, lasts = [], []
     for direction, reverse in enumerate(backwards):
-        outputs, last = _run(layer, direction, reverse=reverse)
-        sequences.append(outputs)
+        sequence, last = _run(layer, direction, reverse=reverse)
+        sequences.append(sequence)
         lasts.append(last)
     names = [*node.outputs, "", "", ""][: 1 + layer.kind.states]
     if names[0] in b.graph.values:
@@ -94,28 +105,80 @@ def _layer(b: Builder, node: Node) -> _Layer:
         x = b.order(x, identity(3))
     time = x.stored_axis(1 if batch_first else 0)
     layer = _Layer(b, node, KINDS[node.op], x.ref, time, batch_first)
-    if layer.steps > MAX_STEPS:
+    if is_free(layer.steps):
+        raise b.refuse(node, "its number of steps is free")
+    if layer.steps > MAX_STEPS and not layer.loops:
         raise b.refuse(node, f"it has {layer.steps} steps, and above {MAX_STEPS} the file would be too large")
     return layer
 
 
-def _run(layer: _Layer, direction: int, *, reverse: bool) -> tuple[list[Ref], list[Ref]]:
-    """Return the state H after each step, [N, H], in the order of time, and every last state."""
-    b = layer.b
-    cell = _cell(layer, direction)
-    inputs = [_unpacked(layer, one) for one in _projected(layer, direction)]
+def _run(layer: _Layer, direction: int, *, reverse: bool) -> tuple[Ref, list[Ref]]:
+    """Return the state H after each step, stored as x is, and every last state."""
+    projected = _projected(layer, direction)
     state: State = tuple(_initial(layer, place, direction) for place in (INITIAL_H, INITIAL_C)[: layer.kind.states])
+    if layer.loops:
+        return _looped(layer, direction, projected, state, reverse=reverse)
+    outputs, last = _walked(layer, _cell(layer, direction), projected, state, reverse=reverse)
+    return _packed(layer.b, outputs, layer.time, [*layer.x.shape[:2], layer.hidden]), list(last)
+
+
+def _looped(
+    layer: _Layer, direction: int, projected: Sequence[Ref], state: State, *, reverse: bool
+) -> tuple[Ref, list[Ref]]:
+    """Write `CHUNK` steps a round, after some steps outside that give the loop a state to start from."""
+    b, size = layer.b, layer.hidden
+    head = layer.steps % CHUNK or CHUNK
+    rest = layer.steps - head
+    first = [_part_of_time(layer, one, b.module.ints(_along(layer, rest if reverse else 0)), head) for one in projected]
+    outputs, began = _walked(layer, _cell(layer, direction), first, state, reverse=reverse)
+    packed = _packed(b, outputs, layer.time, _along(layer, head, layer.batch, size))
+    empty_shape = _along(layer, rest, layer.batch, size)
+    empty = b.module.op("fill", [b.module.ints(empty_shape), b.scalar(0.0)], "", empty_shape, packed.dtype)
+    buffer = _joined(b, [empty, packed] if reverse else [packed, empty], layer.time)
+
+    def step(count: Ref, refs: Sequence[Ref]) -> Sequence[Ref]:
+        parts, old, made = refs[: len(projected)], refs[len(projected) : -1], refs[-1]
+        place = b.binary("mul", count, b.module.ints(-CHUNK if reverse else CHUNK))
+        place = b.binary("add", place, b.module.ints(rest - CHUNK if reverse else head))
+        zero = b.module.ints(0)
+        begin = _packed(b, [zero, place, zero] if layer.time else [place, zero, zero], 0, [3])
+        cut = [_part_of_time(layer, one, begin, CHUNK) for one in parts]
+        outputs, new = _walked(layer, _cell(layer, direction), cut, tuple(old), reverse=reverse)
+        packed = _packed(b, outputs, layer.time, _along(layer, CHUNK, layer.batch, size))
+        return [*parts, *new, b.module.op("dynamic_update_slice", [made, packed, begin], "", made.shape, made.dtype)]
+
+    *_, found = last = b.module.loop(rest // CHUNK, [*projected, *began, buffer], step)
+    return found, last[len(projected) : -1]
+
+
+def _along(layer: _Layer, steps: int, batch: int = 0, other: int = 0) -> list[int]:
+    """Return figures for the stored axes: time, batch, and the values."""
+    return [batch, steps, other] if layer.time else [steps, batch, other]
+
+
+def _part_of_time(layer: _Layer, ref: Ref, begin: Ref, steps: int) -> Ref:
+    """Take some steps; -1 in a size means all, and needs no operand for a free batch."""
+    shape = _along(layer, steps, layer.batch, ref.shape[2])
+    return layer.b.module.op(
+        "slice", [ref, begin, layer.b.module.ints(_along(layer, steps, -1, -1))], "", shape, ref.dtype
+    )
+
+
+def _walked(
+    layer: _Layer, cell: Cell, projected: Sequence[Ref], state: State, *, reverse: bool
+) -> tuple[list[Ref], NewState]:
+    """Write step after step; return H after each, [N, H], in the order of time, and the last state."""
+    b = layer.b
+    inputs = [_unpacked(layer, one) for one in projected]
     outputs: dict[int, Ref] = {}
-    order = range(layer.steps)[::-1] if reverse else range(layer.steps)
-    for step in order:
+    steps = range(len(inputs[0]))
+    for step in steps[::-1] if reverse else steps:
         new = layer.kind.step(b, cell, [one[step] for one in inputs], state)
         mask = _mask(layer, step)
-        if mask is None:
-            state, outputs[step] = new, new[0]
-        else:
-            state = tuple(_chosen(b, mask, one, old) for one, old in zip(new, state, strict=True))
-            outputs[step] = _chosen(b, mask, new[0], None)
-    return [outputs[step] for step in range(layer.steps)], [one for one in state if one is not None]
+        outputs[step] = new[0] if mask is None else _chosen(b, mask, new[0], None)
+        last = new if mask is None else tuple(_chosen(b, mask, *pair) for pair in zip(new, state, strict=True))
+        state = last
+    return [outputs[step] for step in steps], last
 
 
 def _cell(layer: _Layer, direction: int) -> Cell:
@@ -166,8 +229,9 @@ def _projected(layer: _Layer, direction: int) -> list[Ref]:
 def _unpacked(layer: _Layer, ref: Ref) -> list[Ref]:
     """Cut into steps [N, ...]."""
     shape = [size for axis, size in enumerate(ref.shape) if axis != layer.time]
-    attributes = f"num = {layer.steps} : i32, axis = {layer.time} : i32"
-    return layer.b.module.ops("unpack", [ref], attributes, [shape] * layer.steps, ref.dtype)
+    steps = ref.shape[layer.time]
+    attributes = f"num = {steps} : i32, axis = {layer.time} : i32"
+    return layer.b.module.ops("unpack", [ref], attributes, [shape] * steps, ref.dtype)
 
 
 def _initial(layer: _Layer, place: int, direction: int) -> Ref | None:
@@ -205,19 +269,21 @@ def _chosen(b: Builder, mask: Ref, new: Ref, old: Ref | None) -> Ref:
     return b.module.op("select_v2", [mask, new, old or b.scalar(0.0)], "", new.shape, new.dtype)
 
 
-def _sequence(layer: _Layer, sequences: Sequence[Sequence[Ref]]) -> Tensor:
+def _sequence(layer: _Layer, sequences: Sequence[Ref]) -> Tensor:
     """Return Y: [T, D, N, H] in ONNX, [N, T, D, H] with the batch first; stored as x is, directions side by side."""
-    b, count = layer.b, len(sequences)
-    shape = list(layer.x.shape[:2])
-    packed = [_packed(b, one, layer.time, [*shape, layer.hidden]) for one in sequences]
-    joined = packed[0]
-    if count > 1:
-        attributes = f"axis = 2 : i32, {NO_ACTIVATION}"
-        joined = b.module.op("concatenation", packed, attributes, [*shape, count * layer.hidden], joined.dtype)
-    stored = b.reshaped(joined, (*shape, count, layer.hidden))
+    stored = layer.b.reshaped(_joined(layer.b, sequences, 2), (*layer.x.shape[:2], len(sequences), layer.hidden))
     axes = {"time": 1, "batch": 0, "direction": 2} if layer.batch_first else {"time": 0, "batch": 2, "direction": 1}
     places = ("batch", "time") if layer.time == 1 else ("time", "batch")
     return Tensor(stored, (axes[places[0]], axes[places[1]], axes["direction"], 3))
+
+
+def _joined(b: Builder, refs: Sequence[Ref], axis: int) -> Ref:
+    """Join values along an axis."""
+    if len(refs) == 1:
+        return refs[0]
+    shape = list(refs[0].shape)
+    shape[axis] = sum(one.shape[axis] for one in refs)
+    return b.module.op("concatenation", refs, f"axis = {axis} : i32, {NO_ACTIVATION}", shape, refs[0].dtype)
 
 
 def _last(layer: _Layer, states: Sequence[Ref]) -> Tensor:

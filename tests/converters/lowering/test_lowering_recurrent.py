@@ -1,8 +1,10 @@
 """RNN, GRU and LSTM against ONNX Runtime."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -74,27 +76,45 @@ CASES: dict[str, dict[str, Any]] = {
     ),
     "opset 7": cell("LSTM", "", "b", opset=7),
 }
-E2E_WEIGHTS = {"w": [2, 20, 4], "r": [2, 20, 5], "b": [2, 40]}
+BOTH_WAYS = {"w": [2, 20, 4], "r": [2, 20, 5], "b": [2, 40]}
 LAYOUTS: dict[str, dict[str, Any]] = {
     "as PyTorch writes it, batch first": {
         "inputs": {"x": "float[3, 6, 4]"},
         "body": 't = Transpose<perm = [1, 0, 2]>(x)\n l, h, c = LSTM<hidden_size = 5, direction = "bidirectional">'
         "(t, w, r, b)\n m = Transpose<perm = [0, 2, 1, 3]>(l)\n n = Reshape(m, s)\n y = Transpose<perm = [1, 0, 2]>(n)",
-        "weights": {**E2E_WEIGHTS, "s": {"int64": [0, 0, -1]}},
+        "weights": {**BOTH_WAYS, "s": {"int64": [0, 0, -1]}},
     },
     "behind a convolution over time": {
         "inputs": {"x": "float[3, 4, 6]"},
         "body": "k = Conv(x, f)\n t = Transpose<perm = [2, 0, 1]>(k)\n l, h, c = LSTM<hidden_size = 5, "
         'direction = "bidirectional">(t, w, r, b)\n y = ReduceMean<axes = [0], keepdims = 0>(l)',
-        "weights": {**E2E_WEIGHTS, "f": [4, 4, 1]},
+        "weights": {**BOTH_WAYS, "f": [4, 4, 1]},
     },
     "in ONNX's order behind one": {
         "inputs": {"x": "float[3, 6, 4]"},
         "body": 'k = Conv(x, f)\n y, h, c = LSTM<hidden_size = 5, direction = "bidirectional">(k, w, r, b)',
-        "weights": {**E2E_WEIGHTS, "f": [6, 6, 1]},
+        "weights": {**BOTH_WAYS, "f": [6, 6, 1]},
     },
 }
-TABLE = CASES | LAYOUTS
+LONG: dict[str, dict[str, Any]] = {
+    **{f"{op}, a loop": cell(op, "", "b", inputs={"x": "float[69, 3, 4]"}) for op in GATES},
+    "a loop of whole rounds, both ways, with states": cell(
+        "LSTM", BOTH, "b,, h0, c0, p", directions=2, inputs={"x": "float[80, 3, 4]"}
+    ),
+    "a loop over batch first values, both ways": {
+        "inputs": {"x": "float[3, 67, 4]"},
+        "body": 't = Transpose<perm = [1, 0, 2]>(x) l, h, c = LSTM<hidden_size = 5, direction = "bidirectional">'
+        "(t, w, r, b) y = Transpose<perm = [2, 0, 1, 3]>(l)",
+        "weights": BOTH_WAYS,
+    },
+    "two loops": {
+        "inputs": {"x": "float[66, 2, 4]"},
+        "body": "l = GRU<hidden_size = 4>(x, w, r, b) m = Squeeze(l, one) y = GRU<hidden_size = 4>(m, w, r, b)",
+        "weights": {"w": [1, 12, 4], "r": [1, 12, 4], "b": [1, 24], "one": {"int64": [1]}},
+    },
+    "many steps of several lengths are written out": cell("GRU", "", "b, lengths", inputs={"x": "float[70, 3, 4]"}),
+}
+TABLE = CASES | LAYOUTS | LONG
 
 
 @pytest.mark.slow
@@ -108,3 +128,24 @@ def test_it_is_what_onnx_runtime_has(
 @pytest.mark.slow
 def test_a_layer_between_batch_first_values_needs_no_transpose(lowered: Callable[..., Mapping[str, Any]]) -> None:
     assert "TRANSPOSE" not in lowered(TABLE)["as PyTorch writes it, batch first"]["ops"]
+
+
+@pytest.mark.slow
+def test_many_steps_run_in_a_loop_unless_their_lengths_differ(lowered: Callable[..., Mapping[str, Any]]) -> None:
+    looped = {name: "WHILE" in lowered(TABLE)[name]["ops"] for name in LONG}
+    assert looped == {name: "written out" not in name for name in LONG}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [6, 69], ids=["written out", "a loop"])
+def test_no_state_survives_from_one_invoke_to_the_next(
+    steps: int, lowered: Callable[..., Mapping[str, Any]], tmp_path: Path
+) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    path = tmp_path / "lstm.tflite"
+    lowered({"lstm": cell("LSTM", "", "b", inputs={"x": f"float[{steps}, 3, 4]"}, keep=str(path))})
+    run = Interpreter(str(path), num_threads=1).get_signature_runner()
+    x = np.random.default_rng(0).normal(size=(steps, 3, 4)).astype(np.float32)
+    first, again = run(x=x), run(x=x)
+    assert all(np.array_equal(first[name], again[name]) for name in ("y", "h", "c"))
