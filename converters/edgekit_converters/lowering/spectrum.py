@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit_converters.lowering.activations import Lowering
-from edgekit_converters.lowering.arithmetic import binary
 from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, identity
 from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.graph import Node
@@ -42,8 +41,6 @@ def dft(b: Builder, node: Node) -> None:
     flat = b.reshaped(ref, (*kept, used * parts))
     kernel = waves[:, :parts].reshape(used * parts, -1).T.astype(np.float32)
     result = dense(b, flat, kernel, None, (*kept, kernel.shape[0]))
-    if inverse:  # behind the sums, where what cancels out is zero already
-        result = binary(b, "mul", result, b.scalar(1 / length))
     b.set(node.outputs[0], Tensor(b.reshaped(result, (*kept, out[axis], out[-1])), perm))
 
 
@@ -74,21 +71,18 @@ def _angles(rows: int, columns: int, length: int) -> Waves:
 
 
 def _waves(rows: int, columns: int, length: int, *, inverse: bool) -> Waves:
-    """Return [row, real or imaginary part, column, real or imaginary part] of exp(-+ 2 pi i row column / length).
-
-    The inverse still has to be divided by the length.
-    """
+    """Return [row, real or imaginary part, column, real or imaginary part] of exp(-+ 2 pi i row column / length)."""
     angles = _angles(rows, columns, length)
     cosine, sine = np.cos(angles), np.sin(angles) * (1 if inverse else -1)
     waves: Waves = np.stack([np.stack([cosine, sine], -1), np.stack([-sine, cosine], -1)], 1)
-    return waves
+    return waves / length if inverse else waves
 
 
 def _inverse_of_half(rows: int, length: int) -> Waves:
     """Return the same for half a spectrum: all but its ends stand for two, and only a real part comes out."""
     angles = _angles(rows, length, length)
     ends = (np.arange(rows) == 0) | (2 * np.arange(rows) == length)
-    weights = np.where(ends, 1.0, 2.0)[:, None]
+    weights = np.where(ends, 1, 2)[:, None] / length
     waves: Waves = np.stack([weights * np.cos(angles), -weights * np.sin(angles)], 1)[..., None]
     return waves
 
