@@ -40,7 +40,7 @@ def page(cases: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) ->
         f"{len(verdicts)} of {len(cases)}.",
         f"The lowering has {len(OPS)} operators of its own; others that ONNX defines as functions are written out.",
         "",
-        "- Passed: LiteRT gives the expected outputs within the test's tolerance, or a float32 rounding of the largest.",
+        "- Passed: LiteRT gives the expected outputs within the test's tolerance, or one rounding of the largest.",
         "- Refused: an error with a reason, and no file.",
         "- Failed: a wrong file, or a bug. Crashed: the compiler or the runtime died.",
         "",
