@@ -1,5 +1,6 @@
 """Softmax and normalisations."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,17 +20,25 @@ def _along_last(op: str, attributes: str) -> Callable[[Builder, Node], None]:
         if not new and axis != x.rank - 1:
             # up to opset 12 all axes from this one on count as one
             shape = x.shape
-            flat = b.reshaped(b.plain(x), (int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))))
+            flat = b.reshaped(b.plain(x), (math.prod(shape[:axis]), math.prod(shape[axis:])))
             ref = b.reshaped(b.unary(op, flat, attributes), shape)
             b.set(node.outputs[0], Tensor(ref, identity(x.rank)))
             return
         if x.perm[-1] == axis:
-            b.set(node.outputs[0], Tensor(b.unary(op, x.ref, attributes), x.perm))
+            b.set(node.outputs[0], Tensor(_of_rows(b, op, x.ref, attributes), x.perm))
             return
         perm = (*(one for one in x.perm if one != axis), axis)
-        b.set(node.outputs[0], Tensor(b.unary(op, b.order(x, perm).ref, attributes), perm))
+        b.set(node.outputs[0], Tensor(_of_rows(b, op, b.order(x, perm).ref, attributes), perm))
 
     return lower
+
+
+def _of_rows(b: Builder, op: str, ref: Ref, attributes: str) -> Ref:
+    """Apply an op along the last axis; TFLite's take up to four axes."""
+    if len(ref.shape) <= 4:  # noqa: PLR2004
+        return b.unary(op, ref, attributes)
+    flat = b.reshaped(ref, (math.prod(ref.shape[:-1]), ref.shape[-1]))
+    return b.reshaped(b.unary(op, flat, attributes), ref.shape)
 
 
 def batch_norm(b: Builder, node: Node) -> None:

@@ -90,6 +90,7 @@ CASES: dict[str, dict[str, Any]] = {
         "body": "c = Conv(x, w)\n f = Reshape(c, s)\n y = MatMul(f, k)",
         "weights": {**CONV, "k": [120, 5], "s": {"int64": [0, -1]}},
     },
+    "softmax of five axes": {"inputs": {"x": "float[2, 3, 2, 2, 5]"}, "body": "y = Softmax(x)"},
     **both("softmax over channels", "y = Softmax<axis = 1>(c)"),
     **both("softmax over columns", "y = Softmax(c)"),
     **both("softmax over rows", "y = Softmax<axis = 2>(c)"),
