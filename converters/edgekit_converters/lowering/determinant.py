@@ -7,6 +7,7 @@ import numpy as np
 from edgekit_converters.lowering.activations import Lowering
 from edgekit_converters.lowering.builder import Builder, Tensor, identity
 from edgekit_converters.lowering.graph import Node
+from edgekit_converters.lowering.pieces import gathered
 from edgekit_converters.lowering.reductions import reduce
 
 _LARGEST = 5  # 120 products of 5; a matrix of 6 would take 720, and elimination needs choices at run time
@@ -25,8 +26,7 @@ def determinant(b: Builder, node: Node) -> None:
     orders = list(itertools.permutations(range(size)))
     places = [[row * size + column for row, column in enumerate(order)] for order in orders]
     flat = b.reshaped(ref, (*out, size * size))
-    attributes = f"axis = {len(out)} : i32, batch_dims = 0 : i32"
-    factors = b.module.op("gather", [flat, b.module.ints(places)], attributes, (*out, len(orders), size), ref.dtype)
+    factors = gathered(b, flat, b.module.ints(places), len(out))
     products = reduce(b, "reduce_prod", factors, [len(out) + 1])
     signs = np.asarray([[_sign(order)] for order in orders], np.float32)
     total = reduce(b, "sum", b.binary("mul", products, b.module.constant(signs)), [len(out)])

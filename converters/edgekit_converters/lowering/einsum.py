@@ -11,6 +11,7 @@ from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.matrix import batched
 from edgekit_converters.lowering.module import Ref
+from edgekit_converters.lowering.pieces import gathered
 from edgekit_converters.lowering.reductions import reduce
 
 
@@ -66,9 +67,8 @@ def _diagonal(b: Builder, node: Node, term: _Term) -> _Term:
             moved = _moved(b, term.ref, [*rest, first, second])
             kept = moved.shape[:-2]
             flat = b.reshaped(moved, (*kept, size * size))
-            operands = [flat, b.module.ints([place * (size + 1) for place in range(size)])]
-            attributes = f"axis = {len(kept)} : i32, batch_dims = 0 : i32"
-            ref = b.module.op("gather", operands, attributes, (*kept, size), flat.dtype)
+            places = b.module.ints([place * (size + 1) for place in range(size)])
+            ref = gathered(b, flat, places, len(kept))
             term = _Term(ref, "".join(term.labels[place] for place in rest) + label)
     return term
 

@@ -12,8 +12,6 @@ from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.pieces import gathered, part
 from edgekit_converters.model import Array
 
-_MOST_AXES = 4  # of a FLOOR_MOD
-
 
 def indices_of(b: Builder, name: str, sizes: Sequence[int], perm: Perm | None = None) -> Ref:
     """Return indices, counted from the front: ONNX also counts from the end, and TFLite stops there.
@@ -35,10 +33,7 @@ def indices_of(b: Builder, name: str, sizes: Sequence[int], perm: Perm | None = 
     whole = b.module.ints(sizes) if len(sizes) > 1 else b.reshaped(b.module.ints(sizes), ())
     if ref.dtype != "int32":
         whole = b.module.op("cast", [whole], "", whole.shape, ref.dtype)
-    if len(ref.shape) <= _MOST_AXES:
-        return b.binary("floor_mod", ref, whole)
-    rows = b.reshaped(ref, (math.prod(ref.shape) // len(sizes), len(sizes)))
-    return b.reshaped(b.binary("floor_mod", rows, whole), ref.shape)
+    return b.binary("floor_mod", ref, whole)
 
 
 def from_front(indices: Array, sizes: Sequence[int]) -> Array:

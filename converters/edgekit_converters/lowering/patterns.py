@@ -64,7 +64,7 @@ def _bounds(graph: Graph, node: Node) -> tuple[str, float, float] | None:
     if node.op == "Clip":
         low, high = _clip_bounds(graph, node)
         return None if low is None or high is None or low > high else (node.inputs[0], low, high)
-    if node.op not in {"Min", "Max"} or len(node.inputs) != 2:  # noqa: PLR2004
+    if len(node.inputs) != 2:  # noqa: PLR2004
         return None
     for name, other in (node.inputs, node.inputs[::-1]):
         number = number_of(graph, other)
