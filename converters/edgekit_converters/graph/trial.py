@@ -8,7 +8,7 @@ import numpy as np
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.model import Array, TensorSpec
 
-BATCH = (2, 3)
+BATCH = (2, 5)
 """Sizes of a free batch in the runs."""
 # Sizes of the other free dimensions, tried in turn: sentences are short, images have to be large enough.
 _SIZES = ((5, 8), (16, 24), (32, 64), (96, 128), (224, 256), (512, 576))

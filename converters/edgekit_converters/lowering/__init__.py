@@ -125,6 +125,9 @@ def _lower_node(builder: Builder, node: Node) -> None:
     first = next(name for name in node.outputs if name)
     if first in builder.graph.stuck or node.op not in OPS or node.domain not in _DOMAINS:
         raise UnsupportedError(builder.graph.stuck.get(first, ""))
+    for name in filter(None, node.inputs):
+        if name not in builder.graph.values:
+            raise UnsupportedError(f"its input '{name}' is no tensor")
     for name in (*node.inputs, *node.outputs):
         value = builder.graph.values.get(name)
         if value is not None and value.dtype not in DTYPES:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.lowering.broadcasting import low_rank
 from edgekit_converters.lowering.dims import Dim, broadcast, is_free
 from edgekit_converters.lowering.graph import Graph, Node, Value
 from edgekit_converters.lowering.module import DTYPES, Module, Ref
@@ -278,8 +279,12 @@ class Builder:
 
     def binary(self, op: str, left: Ref, right: Ref) -> Ref:
         """Write add, sub, mul, div, maximum, minimum, pow, squared_difference with broadcasting."""
-        shape = broadcast(left.shape, right.shape)
-        return self.module.op(op, [left, right], NO_ACTIVATION if op in _FUSABLE else "", shape, left.dtype)
+        attributes = NO_ACTIVATION if op in _FUSABLE else ""
+
+        def write(refs: Sequence[Ref]) -> Ref:
+            return self.module.op(op, refs, attributes, broadcast(*(one.shape for one in refs)), left.dtype)
+
+        return low_rank(self, [left, right], write)
 
     def unary(self, op: str, ref: Ref, attributes: str = "") -> Ref:
         """Write an op that keeps shape and dtype."""

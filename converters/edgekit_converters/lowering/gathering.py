@@ -5,15 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgekit_converters.lowering.arithmetic import binary
 from edgekit_converters.lowering.builder import Builder, Perm, Tensor, identity
 from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.pieces import gathered, part
 from edgekit_converters.model import Array
-
-_MOST_AXES = 4  # of a FLOOR_MOD
 
 
 def indices_of(b: Builder, name: str, sizes: Sequence[int], perm: Perm | None = None) -> Ref:
@@ -36,10 +33,7 @@ def indices_of(b: Builder, name: str, sizes: Sequence[int], perm: Perm | None = 
     whole = b.module.ints(sizes) if len(sizes) > 1 else b.reshaped(b.module.ints(sizes), ())
     if ref.dtype != "int32":
         whole = b.module.op("cast", [whole], "", whole.shape, ref.dtype)
-    if len(ref.shape) <= _MOST_AXES:
-        return binary(b, "floor_mod", ref, whole)
-    rows = b.reshaped(ref, (math.prod(ref.shape) // len(sizes), len(sizes)))
-    return b.reshaped(binary(b, "floor_mod", rows, whole), ref.shape)
+    return b.binary("floor_mod", ref, whole)
 
 
 def from_front(indices: Array, sizes: Sequence[int]) -> Array:
