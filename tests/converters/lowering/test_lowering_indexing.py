@@ -80,10 +80,12 @@ PADDED: dict[str, dict[str, Any]] = {
     **images("reflected further than once", 'y = Pad<mode = "reflect">(c, p)', {"p": ints(0, 0, 5, 4, 0, 0, 0, 4)}),
     **images("wrapped", 'y = Pad<mode = "wrap">(c, p, , k)', PADS, opset=19),
     **images("a border of ones", "y = Pad(c, p, v, k)", {**PADS, "v": {"float": 1.0}}, opset=18),
-    "reflected along a free size": {
-        "inputs": {"x": "float[1, 3, N]"},
-        "body": 'y = Pad<mode = "reflect">(x, p)',
-        "weights": {"p": ints(0, 0, 1, 0, 0, 1)},
+    **{
+        f"{mode} along free sizes": {
+            "inputs": {"x": "float[1, N, 3, M]"}, "body": f'y = Pad<mode = "{mode}">(x, p)', "opset": 19,
+            "weights": {"p": ints(0, 1, 0, 0, 0, 1, 2, 1)},
+        }
+        for mode in ("edge", "reflect", "wrap")
     },
     "pads of an input": at_run_time({"p": "int64[6]"}, "y = Pad(x, p)"),
     "pads of an input, which cut too": at_run_time(
@@ -288,10 +290,6 @@ QUANTIZED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 CASES = {**SLICES, **PADDED, **GATHERED, **SCATTERED, **SELECTED, **REPEATED, **QUANTIZED}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "edges along a free size": (
-        {"inputs": {"x": "float[1, N]"}, "body": 'y = Pad<mode = "edge">(x, p)', "weights": {"p": ints(0, 1, 0, 1)}},
-        "mode 'edge' on axis 1, whose size is free",
-    ),
     "split of a free size, the last smaller": (
         {
             "inputs": {"x": "float[2, N]"}, "body": "y, v = Split<axis = 1, num_outputs = 2>(x)", "opset": 18,
