@@ -1,6 +1,10 @@
 """What the installer has to know of a device."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from packaging.tags import Tag
 
 MINIMUM = (3, 11)
 
@@ -30,6 +34,17 @@ class DeviceFacts:
         return [
             *(f"manylinux_2_{one}_{self.machine}" for one in range(minor, 4, -1)),
             *(f"{one}_{self.machine}" for one in old),
+        ]
+
+    def tags(self) -> "list[Tag]":
+        """Return the tags of the wheels that install there, the preferred ones first (PEP 425)."""
+        from packaging.tags import compatible_tags, cpython_tags
+
+        major, minor = self.python.split(".")[:2]
+        version, platforms = (int(major), int(minor)), self.platforms()
+        return [
+            *cpython_tags(version, [self.abi], platforms),
+            *compatible_tags(version, self.abi, platforms),
         ]
 
     def markers(self) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -83,14 +82,15 @@ def collect(needed: Sequence[Pin], device: DeviceFacts, folder: Path | None) -> 
         EnvironmentMissingError: if a wheel cannot be had.
     """
     place = folder or _cache() / f"{device.abi}-{device.machine}-glibc{device.glibc}"
-    found = _find(needed, place)
+    found = _find(needed, device, place)
     if len(found) < len(needed) and folder is None:
         _download([pin for pin in needed if pin not in found], device, place)
-        found = _find(needed, place)
+        found = _find(needed, device, place)
     for pin in needed:
         if pin not in found:
             raise EnvironmentMissingError(
-                f"'{place}' holds no wheel of {pin.name} {pin.version} with a hash of the lock"
+                f"'{place}' holds no wheel of {pin.name} {pin.version} for Python {device.python} on {device.machine}"
+                " with a hash of the lock"
             )
     return [found[pin] for pin in needed]
 
@@ -99,23 +99,30 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekit" / "wheels"
 
 
-def _find(needed: Sequence[Pin], place: Path) -> dict[Pin, Path]:
+def _find(needed: Sequence[Pin], device: DeviceFacts, place: Path) -> dict[Pin, Path]:
+    """Return of each pin's wheels the one whose tags the device prefers."""
+    from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+    from packaging.version import Version
+
     if not place.is_dir():
         return {}
-    wheels: dict[tuple[str, str], list[Path]] = {}
+    rank = {tag: at for at, tag in enumerate(device.tags())}
+    fitting: dict[tuple[str, Version], list[tuple[int, Path]]] = {}
     for file in sorted(place.glob("*.whl")):
-        name, version, *_ = file.name.split("-")
-        wheels.setdefault((_normal(name), version), []).append(file)
-    return {
-        pin: file
-        for pin in needed
-        for file in wheels.get((_normal(pin.name), pin.version), [])
-        if hashlib.sha256(file.read_bytes()).hexdigest() in pin.hashes
-    }
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+        try:
+            name, version, _, tags = parse_wheel_filename(file.name)
+        except InvalidWheelFilename:
+            continue  # a file of another kind
+        if tags & rank.keys():
+            best = min(rank[tag] for tag in tags & rank.keys())
+            fitting.setdefault((name, version), []).append((best, file))
+    found = {}
+    for pin in needed:
+        for _, file in sorted(fitting.get((canonicalize_name(pin.name), Version(pin.version)), [])):
+            if hashlib.sha256(file.read_bytes()).hexdigest() in pin.hashes:
+                found[pin] = file
+                break
+    return found
 
 
 def _download(missing: Sequence[Pin], device: DeviceFacts, place: Path) -> None:

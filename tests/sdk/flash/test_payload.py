@@ -141,6 +141,58 @@ def test_what_lies_in_the_cache_is_used_without_an_index(tmp_path: Path, monkeyp
     assert [file.name for file in _wheels.collect([pin], PI, None)] == ["some_thing-1.0-py3-none-any.whl"]
 
 
+def _folder_of(folder: Path, *names: str) -> _wheels.Pin:
+    """Fill a folder with wheels whose hashes are all in the lock, as a lock of several platforms has them."""
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    hashes = frozenset(hashlib.sha256(name.encode()).hexdigest() for name in names)
+    return _wheels.Pin(name="Some.Thing", version="1.0", hashes=hashes)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "some_thing-1.0-cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64.whl",
+        "some_thing-1.0-cp310-abi3-manylinux_2_28_aarch64.whl",
+        "some_thing-1.0-1-cp311-none-manylinux_2_36_aarch64.whl",
+        "some_thing-1.0-py2.py3-none-any.whl",
+    ],
+)
+def test_of_wheels_for_several_platforms_the_devices_own_is_taken(tmp_path: Path, right: str) -> None:
+    pin = _folder_of(
+        tmp_path,
+        right,
+        "some_thing-1.0-cp312-cp312-manylinux_2_17_aarch64.whl",
+        "some_thing-1.0-cp312-abi3-manylinux_2_17_aarch64.whl",
+        "some_thing-1.0-cp311-cp311-manylinux_2_17_x86_64.whl",
+        "some_thing-1.0-cp311-cp311-musllinux_1_2_aarch64.whl",
+        "some_thing-1.0-cp311-cp311-manylinux_2_39_aarch64.whl",
+    )
+    assert [file.name for file in _wheels.collect([pin], PI, tmp_path)] == [right]
+
+
+def test_a_build_for_the_device_goes_before_one_for_any(tmp_path: Path) -> None:
+    right = "some_thing-1.0-cp311-cp311-manylinux_2_17_aarch64.whl"
+    pin = _folder_of(
+        tmp_path, "some_thing-1.0-cp38-abi3-manylinux_2_17_aarch64.whl", right, "some_thing-1.0-py3-none-any.whl"
+    )
+    assert [file.name for file in _wheels.collect([pin], PI, tmp_path)] == [right]
+
+
+def test_wheels_for_other_devices_only_are_none(tmp_path: Path) -> None:
+    pin = _folder_of(tmp_path, "some_thing-1.0-cp312-cp312-manylinux_2_17_aarch64.whl")
+    with pytest.raises(EnvironmentMissingError, match=r"no wheel of Some.Thing 1\.0 for Python 3\.11\.2 on aarch64"):
+        _wheels.collect([pin], PI, tmp_path)
+
+
+def test_files_in_the_folder_that_are_no_wheels_do_not_matter(tmp_path: Path) -> None:
+    right = "some_thing-1.0-py3-none-any.whl"
+    pin = _folder_of(tmp_path, right)
+    for name in ("x.whl", "some_thing-1.0.whl", "some_thing-one-py3-none-any.whl", ".whl"):
+        (tmp_path / name).write_bytes(b"")
+    assert [file.name for file in _wheels.collect([pin], PI, tmp_path)] == [right]
+
+
 # --- the model
 
 
