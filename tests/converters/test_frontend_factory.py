@@ -77,7 +77,8 @@ def test_integers_one_example_and_another_shape(load: Load) -> None:
     loaded = load("jax_nets:tokens", shapes={"ids": (3, 9)}, reference_inputs={"x": ids})
     table = np.random.default_rng(8).normal(size=(300, 4)).astype(np.float32)
     assert [(one.name, one.shape, one.dtype) for one in loaded.source.inputs] == [("ids", (3, 9), "int32")]
-    np.testing.assert_allclose(loaded.reference["output_0"], table[ids].sum(1), atol=1e-5)
+    own: Any = loaded.reference["output_0"]
+    np.testing.assert_allclose(own, table[ids].sum(1), atol=1e-5)
 
 
 @pytest.mark.usefixtures("in_jax")

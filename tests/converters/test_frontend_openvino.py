@@ -75,7 +75,8 @@ def test_every_precision_is_made_of_an_ir(
 ) -> None:
     result = again(ir, jobs, work, images, "fp32", "fp16", "int8")
     right = run_artifact(ir, {"image": images})["scores"]
-    np.testing.assert_allclose(result.reference["scores"], right, atol=1e-6)
+    own: Any = result.reference["scores"]
+    np.testing.assert_allclose(own, right, atol=1e-6)
     got = {one.precision: run_artifact(one.path, {"image": images})["scores"] for one in result.artifacts}
     np.testing.assert_allclose(got["fp32"], right, atol=1e-6)
     np.testing.assert_allclose(got["fp16"], right, atol=2e-3)

@@ -20,7 +20,7 @@ def residual() -> Any:
     import torch
     from torch import nn
 
-    class Residual(nn.Module):
+    class Residual(nn.Module):  # type: ignore[misc]  # PyTorch is not there when types are checked
         def __init__(self) -> None:
             super().__init__()
             self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU6())
@@ -49,7 +49,7 @@ def named() -> Any:
 
     inner = residual()
 
-    class Named(torch.nn.Module):
+    class Named(torch.nn.Module):  # type: ignore[misc]  # PyTorch is not there when types are checked
         def __init__(self) -> None:
             super().__init__()
             self.inner = inner
@@ -65,7 +65,7 @@ def text() -> Any:
     """Return a net of two integer inputs, exported with free batch and length."""
     import torch
 
-    class Text(torch.nn.Module):
+    class Text(torch.nn.Module):  # type: ignore[misc]  # PyTorch is not there when types are checked
         def __init__(self) -> None:
             super().__init__()
             self.embedding = torch.nn.Embedding(300, 8)
@@ -147,7 +147,7 @@ def hostile(folder: Path) -> None:
                 data = pickled.getvalue()
             target.writestr(info.filename, data)
 
-    class Writes(torch.nn.Module):
+    class Writes(torch.nn.Module):  # type: ignore[misc]  # PyTorch is not there when types are checked
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             torch.ops.aten.save(x, "written")
             return x
