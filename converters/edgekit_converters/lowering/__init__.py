@@ -31,6 +31,7 @@ from edgekit_converters.lowering.scattering import SCATTERING
 from edgekit_converters.lowering.selecting import SELECTING
 from edgekit_converters.lowering.shape import SHAPE
 from edgekit_converters.lowering.slicing import SLICING
+from edgekit_converters.lowering.softmax import SOFTMAX
 from edgekit_converters.lowering.sorting import SORTING
 from edgekit_converters.lowering.spectrum import SPECTRUM
 
@@ -50,6 +51,7 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **EINSUM,
         **DETERMINANT,
         **NORMALISATION,
+        **SOFTMAX,
         **REDUCTIONS,
         **SHAPE,
         **SLICING,

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from edgekit_converters.lowering.builder import Builder, Tensor, channels_last
 from edgekit_converters.lowering.graph import Node
-from edgekit_converters.lowering.kernels import Kernel, Window, padded, stepped, window_of
+from edgekit_converters.lowering.kernels import Kernel, Window, window_of
 from edgekit_converters.lowering.module import Ref
+from edgekit_converters.lowering.stored import padded, stepped
 from edgekit_converters.lowering.transposed import conv_transpose
 
 _RANKS = {3: "1-D", 4: "2-D", 5: "3-D"}

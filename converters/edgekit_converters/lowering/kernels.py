@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit_converters.lowering.builder import Builder, Perm, Tensor, identity
+from edgekit_converters.lowering.dims import in_every_run
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
+from edgekit_converters.lowering.stored import padded, part, positive
 from edgekit_converters.model import Array
 
 
@@ -47,7 +49,7 @@ def window_of(b: Builder, node: Node, kernel: Sequence[int], spatial: Sequence[i
     if auto in {"SAME_UPPER", "SAME_LOWER"}:
         pads = []
         for size, k, s, d in zip(spatial, kernel, strides, dilations, strict=True):
-            total = max(0, (-(-size // s) - 1) * s + (k - 1) * d + 1 - size)
+            total = in_every_run(positive, (-(-size // s) - 1) * s + (k - 1) * d + 1 - size)
             less, more = total // 2, total - total // 2
             pads.append((less, more) if auto == "SAME_UPPER" else (more, less))
     elif auto in {"NOTSET", "VALID", ""}:
@@ -104,54 +106,9 @@ class Kernel:
         if isinstance(self._given, Ref):
             # a zero-filled axis behind this one, and both read as one
             rows = self._b.reshaped(self._given, (*before, size, 1, *after))
-            pads = self._b.module.ints(
-                [[0, dilation - 1 if place == axis + 1 else 0] for place in range(len(rows.shape))]
-            )
-            grown = (*before, size, dilation, *after)
-            rows = self._b.module.op("pad", [rows, pads], "", grown, rows.dtype)
+            pads = [(0, dilation - 1 if place == axis + 1 else 0) for place in range(len(rows.shape))]
+            rows = padded(self._b, rows, pads)
             return Kernel(self._b, self._b.reshaped(rows, shape)).part(axis, 0, kept)
         spread = np.zeros((*before, kept, *after), self._given.dtype)
         spread[(slice(None),) * axis + (slice(None, None, dilation),)] = self._given
         return Kernel(self._b, spread)
-
-
-def part(b: Builder, ref: Ref, axis: int, start: int, count: int) -> Ref:
-    """Take `count` places of a stored axis."""
-    return stepped(b, ref, axis, (start, count, 1))
-
-
-def stepped(b: Builder, ref: Ref, axis: int, places: tuple[int, int, int]) -> Ref:
-    """Take places of a stored axis: the first, how many, and how far apart."""
-    start, count, step = places
-    shape = (*ref.shape[:axis], count, *ref.shape[axis + 1 :])
-    if shape == ref.shape:
-        return ref
-    begin = [start if place == axis else 0 for place in range(len(shape))]
-    if step == 1:
-        return b.module.op("slice", [ref, b.module.ints(begin), b.module.ints(list(shape))], "", shape, ref.dtype)
-    end = [start + (count - 1) * step + 1 if place == axis else size for place, size in enumerate(ref.shape)]
-    strides = [step if place == axis else 1 for place in range(len(shape))]
-    masks = ", ".join(f"{name}_mask = 0 : i32" for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis"))
-    operands = [ref, *(b.module.ints(values) for values in (begin, end, strides))]
-    return b.module.op("strided_slice", operands, f"{masks}, offset = false", shape, ref.dtype)
-
-
-def padded(b: Builder, ref: Ref, pads: Sequence[tuple[int, int]], value: float = 0.0) -> Ref:
-    """Put a value around stored axes: `pads` are (before, after) each of them."""
-    if not any(map(any, pads)):
-        return ref
-    shape = [size + before + after for size, (before, after) in zip(ref.shape, pads, strict=True)]
-    operands = [ref, b.module.ints([list(pair) for pair in pads])]
-    if value == 0:
-        return b.module.op("pad", operands, "", shape, ref.dtype)
-    return b.module.op("padv2", [*operands, b.scalar(value, ref.dtype)], "", shape, ref.dtype)
-
-
-def joined(b: Builder, parts: Sequence[Ref], axis: int) -> Ref:
-    """Put values behind each other along a stored axis."""
-    if len(parts) == 1:
-        return parts[0]
-    size = sum(one.shape[axis] for one in parts)
-    shape = (*parts[0].shape[:axis], size, *parts[0].shape[axis + 1 :])
-    attributes = f'axis = {axis} : i32, fused_activation_function = "NONE"'
-    return b.module.op("concatenation", parts, attributes, shape, parts[0].dtype)

@@ -11,12 +11,13 @@ import numpy as np
 
 from edgekit_converters.lowering.arithmetic import absolute, binary, cast
 from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, channels_last
-from edgekit_converters.lowering.dims import is_free
+from edgekit_converters.lowering.dims import in_every_run, is_free
 from edgekit_converters.lowering.graph import Node
-from edgekit_converters.lowering.kernels import Window, padded, stepped, window_of
+from edgekit_converters.lowering.kernels import Window, window_of
 from edgekit_converters.lowering.max_places import max_pool_with_places, max_unpool
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.reductions import reduce
+from edgekit_converters.lowering.stored import padded, positive, stepped
 
 _RANKS = {3: "1-D", 4: "2-D", 5: "3-D"}
 _LOWEST = float(np.finfo(np.float32).min)
@@ -53,7 +54,7 @@ def _reach(window: Window, spatial: Sequence[int], out: Sequence[int]) -> list[t
     """Return pads so that windows cover exactly `out` places; `ceil_mode` asks for more behind."""
     pads = []
     for (before, _), k, s, size, count in zip(window.pads, window.extent, window.strides, spatial, out, strict=True):
-        pads.append((before, max(0, (count - 1) * s + k - size - before)))
+        pads.append((before, in_every_run(positive, (count - 1) * s + k - size - before)))
     return pads
 
 

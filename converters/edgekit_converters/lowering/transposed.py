@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, channels_last
+from edgekit_converters.lowering import pieces
+from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, channels_last, identity
+from edgekit_converters.lowering.dims import in_every_run
 from edgekit_converters.lowering.graph import Node
-from edgekit_converters.lowering.kernels import Kernel, joined, padded, part
+from edgekit_converters.lowering.kernels import Kernel
 from edgekit_converters.lowering.module import Ref
+from edgekit_converters.lowering.stored import joined, padded, part, positive
 
 _RANKS = {3: "1-D", 4: "2-D", 5: "3-D"}
 _OHWI = (1, 2, 3, 0)
@@ -74,17 +77,17 @@ def _whole(b: Builder, x: Ref, kernel: Kernel, bias: Ref | None, strides: tuple[
 def _cut(b: Builder, node: Node, sizes: Sequence[int]) -> _Cut:
     out = b.shape_of(node.outputs[0])[2:]
     begins = _begins(b, node, sizes)
-    taken = tuple(min(size - begin, wanted) for size, begin, wanted in zip(sizes, begins, out, strict=True))
+    taken = tuple(
+        in_every_run(min, size - begin, wanted) for size, begin, wanted in zip(sizes, begins, out, strict=True)
+    )
     # output padding can go beyond what the kernel reaches
     return _Cut(begins, taken, tuple(wanted - got for wanted, got in zip(out, taken, strict=True)))
 
 
 def _kept(b: Builder, whole: Ref, cut: _Cut) -> Ref:
-    size, ref = (whole.shape[0], *cut.taken, whole.shape[-1]), whole
-    if size != whole.shape:
-        operands = [whole, b.module.ints([0, *cut.begins, 0]), b.module.ints(list(size))]
-        ref = b.module.op("slice", operands, "", size, whole.dtype)
-    return padded(b, ref, [(0, 0), *((0, more) for more in cut.missing), (0, 0)])
+    begins, taken = dict(enumerate(cut.begins, start=1)), dict(enumerate(cut.taken, start=1))
+    kept = pieces.part(b, Tensor(whole, identity(len(whole.shape))), begins, taken)
+    return padded(b, kept.ref, [(0, 0), *((0, more) for more in cut.missing), (0, 0)])
 
 
 def _begins(b: Builder, node: Node, sizes: Sequence[int]) -> tuple[int, ...]:
@@ -93,5 +96,7 @@ def _begins(b: Builder, node: Node, sizes: Sequence[int]) -> tuple[int, ...]:
     if "output_shape" not in node.attributes and auto in {"NOTSET", "VALID", ""}:
         return (0,) * rank if auto == "VALID" else tuple(node.attributes.get("pads", [0] * rank)[:rank])
     extra, out = node.attributes.get("output_padding", [0] * rank), b.shape_of(node.outputs[0])[2:]
-    totals = [max(0, size + more - wanted) for size, more, wanted in zip(sizes, extra, out, strict=True)]
+    totals = [
+        in_every_run(positive, size + more - wanted) for size, more, wanted in zip(sizes, extra, out, strict=True)
+    ]
     return tuple(total // 2 if auto == "SAME_UPPER" else total - total // 2 for total in totals)
