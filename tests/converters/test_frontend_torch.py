@@ -121,7 +121,18 @@ def test_integer_inputs_with_free_batch_and_length(torch_models: Path, load: Loa
 def test_torchscript_says_which_shape_is_missing(torch_models: Path, load: Load) -> None:
     with pytest.raises(UnsupportedError, match="does not say what shape its input 'image' has") as caught:
         load(torch_models / "scripted.pt")
-    assert caught.value.__notes__ == ["give it: --shape image=1x..."]
+    assert caught.value.__notes__ == ["give it: --shape image=1x..., or data that shows it: --calib or --eval"]
+
+
+@pytest.mark.usefixtures("factories")
+@pytest.mark.parametrize("name", ["scripted.pt", "torch_nets:residual"])
+def test_without_a_shape_the_data_shows_it(torch_models: Path, load: Load, name: str) -> None:
+    known = np.load(torch_models / "images.npz")
+    model = name if ":" in name else torch_models / name
+    loaded = load(model, reference_inputs={"x": known["image"].astype(np.float64)})
+    assert loaded.source.inputs[0].shape == (1, 3, 16, 16)
+    own: Any = next(iter(loaded.reference.values()))
+    np.testing.assert_allclose(own, known["scores"], atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ def test_a_pair_asked_for_twice_is_made_once() -> None:
         ({"max_drop": 5.0, "eval": "x"}, "not between 0 and 1"),
         ({"max_drop": 0.1}, "give --eval"),
         ({"threads": 0}, "not 1 or more"),
+        ({"lane": "torch"}, "there are: tensorflow, onnx"),
     ],
-    ids=["target", "drop-range", "drop-without-data", "threads"],
+    ids=["target", "drop-range", "drop-without-data", "threads", "lane"],
 )
 def test_a_wrong_value_is_a_usage_error(values: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
@@ -42,6 +43,7 @@ def test_a_recipe_repeats_the_options(tmp_path: Path) -> None:
         max_drop=0.005,
         shapes={"in:0": (1, 3, 8, 8)},
         constants={"sr": 16000, "gain": 0.5, "loud": True},
+        lane="onnx",
         bench=False,
         threads=2,
         seed=7,

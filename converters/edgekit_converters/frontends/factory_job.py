@@ -80,12 +80,12 @@ def _parts(made: Made, name: str) -> tuple[Made, Sequence[Made] | None]:
 
 def _torch_program(model: Made, examples: Sequence[Made] | None, request: Json) -> Program:
     torch = import_torch()
-    shapes = torch_job.shapes_of(request)
+    samples, shapes = torch_job.samples_of(request), torch_job.shapes_of(request)
     if isinstance(model, torch.export.ExportedProgram):
         return from_exported(model)
     if isinstance(model, torch.jit.ScriptModule):
-        return from_script(model.eval(), examples, shapes)
-    return from_module(model, examples, shapes)
+        return from_script(model.eval(), examples, samples, shapes)
+    return from_module(model, examples, samples, shapes)
 
 
 def _is(model: Made, module: str, name: str) -> bool:

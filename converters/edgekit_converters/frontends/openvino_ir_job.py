@@ -11,6 +11,7 @@ from edgekit_converters.foreign import first_line
 from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.frontends.shapes import frozen
 from edgekit_converters.jobs import Json
+from edgekit_converters.layers.view import from_json
 from edgekit_converters.model import Array
 
 Compiled = Any  # OpenVINO has no types
@@ -35,13 +36,13 @@ def run(request: Json) -> Json:
         made = run_samples(lambda batch: _call(compiled, batch), arrays, inputs)
         named = {spec.name: array for spec, array in zip(outputs, made, strict=True)}
         reference = write_arrays(Path(request["work"], "reference.npz"), named)
-    quantized = any(one["op"] == "FakeQuantize" for one in described["operators"])
+    nodes = from_json(described["view"]).nodes
     return {
         "inputs": specs_to_json(inputs),
         "outputs": described["outputs"],
-        "parameters": described["parameters"],
-        "macs": described["macs"],
-        "quantized": quantized,
+        "parameters": sum(node.parameters for node in nodes),
+        "macs": sum(node.macs or 0 for node in nodes),
+        "quantized": any(node.op == "FakeQuantize" for node in nodes),
         "reference": reference,
     }
 

@@ -23,9 +23,10 @@ def run(request: Json) -> Json:
         CalibrationError: if the reference inputs do not fit.
         ConverterMissingError: if PyTorch is not installed.
     """
-    path, shapes = Path(request["model"]), shapes_of(request)
-    program = load_exported(path) if request["kind"] == "pytorch-exported" else load_script(path, shapes)
-    return answer(program, request, request["kind"])
+    path = Path(request["model"])
+    if request["kind"] == "pytorch-exported":
+        return answer(load_exported(path), request, request["kind"])
+    return answer(load_script(path, samples_of(request), shapes_of(request)), request, request["kind"])
 
 
 def shapes_of(request: Json) -> Shapes:
@@ -33,12 +34,17 @@ def shapes_of(request: Json) -> Shapes:
     return {name: tuple(shape) for name, shape in request["shapes"].items()}
 
 
+def samples_of(request: Json) -> dict[str, Array]:
+    """Return the reference inputs as the user gave them."""
+    return read_arrays(request["reference"]) if request["reference"] else {}
+
+
 def answer(program: Program, request: Json, form: str) -> Json:
     """Run the reference inputs through a program, write its ONNX to `request["onnx"]`, and describe it."""
     inputs = frozen(program.inputs, shapes_of(request))
     reference = None
     if request["reference"]:
-        arrays = bind(read_arrays(request["reference"]), inputs, "reference data")
+        arrays = bind(samples_of(request), inputs, "reference data")
         made = run_samples(lambda batch: _call(program, batch), arrays, inputs)
         named = {spec.name: array for spec, array in zip(program.outputs, made, strict=True)}
         reference = write_arrays(Path(request["work"], "reference.npz"), named)

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from edgekit_converters.data import ONLY
 from edgekit_converters.errors import ConversionError, ModelFileError, UnsupportedError
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.frontends import torch_archive
-from edgekit_converters.model import Array, TensorSpec
+from edgekit_converters.model import Array, Arrays, TensorSpec
 
 Model = Any  # of PyTorch, which is not there when types are checked
 
@@ -95,19 +98,17 @@ def from_exported(exported: Model) -> Program:
     return Program(inputs=inputs, outputs=outputs, parameters=counted, call=call, write_onnx=write_onnx)
 
 
-def from_module(module: Model, examples: Sequence[Model] | None, shapes: Shapes) -> Program:
-    """Export a `torch.nn.Module` with its example inputs, or with inputs of the shapes given.
+def from_module(module: Model, examples: Sequence[Model] | None, samples: Arrays, shapes: Shapes) -> Program:
+    """Export a `torch.nn.Module` with its example inputs, a sample of the data, or inputs of the shapes given.
 
     Raises:
-        UnsupportedError: if neither is there, a shape does not fit, or the module cannot be exported.
+        UnsupportedError: if none is there, a shape does not fit, or the module cannot be exported.
     """
     import torch
 
     names = forward_names(module.forward)
-    if examples is None and any(name in shapes for name in names):
-        names = [name for name in names if name in shapes]
-    given = dict(zip(names, examples, strict=False)) if examples is not None else {}
-    made = example_inputs(names[: len(examples)] if examples is not None else names, given, shapes)
+    names = names[: len(examples)] if examples is not None else names
+    made = example_inputs(names, given_inputs(names, examples, samples), shapes)
     try:
         with torch.no_grad():
             return from_exported(torch.export.export(module.eval(), tuple(made)))
@@ -124,6 +125,21 @@ def forward_names(forward: Model) -> list[str]:
     return [one.name for one in named if one.kind in kinds and one.default is inspect.Parameter.empty]
 
 
+def given_inputs(names: Sequence[str], examples: Sequence[Model] | None, samples: Arrays) -> dict[str, Model]:
+    """Return example inputs by name: those of the source, else the first sample of the data."""
+    import torch
+
+    if examples is not None:
+        return dict(zip(names, examples, strict=False))
+    if len(names) == 1 and set(samples) == {ONLY}:
+        samples = {names[0]: samples[ONLY]}
+    first = {name: np.ascontiguousarray(samples[name][:1]) for name in names if name in samples}
+    return {
+        name: torch.from_numpy(one.astype(np.float32) if one.dtype == np.float64 else one)
+        for name, one in first.items()
+    }
+
+
 def example_inputs(names: Sequence[str], given: Mapping[str, Model], shapes: Shapes) -> list[Model]:
     """Return one tensor an input: the one given, or a seeded one of the shape asked for (float32 if none is given).
 
@@ -138,7 +154,8 @@ def example_inputs(names: Sequence[str], given: Mapping[str, Model], shapes: Sha
     without = [name for name in names if name not in shapes and name not in given]
     if without:
         error = UnsupportedError(f"the model does not say what shape its input '{without[0]}' has")
-        error.add_note("give it: " + " ".join(f"--shape {name}=1x..." for name in without))
+        shapes_to_give = " ".join(f"--shape {name}=1x..." for name in without)
+        error.add_note(f"give it: {shapes_to_give}, or data that shows it: --calib or --eval")
         raise error
     made = []
     for name in names:

@@ -1,6 +1,6 @@
 """TorchScript archives (inside a job: PyTorch is loaded).
 
-An archive holds code and weights but no shapes: its inputs take the shapes given.
+An archive holds code and weights but no shapes: its inputs are like the data's samples, or take the shapes given.
 """
 
 import io
@@ -18,12 +18,13 @@ from edgekit_converters.frontends.torch_program import (
     dtype_name,
     example_inputs,
     export_program,
+    given_inputs,
     import_torch,
 )
-from edgekit_converters.model import Array, TensorSpec
+from edgekit_converters.model import Array, Arrays, TensorSpec
 
 
-def load_script(path: Path, shapes: Shapes) -> Program:
+def load_script(path: Path, samples: Arrays, shapes: Shapes) -> Program:
     """Load a TorchScript archive.
 
     Raises:
@@ -37,10 +38,10 @@ def load_script(path: Path, shapes: Shapes) -> Program:
         module = torch.jit.load(path, map_location="cpu").eval()
     except Exception as exc:
         raise ModelFileError(f"PyTorch cannot load '{path}': {first_line(exc)}") from exc
-    return from_script(module, None, shapes)
+    return from_script(module, None, samples, shapes)
 
 
-def from_script(module: Model, examples: Sequence[Model] | None, shapes: Shapes) -> Program:
+def from_script(module: Model, examples: Sequence[Model] | None, samples: Arrays, shapes: Shapes) -> Program:
     """Describe a TorchScript module by one run; outputs are named by their keys, else `output_0`, `output_1`, ...
 
     Raises:
@@ -49,8 +50,7 @@ def from_script(module: Model, examples: Sequence[Model] | None, shapes: Shapes)
     import torch
 
     names = _input_names(module)
-    given = dict(zip(names, examples, strict=False)) if examples is not None else {}
-    made = example_inputs(names, given, shapes)
+    made = example_inputs(names, given_inputs(names, examples, samples), shapes)
     try:
         with torch.no_grad():
             answer = module(*made)
