@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.lowering.activations import ACTIVATIONS
+from edgekit_converters.lowering.bitwise import BITWISE
 from edgekit_converters.lowering.blocks import BLOCKS
 from edgekit_converters.lowering.builder import Builder
 from edgekit_converters.lowering.convolution import CONVOLUTION
@@ -15,6 +16,7 @@ from edgekit_converters.lowering.functions import FUNCTIONS
 from edgekit_converters.lowering.gathering import GATHERING
 from edgekit_converters.lowering.generators import GENERATORS
 from edgekit_converters.lowering.graph import Graph, Node, Refusal, RefusedError
+from edgekit_converters.lowering.integers import INTEGERS
 from edgekit_converters.lowering.linear_quantization import LINEAR_QUANTIZATION
 from edgekit_converters.lowering.matrix import MATRIX
 from edgekit_converters.lowering.module import DTYPES, CompilerRefusal, compile_to_tflite, location_of
@@ -48,6 +50,8 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **RANDOMNESS,
         **SPECTRUM,
         **MATRIX,
+        **INTEGERS,
+        **BITWISE,
         **EINSUM,
         **DETERMINANT,
         **NORMALISATION,

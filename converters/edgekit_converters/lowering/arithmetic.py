@@ -51,6 +51,27 @@ def absolute(b: Builder, ref: Ref) -> Ref:
     return cast(b, b.unary("abs", widened(b, ref)), ref.dtype)
 
 
+def quotient(b: Builder, left: Ref, right: Ref) -> Ref:
+    """Return left / right, integers cut off towards zero.
+
+    TFLite does not divide int64. There, what FLOOR_MOD leaves is taken off, so that the division has no rest,
+    and is then approximated in float32: each step leaves less than 2^-22 of the error of the one before,
+    and rounds to a whole number, so that after three of them none is left of 63 bits.
+    """
+    if left.dtype != "int64":
+        return binary(b, "div", left, right)
+    divisor, left_size = absolute(b, right), absolute(b, left)
+    rest = b.binary("sub", left_size, b.binary("floor_mod", left_size, divisor))
+    floats, zero = cast(b, divisor, "float32"), b.scalar(0, "int64")
+    total = zero
+    for _ in range(3):
+        step = cast(b, b.unary("round", b.binary("div", cast(b, rest, "float32"), floats)), "int64")
+        rest = b.binary("sub", rest, b.binary("mul", step, divisor))
+        total = b.binary("add", total, step)
+    apart = compare(b, "not_equal", compare(b, "less", left, zero), compare(b, "less", right, zero))
+    return select(b, apart, b.unary("neg", total), total)
+
+
 def single(b: Builder, ref: Ref, dtype: str | None = None) -> Ref:
     """Return one number, whatever the shape it came in, as a scalar."""
     return cast(b, b.reshaped(ref, ()), dtype or ref.dtype)

@@ -20,7 +20,7 @@ _MOST_AXES = 4
 def low_rank(b: "Builder", refs: Sequence[Ref], write: Callable[[Sequence[Ref]], Ref]) -> Ref:
     """Write an op that broadcasts over 4 axes at most: neighbours along which the same operands have size 1 become one.
 
-    Where that leaves more than 4, the operands are broadcast one by one before.
+    Where that leaves more than 4, the operands are repeated one by one before.
     """
     shape = broadcast(*(ref.shape for ref in refs))
     if len(shape) <= _MOST_AXES or all(ref.shape == shape for ref in refs):
@@ -45,4 +45,7 @@ def low_rank(b: "Builder", refs: Sequence[Ref], write: Callable[[Sequence[Ref]],
 
 
 def _spread(b: "Builder", ref: Ref, shape: Sequence[int]) -> Ref:
-    return b.module.op("broadcast_to", [ref, b.module.ints(list(shape))], "", shape, ref.dtype)
+    """Repeat values by TILE: the compiler puts a BROADCAST_TO back into the op behind it."""
+    grown = (1,) * (len(shape) - len(ref.shape)) + ref.shape
+    times = [wide if size == 1 else 1 for size, wide in zip(grown, shape, strict=True)]
+    return b.module.op("tile", [b.reshaped(ref, grown), b.module.ints(times)], "", shape, ref.dtype)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from edgekit_converters.lowering.activations import Lowering
-from edgekit_converters.lowering.arithmetic import absolute, binary, cast, compare, select
+from edgekit_converters.lowering.arithmetic import absolute, binary, cast, compare, quotient, select
 from edgekit_converters.lowering.builder import Builder, Perm, Tensor
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
@@ -39,11 +39,9 @@ def mean(b: Builder, node: Node) -> None:
 
 
 def divide(b: Builder, node: Node) -> None:
-    """Integers are cut off towards zero; for int64 TFLite has nothing."""
+    """Integers are cut off towards zero."""
     (left, right), perm = b.operands(node)
-    if left.dtype == "int64":
-        raise b.refuse(node, "TFLite does not divide int64")
-    _finish(b, node, binary(b, "div", left, right), perm)
+    _finish(b, node, quotient(b, left, right), perm)
 
 
 def comparison(op: str) -> Lowering:

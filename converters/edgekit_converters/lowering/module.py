@@ -281,4 +281,6 @@ def _fill(parsed: object, weights: Sequence[Array], ir: object) -> None:
     every = [op for function in functions for op in function.regions[0].blocks[0].operations]
     constants = [op for op in every if op.operation.name == "stablehlo.constant"]
     for op, array in zip(constants, weights, strict=True):
-        op.operation.attributes["value"] = ir.DenseElementsAttr.get(array)  # type: ignore[attr-defined]  # no types
+        # NumPy's unsigned bytes would come out as bytes without a sign
+        unsigned = ir.IntegerType.get_unsigned(8) if array.dtype == np.uint8 else None  # type: ignore[attr-defined]  # no types
+        op.operation.attributes["value"] = ir.DenseElementsAttr.get(array, type=unsigned)  # type: ignore[attr-defined]  # no types

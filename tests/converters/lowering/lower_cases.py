@@ -24,6 +24,7 @@ DTYPES = {
     "int64": np.int64,
     "bool": np.bool_,
     "int8": np.int8,
+    "uint8": np.uint8,
     "double": np.float64,
 }
 

@@ -230,6 +230,47 @@ for _name, _body in {
         "outputs": TRUTHS,
         "range": [1, 2],
     }
+_LARGE = [2**62 + 12345, -(2**62) - 7, 2**53 + 1, -(2**31) - 1, 999_999_999_999, 100, -100, 7, -7, 0]
+for _divisor in (1, -1, 3, -7, 1000, 2**31 + 11, -(2**40) + 1, 2**62):
+    CASES[f"quotient of int64 by {_divisor}"] = {
+        "inputs": {"x": "int64[10]"},
+        "body": "y = Div(x, k)",
+        "weights": {"k": {"int64": _divisor}},
+        "feeds": {"x": _LARGE},
+        "outputs": {"y": "int64"},
+    }
+_BITS = {
+    "x": [0, 1, -1, 2**31 - 1, -(2**31), 0x55AA55AA, -77],
+    "z": [3, -2, 2**31 - 1, -(2**31), -1, 0x0FF0F00F, 1 << 17],
+}
+for _op in ("BitwiseAnd", "BitwiseOr", "BitwiseXor"):
+    CASES[f"{_op} of int32"] = {
+        "inputs": {"x": "int32[7]", "z": "int32[7]"},
+        "body": f"y = {_op}(x, z)",
+        "feeds": _BITS,
+        "outputs": {"y": "int32"},
+        "opset": 18,
+    }
+    CASES[f"{_op} of uint8"] = {
+        "inputs": {"x": "uint8[3, 4]", "z": "uint8[4]"},
+        "body": f"y = {_op}(x, z)",
+        "outputs": {"y": "uint8"},
+        "opset": 18,
+    }
+for _kind in ("int32", "int64", "int8", "uint8"):
+    CASES[f"BitwiseNot of {_kind}"] = {
+        "inputs": {"x": f"{_kind}[7]"},
+        "body": "y = BitwiseNot(x)",
+        "outputs": {"y": _kind},
+        "opset": 18,
+    }
+for _direction in ("LEFT", "RIGHT"):
+    CASES[f"BitShift to the {_direction}"] = {
+        "inputs": {"x": "uint8[5]", "z": "uint8[5]"},
+        "body": f'y = BitShift<direction = "{_direction}">(x, z)',
+        "feeds": {"x": [255, 129, 77, 200, 1], "z": [1, 7, 0, 3, 200]},
+        "outputs": {"y": "uint8"},
+    }
 for _op in ("Abs", "Neg", "Sign"):
     for _kind in ("int32", "int64", "int8"):
         CASES[f"{_op} of {_kind}"] = {
@@ -240,10 +281,6 @@ for _op in ("Abs", "Neg", "Sign"):
             "opset": 14,
         }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "a quotient of int64": (
-        {"inputs": {"x": "int64[3]", "z": "int64[3]"}, "body": "y = Div(x, z)", "outputs": {"y": "int64"}},
-        "TFLite does not divide int64",
-    ),
     "a power of int64": (
         {"inputs": {"x": "int64[3]", "z": "int64[3]"}, "body": "y = Pow(x, z)", "outputs": {"y": "int64"}},
         "TFLite has no power of int64",

@@ -71,6 +71,15 @@ CASES: dict[str, dict[str, Any]] = {
         "body": "y = Gemm<beta = 3.0>(x, k, c)",
         "weights": {"k": [3, 4]},
     },
+    **{
+        f"product of bytes over {inner}": {
+            "inputs": {"x": f"uint8[2, 3, {inner}]", "z": f"int8[{inner}, 4]"},
+            "body": "y = MatMulInteger(x, z, a, b)",
+            "weights": {"a": {"uint8": 255}, "b": {"int8": [-128, 127, 3, 0]}},
+            "outputs": {"y": "int32"},
+        }
+        for inner in (5, 256, 700)
+    },
     "matmul of five dimensions": {
         "inputs": {"x": "float[2, 3, 2, 4, 5]", "z": "float[2, 3, 2, 5, 6]"},
         "body": "y = MatMul(x, z)",
