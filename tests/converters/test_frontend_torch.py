@@ -229,3 +229,11 @@ def test_a_factory_may_return_an_exported_program(load: Load) -> None:
     assert [one.shape for one in source.inputs] == [(None, None), (None, None)]
     assert source.format == "pytorch"
     assert len(source.sha256) == 64
+
+
+@pytest.mark.usefixtures("factories", "torch_models")
+def test_one_tensor_as_two_examples_stays_two_inputs(load: Load, rng: np.random.Generator) -> None:
+    samples = {name: rng.random((3, 4)).astype(np.float32) for name in "ab"}
+    loaded = load("torch_nets:twice", reference_inputs=samples)
+    own: Any = next(iter(loaded.reference.values()))
+    np.testing.assert_allclose(own, samples["a"] - 2 * samples["b"], atol=1e-6)

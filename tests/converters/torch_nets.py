@@ -61,6 +61,18 @@ def named() -> Any:
     return Named().eval(), torch.zeros(1, 3, 16, 16)
 
 
+def twice() -> Any:
+    """Return a net of two inputs with one and the same tensor as the example of both."""
+    import torch
+
+    class Twice(torch.nn.Module):  # type: ignore[misc]  # PyTorch is not there when types are checked
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return a - 2 * b
+
+    example = torch.zeros(1, 4)
+    return Twice(), (example, example)
+
+
 def text() -> Any:
     """Return a net of two integer inputs, exported with free batch and length."""
     import torch

@@ -111,7 +111,8 @@ def from_module(module: Model, examples: Sequence[Model] | None, samples: Arrays
     made = example_inputs(names, given_inputs(names, examples, samples), shapes)
     try:
         with torch.no_grad():
-            return from_exported(torch.export.export(module.eval(), tuple(made)))
+            # Copies: inputs that are one and the same tensor are exported as one input.
+            return from_exported(torch.export.export(module.eval(), tuple(one.clone() for one in made)))
     except ConversionError:
         raise
     except Exception as exc:
