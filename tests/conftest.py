@@ -1,7 +1,9 @@
 """What all tests share."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,3 +49,24 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits")
     JobRunner(log=folder / "train.log").run("edgekit._digits", {"folder": str(folder), "seed": 0})
     return folder
+
+
+@pytest.fixture(scope="session")
+def damaged() -> Callable[[bytes, str, int], bytes]:
+    """Return a TFLite file whose constant of that name is kept in so many bits."""
+    return _damaged
+
+
+def _damaged(data: bytes, name: str, bits: int) -> bytes:
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
+    tensor: Any = next(one for one in model.subgraphs[0].tensors if one.name.decode() == name)
+    weights = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.float32)
+    step = float(np.abs(weights).max()) / (2 ** (bits - 1) - 1)
+    coarse = (np.rint(weights / step) * step).astype(np.float32)
+    model.buffers[tensor.buffer].data = np.frombuffer(coarse.tobytes(), np.uint8)
+    builder = flatbuffers.Builder(len(data))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())

@@ -1,5 +1,6 @@
 """Rewrite a checked TFLite file: names, order and signature of its inputs and outputs, and what writers left out."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,6 +58,27 @@ def completed(data: bytes) -> bytes:
         if number in empty and op.builtinOptions is None:
             op.builtinOptionsType, op.builtinOptions = empty[number][0], empty[number][1]()
     return _packed(model)
+
+
+def cut(data: bytes, *, outputs: Sequence[int], inputs: Sequence[int]) -> tuple[bytes, dict[int, int]]:
+    """Return the file with other outputs and with more inputs, and the tensors of the new inputs.
+
+    Whoever took one of the tensors `inputs` takes a new tensor like it, an input of the model, instead.
+    `data` must have passed `tflite_file.parse`.
+    """
+    model = _unpacked(data)
+    graph = model.subgraphs[0]
+    made = {at: len(graph.tensors) + place for place, at in enumerate(inputs)}
+    for at in inputs:
+        tensor = copy.copy(graph.tensors[at])
+        tensor.name = f"given_{at}".encode()
+        graph.tensors.append(tensor)
+    for op in graph.operators:
+        op.inputs = [made.get(int(at), int(at)) for at in (() if op.inputs is None else op.inputs)]
+    graph.inputs = [int(at) for at in graph.inputs if int(at) not in made] + list(made.values())
+    graph.outputs = list(outputs)
+    model.signatureDefs = []
+    return _packed(model), made
 
 
 def has_unique_names(names: Sequence[str]) -> bool:

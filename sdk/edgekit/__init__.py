@@ -10,35 +10,45 @@ from edgekit_agent import __version__
 
 if TYPE_CHECKING:
     from edgekit._bench import BenchResult, bench
+    from edgekit._compare import Comparison, LayerError, compare
     from edgekit._convert import convert
     from edgekit._evaluate import Score, evaluate
     from edgekit._events import Event
+    from edgekit._inspect import inspect
     from edgekit._options import ConvertOptions
     from edgekit._report import ArtifactReport, Report
 
 _WHERE = {
     "ArtifactReport": "edgekit._report",
     "BenchResult": "edgekit._bench",
+    "Comparison": "edgekit._compare",
     "ConvertOptions": "edgekit._options",
     "Event": "edgekit._events",
+    "LayerError": "edgekit._compare",
     "Report": "edgekit._report",
     "Score": "edgekit._evaluate",
     "bench": "edgekit._bench",
+    "compare": "edgekit._compare",
     "convert": "edgekit._convert",
     "evaluate": "edgekit._evaluate",
+    "inspect": "edgekit._inspect",
 }
 
 __all__ = [
     "ArtifactReport",
     "BenchResult",
+    "Comparison",
     "ConvertOptions",
     "Event",
+    "LayerError",
     "Report",
     "Score",
     "__version__",
     "bench",
+    "compare",
     "convert",
     "evaluate",
+    "inspect",
 ]
 
 

@@ -112,7 +112,7 @@ class Report:
 
     def to_json(self) -> dict[str, object]:
         """Return the document of schema 1; figures that are not finite are null."""
-        body = _plain(dataclasses.asdict(self))
+        body = plain(dataclasses.asdict(self))
         source = body["source"]
         steps = [
             {**artifact, "steps": [{"pass": step.pop("name"), **step} for step in artifact["steps"]]}
@@ -135,11 +135,12 @@ class Report:
         return json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  # any dataclass tree to JSON values
+def plain(value: Any) -> Any:  # noqa: ANN401  # any dataclass tree to JSON values
+    """Return a tree of values as JSON has them: figures that are not finite are null."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, float) and not math.isfinite(value):

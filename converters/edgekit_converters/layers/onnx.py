@@ -1,15 +1,25 @@
 """ONNX models layer by layer."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.foreign import first_line
+from edgekit_converters.layers import grid
+from edgekit_converters.layers.base import Runner
 from edgekit_converters.layers.view import Node, Value, View
+from edgekit_converters.model import Array
 from edgekit_converters.tflite_file import Quantization
 
 Proto = Any  # ONNX's messages have no types
 Shape = tuple[int | None, ...] | None
+
+_MAX_BYTES = 2**31 - 1
 
 # Where the weights stand among the inputs of what multiplies and sums up.
 _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
@@ -128,3 +138,64 @@ def _macs(node: Proto, shapes: dict[str, Shape]) -> int | None:
 
 def _size(shape: Shape) -> int:
     return prod(size or 1 for size in shape or ())
+
+
+class OnnxModel:
+    """An ONNX model run by ONNX Runtime, operator by operator as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        """Read and check the model."""
+        import onnx
+
+        self._model = read(path)
+        if self._model.ByteSize() < _MAX_BYTES:
+            onnx.load_external_data_for_model(self._model, str(path.parent))
+        if self._model.ByteSize() >= _MAX_BYTES:
+            raise UnsupportedError(f"model '{path.name}' has more than 2 GB of weights: its layers cannot be had")
+        self.view = view(self._model)
+        values = self.view.values
+        self.inputs: Mapping[str, int] = {values[at].name: at for at in self.view.inputs}
+        self.outputs: Mapping[str, int] = {values[at].name: at for at in self.view.outputs}
+
+    def runner(self, wanted: Sequence[int], given: Sequence[int] = ()) -> Runner:
+        """Prepare runs, as the port says."""
+        import onnx
+
+        from edgekit_converters.graph.oracle import session
+
+        values = self.view.values
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self._model)
+        graph = proto.graph
+        made = {values[at].name: f"{values[at].name}/given" for at in given}
+        for node in graph.node:
+            node.input[:] = [made.get(name, name) for name in node.input]
+        kept = [one for one in graph.input if one.name not in made]
+        new = [_input(made[values[at].name], values[at]) for at in given]
+        del graph.input[:], graph.output[:]
+        graph.input.extend([*kept, *new])
+        graph.output.extend(onnx.ValueInfoProto(name=values[at].name) for at in wanted)
+        opened = session(proto)
+        names = [values[at].name for at in wanted]
+
+        def run(feeds: Mapping[int, Array]) -> list[Array]:
+            named = {made.get(values[at].name, values[at].name): (array, values[at]) for at, array in feeds.items()}
+            stored = {name: _stored(array, value) for name, (array, value) in named.items()}
+            try:
+                found = opened.run(names, stored)
+            except Exception as exc:  # its exceptions have no common base
+                raise UnsupportedError(f"the model stops when it is run: {first_line(exc)}") from exc
+            return [grid.to_real(np.asarray(one), values[at]) for at, one in zip(wanted, found, strict=True)]
+
+        return run
+
+
+def _input(name: str, value: Value) -> Proto:
+    import onnx
+
+    kind = np.dtype(np.float32 if value.dtype == "unknown" else value.dtype)
+    return onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(kind), None)
+
+
+def _stored(array: Array, value: Value) -> Array:
+    return array if value.dtype == "unknown" else grid.to_stored(array, value)

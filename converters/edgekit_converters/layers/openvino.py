@@ -1,13 +1,18 @@
 """OpenVINO models layer by layer."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from edgekit_converters.errors import ModelFileError
-from edgekit_converters.foreign import missing
+import numpy as np
+
+from edgekit_converters.errors import ModelFileError, UnsupportedError
+from edgekit_converters.foreign import first_line, missing
+from edgekit_converters.layers.base import Runner
 from edgekit_converters.layers.view import Node, Value, View
+from edgekit_converters.model import Array
 from edgekit_converters.tflite_file import Quantization
 
 OpenVINO = Any  # OpenVINO has no types
@@ -137,3 +142,54 @@ def _macs(node: OpenVINO) -> int | None:
         return prod(output) * (weights[-1] if transposed or len(weights) == 1 else weights[-2])
     # Convolution: [O, I, k...]; GroupConvolution: [G, O/G, I/G, k...]: what one output value sums over
     return prod(output) * prod(weights[_CONVOLUTIONS[kind] :])
+
+
+class OpenVINOModel:
+    """An IR run by OpenVINO on the CPU in float32 where it is not quantized.
+
+    A value that is looked at is an output of the graph that is compiled, so the CPU plugin fuses less than without.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the model."""
+        self._path = path
+        model = read(path)
+        self.view = view(model)
+        self.inputs: Mapping[str, int] = _named(model.inputs, self.view.inputs)
+        self.outputs: Mapping[str, int] = _named(model.outputs, self.view.outputs)
+
+    def runner(self, wanted: Sequence[int], given: Sequence[int] = ()) -> Runner:
+        """Prepare runs, as the port says."""
+        import openvino
+        from openvino import opset13 as opset
+
+        model = read(self._path)
+        ports = [port for one in model.get_ordered_ops() for port in one.outputs()]
+        parameters = {at: ports[at].get_node() for at in self.view.inputs}
+        results = [opset.result(ports[at]) for at in wanted]
+        for at in given:
+            parameters[at] = opset.parameter(ports[at].get_partial_shape(), ports[at].get_element_type())
+            for taker in ports[at].get_target_inputs():
+                if taker.get_node().get_type_name() != "Result":
+                    taker.replace_source_output(parameters[at].output(0))
+        try:
+            changed = openvino.Model(results, model.get_sinks(), list(parameters.values()))
+            compiled = openvino.Core().compile_model(changed, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        except RuntimeError as exc:
+            raise ModelFileError(f"OpenVINO does not take '{self._path}': {first_line(exc)}") from exc
+        order, values = list(parameters), self.view.values
+        request = compiled.create_infer_request()
+
+        def run(feeds: Mapping[int, Array]) -> list[Array]:
+            taken = [np.ascontiguousarray(feeds[at], dtype=values[at].dtype) for at in order]
+            try:
+                request.infer(dict(enumerate(taken)))
+            except RuntimeError as exc:
+                raise UnsupportedError(f"the model stops when it is run: {first_line(exc)}") from exc
+            return [np.array(request.get_output_tensor(at).data) for at in range(len(wanted))]
+
+        return run
+
+
+def _named(ports: Sequence[OpenVINO], places: Sequence[int]) -> dict[str, int]:
+    return {spec(port)["name"]: at for port, at in zip(ports, places, strict=True)}

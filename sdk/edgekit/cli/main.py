@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgekit import errors
-from edgekit.cli import bench, convert, doctor, evaluate, flash, fleet, inspect, quickstart
+from edgekit.cli import bench, compare, convert, doctor, evaluate, flash, fleet, inspect, quickstart
 from edgekit_agent import errors as agent
 from edgekit_converters import errors as conversion
 
@@ -25,6 +25,7 @@ app.command("quickstart")(quickstart.quickstart)
 app.command("convert")(convert.convert)
 app.command("inspect")(inspect.inspect)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)
 app.command("flash")(flash.flash)
 app.add_typer(fleet.app, name="fleet")
