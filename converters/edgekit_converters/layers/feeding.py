@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 
-from edgekit_converters.data import are_whole_runs, bind, runs
+from edgekit_converters.data import bind, is_whole, runs
 from edgekit_converters.errors import ModelFileError
 from edgekit_converters.layers.base import LayeredModel
 from edgekit_converters.layers.grid import to_real, to_stored
@@ -50,7 +50,7 @@ def feeds(first: LayeredModel, second: LayeredModel, arrays: Arrays, free: int) 
     partners = _partners(first, second)
     specs = _specs(first, second, arrays)
     bound = bind(arrays, specs)
-    whole = are_whole_runs(bound, specs)
+    whole = any(is_whole(bound[spec.name], spec) for spec in specs)
     left = len(next(iter(bound.values())))
     for one in runs(bound, specs, free):
         ours = {first.inputs[name]: _seen(array, first.view.values[first.inputs[name]]) for name, array in one.items()}
