@@ -13,22 +13,24 @@ FREE = 32
 """The size a free dimension besides the batch is given."""
 
 
-def random_calibration(inputs: Sequence[TensorSpec], seed: int, samples: int = SAMPLES) -> dict[str, Array]:
+def random_calibration(
+    inputs: Sequence[TensorSpec], seed: int, samples: int = SAMPLES, free: int = FREE
+) -> dict[str, Array]:
     """Return `samples` seeded samples an input: floats uniform in [0, 1), 8-bit integers of their range.
 
     Wider integers are mostly 1, sometimes 0: right for masks, and safe for indices. A free dimension besides the
-    batch becomes `FREE`; where the inputs share no batch the samples are whole runs and free dimensions become 1.
+    batch becomes `free`; where the inputs share no batch the samples are whole runs and free dimensions become 1.
 
     Raises:
         CalibrationError: if a dtype has no numbers.
     """
     rng = np.random.default_rng(seed)
     whole = takes_whole_runs(inputs)
-    return {spec.name: _random(spec, samples, rng, whole=whole) for spec in inputs}
+    return {spec.name: _random(spec, samples, rng, None if whole else free) for spec in inputs}
 
 
-def _random(spec: TensorSpec, samples: int, rng: np.random.Generator, *, whole: bool) -> Array:
-    sizes = [size or 1 for size in spec.shape] if whole else [size or FREE for size in spec.shape[1:]]
+def _random(spec: TensorSpec, samples: int, rng: np.random.Generator, free: int | None) -> Array:
+    sizes = [size or 1 for size in spec.shape] if free is None else [size or free for size in spec.shape[1:]]
     shape, kind = (samples, *sizes), np.dtype(spec.dtype) if spec.dtype != "string" else np.dtype("U")
     if kind.kind == "f":
         return np.asarray(rng.random(shape)).astype(kind)

@@ -14,6 +14,7 @@ from edgekit_converters.events import Event, OnEvent
 from edgekit_converters.frontends import frontend_for
 from edgekit_converters.frontends.base import Loaded, LoadRequest
 from edgekit_converters.frontends.files import is_factory
+from edgekit_converters.frontends.samples import used
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.layout import Layout
 from edgekit_converters.model import Array, Arrays, Artifact, SourceModel
@@ -194,15 +195,12 @@ def _load(
         shapes=request.shapes,
         constants=request.constants,
         reference_inputs=request.reference_inputs,
+        reference_samples=request.reference_samples,
+        seed=request.seed,
         want_tflite=any(backend.needs_tflite for backend in backends),
         layout=request.layout,
         through_onnx=request.through_onnx,
     )
-    if request.reference_inputs is None and request.reference_samples:
-        source = frontend.load(replace(asked, want_tflite=False), jobs).source
-        asked = replace(
-            asked, reference_inputs=random_calibration(source.inputs, request.seed, request.reference_samples)
-        )
     lost: tuple[Failure, ...] = ()
     try:
         loaded = frontend.load(asked, jobs)
@@ -213,8 +211,7 @@ def _load(
         loaded = frontend.load(replace(asked, want_tflite=False), jobs)
         needing = {backend.format for backend in backends if backend.needs_tflite}
         lost = tuple(Failure(format=one, precision=how, error=exc) for one, how in request.wanted if one in needing)
-    given = asked.reference_inputs
-    return loaded, bind(given, loaded.source.inputs, "reference data") if given is not None else {}, lost
+    return loaded, used(asked, loaded.source.inputs), lost
 
 
 def _calibration(request: ConversionRequest, loaded: Loaded) -> dict[str, Array] | None:

@@ -22,6 +22,9 @@ class LoadRequest:
     """Values by the names of inputs that are no inputs any more: every element has the value."""
     reference_inputs: Arrays | None = None
     """Samples to run through the source (names as `data.bind` takes them)."""
+    reference_samples: int = 0
+    """With no reference inputs, how many seeded random samples to run."""
+    seed: int = 0
     want_tflite: bool = False
     layout: str = "keep"
     """Where the channels of the float TFLite's images lie: one of `layout.LAYOUTS`."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from edgekit_converters._exchange import read_arrays, specs_from_json, write_arrays
+from edgekit_converters._exchange import read_arrays, specs_from_json
+from edgekit_converters.frontends import samples
 from edgekit_converters.frontends.base import Loaded, LoadRequest
 from edgekit_converters.frontends.files import fingerprint
 from edgekit_converters.frontends.onnx import OnnxFrontend
@@ -19,12 +20,11 @@ def export_request(request: LoadRequest, stem: str) -> dict[str, Json]:
     """
     folder = request.work / "exported"
     folder.mkdir(exist_ok=True)
-    arrays = request.reference_inputs
     return {
         "model": str(request.model),
         "work": str(request.work),
         "shapes": {name: list(shape) for name, shape in request.shapes.items()},
-        "reference": write_arrays(request.work / "inputs.npz", arrays) if arrays else None,
+        "reference": samples.asked(request),
         "onnx": str(folder / f"{stem}.onnx"),
     }
 
@@ -42,7 +42,12 @@ def go_on(answer: Mapping[str, Json], request: LoadRequest, jobs: JobRunner, *, 
     inputs = specs_from_json(answer["inputs"])
     fixed = {one.name: shape for one in inputs if (shape := _fixed(one)) is not None}
     asked = replace(
-        request, model=onnx, shapes=fixed, through_onnx=False, layout=request.layout if channels_first else "keep"
+        request,
+        model=onnx,
+        shapes=fixed,
+        reference_samples=0,
+        through_onnx=False,
+        layout=request.layout if channels_first else "keep",
     )
     loaded = OnnxFrontend().load(asked, jobs)
     # A factory has no file of its own: what it made is what is known of it.

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from edgekit_converters._exchange import read_arrays, specs_to_json, write_arrays
-from edgekit_converters.data import bind
+from edgekit_converters._exchange import specs_to_json, write_arrays
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.foreign import first_line, missing
+from edgekit_converters.frontends import samples
 from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.jobs import Json
 from edgekit_converters.model import Array, TensorSpec
@@ -74,8 +74,8 @@ def answer(function: Function, request: Json) -> Json:
     """Run the reference inputs, write the StableHLO, and return what the parent and the compiler's job need."""
     work = Path(request["work"])
     reference = None
-    if request["reference"]:
-        arrays = bind(read_arrays(request["reference"]), function.inputs, "reference data")
+    arrays = samples.taken(request["reference"], function.inputs)
+    if arrays is not None:
         made = run_samples(function.call, arrays, function.inputs)
         reference = write_arrays(work / "reference.npz", _by_name(function.outputs, made))
     module = work / "source.stablehlo"

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from edgekit_converters._exchange import read_arrays, specs_from_json, write_arrays
+from edgekit_converters._exchange import read_arrays, specs_from_json
+from edgekit_converters.frontends import samples
 from edgekit_converters.frontends.base import Loaded, LoadRequest
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import SourceModel, Step
@@ -23,7 +24,6 @@ class OnnxFrontend:
             CalibrationError: if the reference inputs do not fit.
             ConverterMissingError: if a library is not installed.
         """
-        arrays = request.reference_inputs
         answer = jobs.run(
             "edgekit_converters.lowering.job",
             {
@@ -32,7 +32,7 @@ class OnnxFrontend:
                 "work": str(request.work),
                 "shapes": {name: list(shape) for name, shape in request.shapes.items()},
                 "constants": dict(request.constants),
-                "reference": write_arrays(request.work / "inputs.npz", arrays) if arrays else None,
+                "reference": samples.asked(request),
                 "channels_last": request.layout == "nhwc",
                 "tflite": str(request.work / "float.tflite") if request.want_tflite else None,
             },

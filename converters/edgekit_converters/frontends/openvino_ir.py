@@ -1,7 +1,8 @@
 """OpenVINO IR (`.xml` with its `.bin`): it stays with OpenVINO."""
 
-from edgekit_converters._exchange import read_arrays, specs_from_json, write_arrays
+from edgekit_converters._exchange import read_arrays, specs_from_json
 from edgekit_converters.errors import ModelFileError, UnsupportedError
+from edgekit_converters.frontends import samples
 from edgekit_converters.frontends.base import Loaded, LoadRequest
 from edgekit_converters.frontends.files import fingerprint
 from edgekit_converters.jobs import JobRunner
@@ -33,14 +34,13 @@ class OpenVINOFrontend:
             raise error
         if request.layout != "keep":
             raise UnsupportedError(f"'{request.model}' is an OpenVINO IR, which does not say where its channels lie")
-        arrays = request.reference_inputs
         answer = jobs.run(
             "edgekit_converters.frontends.openvino_ir_job",
             {
                 "model": str(request.model.resolve()),
                 "work": str(request.work),
                 "shapes": {name: list(shape) for name, shape in request.shapes.items()},
-                "reference": write_arrays(request.work / "inputs.npz", arrays) if arrays else None,
+                "reference": samples.asked(request),
             },
         )
         source = SourceModel(

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from edgekit_converters import openvino_file
-from edgekit_converters._exchange import read_arrays, specs_from_json, specs_to_json, write_arrays
-from edgekit_converters.data import bind
+from edgekit_converters._exchange import specs_from_json, specs_to_json, write_arrays
 from edgekit_converters.errors import CalibrationError
 from edgekit_converters.foreign import first_line
+from edgekit_converters.frontends import samples
 from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.frontends.shapes import frozen
 from edgekit_converters.jobs import Json
@@ -30,8 +30,8 @@ def run(request: Json) -> Json:
     shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
     inputs, outputs = frozen(specs_from_json(described["inputs"]), shapes), specs_from_json(described["outputs"])
     reference = None
-    if request["reference"]:
-        arrays = bind(read_arrays(request["reference"]), inputs, "reference data")
+    arrays = samples.taken(request["reference"], inputs)
+    if arrays is not None:
         compiled = _compiled(request["model"])
         made = run_samples(lambda batch: _call(compiled, batch), arrays, inputs)
         named = {spec.name: array for spec, array in zip(outputs, made, strict=True)}

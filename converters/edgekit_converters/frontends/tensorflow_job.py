@@ -4,11 +4,10 @@ import re
 import warnings
 from pathlib import Path
 
-from edgekit_converters._exchange import read_arrays, specs_to_json, write_arrays
-from edgekit_converters.data import bind
+from edgekit_converters._exchange import specs_to_json, write_arrays
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.foreign import first_line, missing
-from edgekit_converters.frontends import keras_model, saved_model, tensorflow_onnx
+from edgekit_converters.frontends import keras_model, samples, saved_model, tensorflow_onnx
 from edgekit_converters.frontends.keras_model import Model, Served
 from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.frontends.shapes import frozen
@@ -42,7 +41,7 @@ def run(request: Json) -> Json:
 def from_keras(served: Served, request: Json) -> Json:
     """Run the reference inputs through a Keras model and make what is asked for."""
     work = Path(request["work"])
-    bound = _bound(request, served.inputs)
+    bound = samples.taken(request["reference"], served.inputs)
     outputs = run_samples(lambda batch: _call(served, batch), bound, served.inputs) if bound else []
     saved = work / "served"
     _save(saved, served.function, served.variables)
@@ -57,7 +56,7 @@ def from_keras(served: Served, request: Json) -> Json:
 def _from_saved_model(path: Path, shapes: dict[str, tuple[int, ...]], request: Json) -> Json:
     own = saved_model.describe(path)
     described = saved_model.Described(frozen(own.inputs, shapes), own.outputs)
-    bound = _bound(request, described.inputs)
+    bound = samples.taken(request["reference"], described.inputs)
     outputs, parameters = saved_model.run(path, described, bound)
     names = ({one.name: one.name for one in own.inputs}, {one.name: one.name for one in own.outputs})
     if shapes:
@@ -66,10 +65,6 @@ def _from_saved_model(path: Path, shapes: dict[str, tuple[int, ...]], request: J
         path = frozen_path
     _make(path, described.inputs, described.outputs, names, request)
     return _answer(described.inputs, described.outputs, parameters, outputs, request)
-
-
-def _bound(request: Json, inputs: tuple[TensorSpec, ...]) -> dict[str, Array] | None:
-    return bind(read_arrays(request["reference"]), inputs, "reference data") if request["reference"] else None
 
 
 def _make(

@@ -1,8 +1,9 @@
 """TFLite files: float ones to quantize or re-target, quantized ones to describe, copy and re-target."""
 
 from edgekit_converters import tflite_file
-from edgekit_converters._exchange import read_arrays, specs_to_json, write_arrays
+from edgekit_converters._exchange import read_arrays, specs_to_json
 from edgekit_converters.errors import JobCrashedError, ModelFileError, UnsupportedError
+from edgekit_converters.frontends import samples
 from edgekit_converters.frontends.base import Loaded, LoadRequest
 from edgekit_converters.frontends.files import fingerprint
 from edgekit_converters.frontends.shapes import frozen
@@ -36,7 +37,6 @@ class TFLiteFrontend:
         inputs = frozen(_specs(described.public_inputs), request.shapes)
         sha256, size = fingerprint(request.model)
         tflite = request.work / "float.tflite"
-        arrays = request.reference_inputs
         try:
             answer = jobs.run(
                 "edgekit_converters.frontends.tflite_job",
@@ -46,7 +46,7 @@ class TFLiteFrontend:
                     "tflite": str(tflite),
                     "inputs": specs_to_json(inputs),
                     "shapes": sorted(request.shapes),
-                    "reference": write_arrays(request.work / "inputs.npz", arrays) if arrays else None,
+                    "reference": samples.asked(request),
                 },
             )
         except JobCrashedError as exc:

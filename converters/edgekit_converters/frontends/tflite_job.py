@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from edgekit_converters import tflite_file
-from edgekit_converters._exchange import read_arrays, specs_from_json, write_arrays
-from edgekit_converters.data import bind
+from edgekit_converters._exchange import specs_from_json, write_arrays
 from edgekit_converters.errors import ModelFileError, UnsupportedError
 from edgekit_converters.foreign import first_line, missing
+from edgekit_converters.frontends import samples
 from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.jobs import Json
 from edgekit_converters.model import Array, TensorSpec
@@ -37,9 +37,9 @@ def run(request: Json) -> Json:
     target.write_bytes(data)
     described = tflite_file.parse(data, str(target))
     interpreter = _load(path, data, shapes=[])
-    if not request["reference"]:
+    arrays = samples.taken(request["reference"], inputs)
+    if arrays is None:
         return {"reference": None}
-    arrays = bind(read_arrays(request["reference"]), inputs, "reference data")
     outputs = run_samples(lambda batch: _call(interpreter, described, batch), arrays, inputs, free=1)
     named = {name: array for (name, _), array in zip(described.public_outputs, outputs, strict=True)}
     return {"reference": write_arrays(Path(request["work"], "reference.npz"), named)}

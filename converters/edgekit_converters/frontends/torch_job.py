@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from edgekit_converters._exchange import read_arrays, specs_to_json, write_arrays
-from edgekit_converters.data import bind
+from edgekit_converters._exchange import specs_to_json, write_arrays
 from edgekit_converters.errors import CalibrationError, ConversionError
 from edgekit_converters.foreign import first_line
+from edgekit_converters.frontends import samples
 from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.frontends.shapes import frozen
 from edgekit_converters.frontends.torch_program import Program, Shapes, load_exported
@@ -36,15 +36,15 @@ def shapes_of(request: Json) -> Shapes:
 
 def samples_of(request: Json) -> dict[str, Array]:
     """Return the reference inputs as the user gave them."""
-    return read_arrays(request["reference"]) if request["reference"] else {}
+    return samples.given(request["reference"])
 
 
 def answer(program: Program, request: Json, form: str) -> Json:
     """Run the reference inputs through a program, write its ONNX to `request["onnx"]`, and describe it."""
     inputs = frozen(program.inputs, shapes_of(request))
     reference = None
-    if request["reference"]:
-        arrays = bind(samples_of(request), inputs, "reference data")
+    arrays = samples.taken(request["reference"], inputs)
+    if arrays is not None:
         made = run_samples(lambda batch: _call(program, batch), arrays, inputs)
         named = {spec.name: array for spec, array in zip(program.outputs, made, strict=True)}
         reference = write_arrays(Path(request["work"], "reference.npz"), named)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit_converters._exchange import read_arrays, specs_to_json, write_arrays
-from edgekit_converters.data import bind
+from edgekit_converters._exchange import specs_to_json, write_arrays
+from edgekit_converters.calibration import FREE
 from edgekit_converters.errors import CalibrationError, ModelFileError, UnsupportedError
 from edgekit_converters.foreign import first_line, missing
+from edgekit_converters.frontends import samples
 from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.graph import model as graph_model
 from edgekit_converters.graph.control import has_control_flow
@@ -26,7 +27,7 @@ from edgekit_converters.lowering.graph import Graph, Node
 from edgekit_converters.lowering.pipeline import Lowered, to_tflite
 from edgekit_converters.lowering.reading import read
 from edgekit_converters.lowering.recurrent import RECURRENT
-from edgekit_converters.model import Array
+from edgekit_converters.model import Array, TensorSpec
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -64,11 +65,10 @@ def run(request: Json) -> Json:
         "notes": [],
     }
     arrays: dict[str, Array] = {}
-    if request["reference"]:
+    if request["reference"]["given"] or request["reference"]["random"]:
         # of a branch on what is known ONNX Runtime's optimiser has been seen to crash
         ready = session(file, optimise=not has_control_flow(model))
-        arrays = bind(read_arrays(request["reference"]), inputs, "reference data")
-        found = run_samples(lambda batch: _answers(ready, batch), arrays, inputs)
+        arrays, found = _reference(ready, request["reference"], inputs)
         named = {spec.name: array for spec, array in zip(outputs, found, strict=True)}
         answer["reference"] = write_arrays(Path(request["work"], "reference.npz"), named)
     if request["tflite"]:
@@ -104,6 +104,26 @@ def _without_control_flow(model: "ir.Model", file: Path, work: Path) -> Path:
     plain = work / f"plain-{file.name}"
     graph_model.save(ir.serde.deserialize_model(flat.whole()), plain)
     return plain
+
+
+def _reference(
+    ready: Any,  # noqa: ANN401  # an InferenceSession
+    told: Json,
+    inputs: tuple[TensorSpec, ...],
+) -> tuple[dict[str, Array], list[Array]]:
+    """Run the samples; return them and the outputs. Random ones take the first size of free dimensions that runs."""
+    first: CalibrationError | None = None
+    for free in (FREE,) if told["given"] else (FREE, 8, 224):
+        arrays = samples.taken(told, inputs, free) or {}
+        try:
+            return arrays, run_samples(lambda batch: _answers(ready, batch), arrays, inputs)
+        except CalibrationError as exc:
+            first = first or exc
+            if all(None not in spec.shape[1:] for spec in inputs):
+                break
+    if first is None:
+        raise AssertionError("there is always one size")
+    raise first
 
 
 def _answers(ready: Any, batch: dict[str, Array]) -> list[Array]:  # noqa: ANN401  # an InferenceSession
