@@ -211,7 +211,7 @@ def _write(folder: Path, report: Report, options: ConvertOptions, result: Conver
     (folder / "report.html").write_text(to_html(report))
     golden = {f"input.{name}": array[:GOLDEN_SAMPLES] for name, array in result.reference_inputs.items()}
     golden |= {f"output.{name}": array[:GOLDEN_SAMPLES] for name, array in result.reference.items()}
-    np.savez_compressed(folder / "golden.npz", **golden)  # type: ignore[arg-type]  # names are the arrays' own
+    np.savez(folder / "golden.npz", **golden)  # type: ignore[arg-type]  # names are the arrays' own
     facts = {
         "edgekit": report.to_json()["edgekit"],
         "model": str(result.source.path),

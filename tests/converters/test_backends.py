@@ -1,13 +1,14 @@
 """Backends apart from frontends: crash isolation, and ONNX to OpenVINO with names, order and free dimensions."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgekit_converters.backends.base import BuildRequest, Failure, build_in_job
+from edgekit_converters.backends.base import BuildRequest, Failure, build_with
 from edgekit_converters.backends.openvino import OpenVINOBackend
 from edgekit_converters.errors import JobCrashedError, UnsupportedError
 from edgekit_converters.frontends.base import Loaded
@@ -59,7 +60,7 @@ def test_a_crash_or_a_refusal_of_one_precision_does_not_lose_the_others(tmp_path
     (tmp_path / "crashing.py").write_text(CRASHES_ON_FP16)
     jobs = JobRunner(log=tmp_path / "log", environment={"PYTHONPATH": str(tmp_path)})
     request = build_request(tmp_path, loaded_from(tmp_path, (), ()), "fp32", "fp16", "int8")
-    good, crashed, refused = build_in_job(request, jobs, module="crashing", target="t", suffix=".x", common={})
+    good, crashed, refused = build_with(partial(jobs.run, "crashing"), request, target="t", suffix=".x", common={})
     assert isinstance(good, Artifact)
     assert (good.path, good.steps[0].after, good.warnings) == (tmp_path / "out" / "m.fp32.x", {"bytes": 4}, ("w",))
     assert isinstance(crashed, Failure)

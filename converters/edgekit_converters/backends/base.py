@@ -60,10 +60,8 @@ class Backend(Protocol):
         ...
 
 
-def build_in_job(  # noqa: PLR0913  # what differs between targets
-    request: BuildRequest, jobs: JobRunner, *, module: str, target: str, suffix: str, common: Json
-) -> Made:
-    """Run `module` once for all precisions, and once for each if that took its process down."""
+def build_with(job: Callable[[Json], Json], request: BuildRequest, *, target: str, suffix: str, common: Json) -> Made:
+    """Run the job once for all precisions, and once for each if that took its process down."""
     asked = {
         **common,
         "paths": {one: str(request.path(one, suffix)) for one in request.precisions},
@@ -74,7 +72,7 @@ def build_in_job(  # noqa: PLR0913  # what differs between targets
 
     def run(precisions: Sequence[str]) -> list[Artifact | Failure]:
         try:
-            answers = jobs.run(module, {**asked, "precisions": list(precisions)})
+            answers = job({**asked, "precisions": list(precisions)})
         except errors.JobCrashedError as exc:
             if len(precisions) > 1:
                 return [made for one in precisions for made in run([one])]

@@ -1,7 +1,9 @@
 """OpenVINO IR artifacts: `.xml` with its `.bin`."""
 
+from functools import partial
+
 from edgekit_converters._exchange import specs_to_json
-from edgekit_converters.backends.base import BuildRequest, Made, build_in_job
+from edgekit_converters.backends.base import BuildRequest, Made, build_with
 from edgekit_converters.jobs import JobRunner
 
 _NAMES = {True: "nchw", False: "nhwc"}
@@ -26,11 +28,5 @@ class OpenVINOBackend:
             if request.layout.turns
             else None,
         }
-        return build_in_job(
-            request,
-            jobs,
-            module="edgekit_converters.backends.openvino_job",
-            target=self.format,
-            suffix=".xml",
-            common=common,
-        )
+        job = partial(jobs.run, "edgekit_converters.backends.openvino_job")
+        return build_with(job, request, target=self.format, suffix=".xml", common=common)

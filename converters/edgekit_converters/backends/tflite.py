@@ -1,8 +1,10 @@
 """TFLite artifacts by ai-edge-quantizer."""
 
 from dataclasses import replace
+from functools import partial
 
-from edgekit_converters.backends.base import BuildRequest, Failure, Made, build_in_job
+from edgekit_converters.backends import tflite_job
+from edgekit_converters.backends.base import BuildRequest, Failure, Made, build_with
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.jobs import JobRunner
 
@@ -24,11 +26,6 @@ class TFLiteBackend:
             turned = request.layout.to_artifact(request.calibration, request.loaded.source.inputs)
             request = replace(request, calibration=turned)
         common = {"model": str(request.loaded.float_tflite)}
-        return build_in_job(
-            request,
-            jobs,
-            module="edgekit_converters.backends.tflite_job",
-            target=self.format,
-            suffix=".tflite",
-            common=common,
-        )
+        copied = request.precisions == ("fp32",)  # nothing heavy in it, no process of its own
+        job = tflite_job.run if copied else partial(jobs.run, tflite_job.__name__)
+        return build_with(job, request, target=self.format, suffix=".tflite", common=common)

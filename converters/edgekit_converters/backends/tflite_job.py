@@ -36,7 +36,7 @@ def run(request: Json) -> Json:
                 raise UnsupportedError(f"the TFLite file is quantized already: {precision} is made from a float one")
             made, warnings = _quantize(data, described, precision, samples), []
         place(made, Path(request["paths"][precision]))
-        after = tflite_file.parse(made, precision)
+        after = described if made is data else tflite_file.parse(made, precision)
         step = {
             "name": _NAMES[precision],
             "before": {"bytes": len(data), "ops": len(described.ops)},

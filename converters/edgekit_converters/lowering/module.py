@@ -261,9 +261,9 @@ def compile_artifact(artifact: bytes, inputs: Sequence[str], outputs: Sequence[s
 def _compile(parse: Callable[[Any, Any], Any], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     from litert_converter.mlir import ir, passmanager
     from litert_converter.mlir._mlir_libs import converter_api_ext
-    from litert_converter.tools.model_utils import transform
 
-    with transform.get_ir_context() as context, ir.Location.unknown():
+    with ir.Context() as context, ir.Location.unknown():
+        converter_api_ext.prepare_mlir_context(context)
         config = converter_api_ext.ConvertToTFLConfig()
         config.canonicalizing_inf_as_min_max_float = False
         try:
