@@ -11,7 +11,7 @@ import numpy as np
 
 # An array or an `Expression`: formulas do not care.
 Numbers = Any
-_PLAIN_CUBIC = -0.75
+PLAIN_CUBIC = -0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Method:
     mode: str
     coordinates: str
     rounding: str
-    cubic: float = _PLAIN_CUBIC
+    cubic: float = PLAIN_CUBIC
     exclude_outside: bool = False
     antialias: bool = False
     extrapolation: float = 0.0
@@ -97,7 +97,7 @@ def weights(method: Method, axis: Axis, at: Numbers) -> tuple[Numbers, Numbers]:
     margin = int(np.ceil(reach)) + 1
     places = np.arange(-margin, axis.before + margin, dtype=np.float32)
     away = np.absolute((at.reshape(axis.after, 1) - places) * shrink)
-    found = _cubic(away, np.float32(method.cubic)) if cubic else np.maximum(1.0 - away, 0.0)
+    found = keys(away, np.float32(method.cubic)) if cubic else np.maximum(1.0 - away, 0.0)
     edges = np.clip(places.astype(np.int64), 0, axis.before - 1)
     folded = np.zeros((len(places), axis.before), np.float32)
     folded[np.arange(len(places)), edges] = 1.0
@@ -106,7 +106,7 @@ def weights(method: Method, axis: Axis, at: Numbers) -> tuple[Numbers, Numbers]:
     return found, folded
 
 
-def _cubic(away: Numbers, a: np.float32) -> Numbers:
+def keys(away: Numbers, a: np.float32) -> Numbers:
     """Keys' kernel in Horner's form: one polynomial up to 1, another up to 2, nothing behind.
 
     Source: R. Keys, "Cubic convolution interpolation for digital image processing", 1981.
