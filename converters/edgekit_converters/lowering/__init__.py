@@ -9,6 +9,7 @@ from edgekit_converters.lowering.bitwise import BITWISE
 from edgekit_converters.lowering.blocks import BLOCKS
 from edgekit_converters.lowering.builder import Builder
 from edgekit_converters.lowering.convolution import CONVOLUTION
+from edgekit_converters.lowering.deformed import DEFORMED
 from edgekit_converters.lowering.determinant import DETERMINANT
 from edgekit_converters.lowering.einsum import EINSUM
 from edgekit_converters.lowering.elementwise import ELEMENTWISE
@@ -27,8 +28,10 @@ from edgekit_converters.lowering.pooling import POOLING
 from edgekit_converters.lowering.randomness import RANDOMNESS
 from edgekit_converters.lowering.recurrent import RECURRENT
 from edgekit_converters.lowering.reductions import REDUCTIONS
+from edgekit_converters.lowering.regions import REGIONS
 from edgekit_converters.lowering.reshaping import RESHAPING
 from edgekit_converters.lowering.resizing import RESIZING
+from edgekit_converters.lowering.sampling import SAMPLING
 from edgekit_converters.lowering.scattering import SCATTERING
 from edgekit_converters.lowering.selecting import SELECTING
 from edgekit_converters.lowering.shape import SHAPE
@@ -42,6 +45,9 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **CONVOLUTION,
         **POOLING,
         **RESIZING,
+        **SAMPLING,
+        **REGIONS,
+        **DEFORMED,
         **ACTIVATIONS,
         **ELEMENTWISE,
         **FUNCTIONS,

@@ -96,6 +96,25 @@ CASES: dict[str, dict[str, Any]] = {
         "weights": {"one": {"int64": 1}, "axes": {"int64": [1]}},
         "shapes": [None, 8],
     },
+    "samples of an image": {
+        "inputs": {"x": "float[N, 3, 6, 5]", "g": "float[N, 4, 7, 2]"},
+        "body": "c = Conv<pads = [1, 1, 1, 1]>(x, k)\n y = GridSample<align_corners = 0>(c, g)",
+        "weights": {"k": [4, 3, 3, 3]},
+        "shapes": [None, 4, 4, 7],
+    },
+    "a deformed convolution": {
+        "inputs": {"x": "float[N, 4, 6, 5]"},
+        "body": "o = Conv(x, k)\n y = DeformConv<group = 1>(x, w, o)",
+        "weights": {"k": [8, 4, 2, 2], "w": [3, 4, 2, 2]},
+        "opset": 19,
+        "shapes": [None, 3, 5, 4],
+    },
+    "as many regions as there are": {
+        "inputs": {"x": "float[1, 3, 9, 12]", "r": "float[N, 4]", "i": "int64[N]"},
+        "body": "z = Mul(i, zero)\n y = RoiAlign<output_height = 2, output_width = 3, sampling_ratio = 2>(x, r, z)",
+        "weights": {"zero": {"int64": 0}},
+        "shapes": [None, 3, 2, 3],
+    },
     "rows and words in one axis": {
         "inputs": WORDS,
         "body": "r = Reshape(x, flat)\n m = MatMul(r, w)\n s = Shape(x)\n y = Reshape(m, s)",
