@@ -123,6 +123,10 @@ def _reference(
                 break
     if first is None:
         raise AssertionError("there is always one size")
+    if told["random"]:
+        first.add_note(
+            "random inputs were tried: fix sizes and values by --shape and --constant, or give real ones by --eval"
+        )
     raise first
 
 
