@@ -13,6 +13,8 @@ from edgekit_agent.runtimes.base import Array, TensorSpec
 ONLY = "x"
 """The name that stands for the input of a model with a single one."""
 LABELS = "y"
+FREE = 32
+"""The size of a made-up input's free dimension: a sentence, a small image."""
 
 
 def by_input(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], what: str) -> list[Array]:
@@ -50,7 +52,7 @@ def fit(sample: Array, spec: TensorSpec, what: str) -> Array:
     shape = spec.shape
     if len(sample.shape) == len(shape) + 1 and len(sample) == 1:
         sample = np.asarray(sample[0])
-    if len(sample.shape) != len(shape) or any(w not in {-1, n} for w, n in zip(shape, sample.shape, strict=True)):
+    if not spec.takes(sample.shape):
         got, wanted = "x".join(map(str, sample.shape)), "x".join("?" if n == -1 else str(n) for n in shape)
         raise InputDataError(f"{what}: input '{spec.name}' takes {wanted} and {got} was given")
     if sample.dtype.kind not in "fiub":
@@ -71,17 +73,18 @@ def runs(ordered: Sequence[Array], inputs: Sequence[TensorSpec], what: str, batc
 def synthetic(inputs: Sequence[TensorSpec], seed: int, count: int = 8) -> list[list[Array]]:
     """Return seeded inputs of `count` runs: floats uniform in 0..1, integers over what they can store (at most 0..255).
 
-    A free dimension becomes 1.
+    A free dimension besides the batch becomes `FREE`; it may be a batch where the inputs do not share one, and is 1.
 
     Raises:
         InputDataError: if an input does not take numbers.
     """
     rng = np.random.default_rng(seed)
-    return [[_random(spec, rng) for spec in inputs] for _ in range(count)]
+    free = FREE if len({spec.shape[:1] for spec in inputs}) == 1 else 1
+    return [[_random(spec, rng, free) for spec in inputs] for _ in range(count)]
 
 
-def _random(spec: TensorSpec, rng: np.random.Generator) -> Array:
-    shape, dtype = [1 if size == -1 else size for size in spec.shape], _numeric(spec)
+def _random(spec: TensorSpec, rng: np.random.Generator, free: int) -> Array:
+    shape, dtype = [free if size == -1 else size for size in spec.shape], _numeric(spec)
     if dtype.kind == "f":
         return rng.random(shape, dtype=np.float32).astype(dtype)
     if dtype.kind == "b":

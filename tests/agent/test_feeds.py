@@ -80,8 +80,14 @@ def test_synthetic_inputs_follow_the_seed_and_the_type() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(one[0], same[0], strict=True))
     assert not np.array_equal(one[0][0], other[0][0])
     assert [array.dtype.name for array in one[0]] == ["float32", "int8", "int64", "bool"]
-    assert one[0][1].shape == (1, 1)
+    assert one[0][1].shape == (1, feeds.FREE)
     assert all(0 <= int(run[2][0]) <= 255 for run in one)
+
+
+def test_a_free_dimension_of_inputs_that_share_no_batch_may_be_one() -> None:
+    sound = TensorSpec(name="sound", shape=(1, 512), dtype="float32")
+    state = TensorSpec(name="state", shape=(2, -1, 128), dtype="float32")
+    assert [array.shape for array in feeds.synthetic((sound, state), 0, 1)[0]] == [(1, 512), (2, 1, 128)]
 
 
 def test_an_archive_with_pickles_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgekit_agent import runtimes
-from edgekit_agent.errors import InputDataError, ModelError
+from edgekit_agent.errors import AgentError, InputDataError, ModelError
 from edgekit_agent.quantize import to_real, to_stored
 from edgekit_agent.runtimes.base import Runtime, Session
 
@@ -65,6 +65,28 @@ class RuntimeContract:
         assert not np.array_equal(first, second)
         assert np.array_equal(first, session.invoke([one])[0])
 
+    @pytest.fixture
+    def lengths(self, models: Path) -> Path:
+        """A model with a free length besides the batch: `x [-1, -1, 4]`, an output `all` of that shape."""
+        return models / "length.tflite"
+
+    def test_a_free_dimension_besides_the_batch_may_change_from_run_to_run(
+        self, runtime: Runtime, lengths: Path
+    ) -> None:
+        session = runtime.load(lengths, batch=2)
+        assert session.inputs[0].shape == (2, -1, 4)
+        place = [spec.name for spec in session.outputs].index("all")
+        for length in (3, 1, 7, 7, 2):
+            output = session.invoke([np.ones((2, length, 4), dtype=np.float32)])[place]
+            assert output.shape == (2, length, 4)
+
+    @pytest.mark.parametrize("shape", [(1, 3, 4), (2, 3, 5), (2, 4)], ids=str)
+    def test_only_the_free_dimension_may_change(self, runtime: Runtime, lengths: Path, shape: tuple[int, ...]) -> None:
+        session = runtime.load(lengths, batch=2)
+        with pytest.raises(InputDataError):
+            session.invoke([np.ones(shape, dtype=np.float32)])
+        session.invoke([np.ones((2, 3, 4), dtype=np.float32)])
+
     @pytest.mark.parametrize("shape", [(1, 5), (4,), (1, 1, 4)], ids=str)
     def test_refuses_an_input_of_another_shape(self, session: Session, shape: tuple[int, ...]) -> None:
         with pytest.raises(InputDataError):
@@ -119,6 +141,20 @@ class TFLiteContract(RuntimeContract):
         }
         assert named == {"total": [[6, 9]], "difference": [[4, 5]]}
 
+    def test_the_numbers_of_another_length_are_right_and_an_output_may_be_empty(
+        self, runtime: Runtime, lengths: Path, rng: np.random.Generator
+    ) -> None:
+        session = runtime.load(lengths)
+        names = [spec.name for spec in session.outputs]
+        x = rng.random((1, 5, 4), dtype=np.float32)
+        whole = dict(zip(names, session.invoke([x]), strict=True))
+        assert np.array_equal(whole["rest"], x[:, 1:])
+        everything = np.array(whole["all"])
+        for place in range(5):
+            one = dict(zip(names, session.invoke([x[:, place : place + 1]]), strict=True))
+            assert one["rest"].shape == (1, 0, 4)
+            assert np.allclose(one["all"], everything[:, place : place + 1], rtol=1e-6, atol=1e-6)
+
     def test_quantized_inputs_and_outputs_carry_their_scale(
         self, runtime: Runtime, models: Path, rng: np.random.Generator
     ) -> None:
@@ -137,6 +173,22 @@ class TFLiteContract(RuntimeContract):
             runtime.load(model, device="NPU9")
 
 
+class TFLiteLibraryContract(TFLiteContract):
+    """What TFLite's own libraries must do; OpenVINO runs an odd length of `pairs` without a word."""
+
+    @pytest.mark.parametrize("length", [1, 5])
+    def test_a_length_the_model_cannot_work_at_is_refused_and_another_one_runs(
+        self, runtime: Runtime, models: Path, length: int
+    ) -> None:
+        session = runtime.load(models / "pairs.tflite")
+        with pytest.raises(AgentError):
+            session.invoke([np.ones((1, length, 4), dtype=np.float32)])
+        assert session.invoke([np.ones((1, 6, 4), dtype=np.float32)])[0].shape == (1, 3, 8)
+
+
+_SIDES = {"inputs": "x", "outputs": "all"}
+
+
 class TestNull(RuntimeContract):
     @pytest.fixture
     def runtime(self) -> Runtime:
@@ -152,8 +204,16 @@ class TestNull(RuntimeContract):
         path.write_text(json.dumps(script))
         return path
 
+    @pytest.fixture
+    def lengths(self, tmp_path: Path) -> Path:
+        shape = [-1, -1, 4]
+        ports = {side: [{"name": name, "shape": shape, "dtype": "float32"}] for side, name in _SIDES.items()}
+        path = tmp_path / "lengths.null"
+        path.write_text(json.dumps(ports))
+        return path
 
-class TestLiteRT(TFLiteContract):
+
+class TestLiteRT(TFLiteLibraryContract):
     @pytest.fixture
     def runtime(self) -> Runtime:
         pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")
@@ -168,7 +228,7 @@ class TestOpenVINOReadingTFLite(TFLiteContract):
 
 
 @pytest.mark.slow
-class TestTFLiteRuntime(TFLiteContract):
+class TestTFLiteRuntime(TFLiteLibraryContract):
     @pytest.fixture
     def runtime(self, device_tflite: Runtime) -> Runtime:
         return device_tflite

@@ -29,6 +29,12 @@ class TensorSpec:
     zero_point: tuple[int, ...] = ()
     axis: int = 0
 
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Say whether an array of this shape fits."""
+        return len(shape) == len(self.shape) and all(
+            own in {-1, given} for own, given in zip(self.shape, shape, strict=True)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Availability:

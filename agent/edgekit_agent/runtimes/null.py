@@ -4,7 +4,8 @@ Its model is a small JSON file with the suffix `.null`:
 `{"inputs": [{"name": "x", "shape": [-1, 4], "dtype": "float32"}],
 "outputs": [{"name": "y", "shape": [-1, 2], "dtype": "float32"}],
 "latency_ms": [1.0, 2.0], "faults": {"3": "raise", "10": "segfault", "20": "hang"}}`. Every output is filled with the
-mean of the first input; latencies are taken in turns; a fault strikes at that inference, counted from 0.
+mean of the first input, and its free dimensions are that input's at their place, or 1; latencies are taken in turns;
+a fault strikes at that inference, counted from 0.
 """
 
 import json
@@ -73,12 +74,14 @@ class NullSession:
         if len(arrays) != len(self.inputs):
             raise InputDataError(f"{len(arrays)} arrays were given and the model has {len(self.inputs)} inputs")
         for spec, array in zip(self.inputs, arrays, strict=True):
-            if array.shape != spec.shape or array.dtype.name != spec.dtype:
+            if not spec.takes(array.shape) or array.dtype.name != spec.dtype:
                 raise InputDataError(f"input '{spec.name}' is {array.dtype}{array.shape}, not {spec.dtype}{spec.shape}")
         self._strike(self._faults.get(number))
         time.sleep(self._latencies_s[number % len(self._latencies_s)])
         value = float(np.mean(arrays[0]))  # type: ignore[arg-type]  # inputs are numbers
-        return [np.full(spec.shape, value, dtype=spec.dtype) for spec in self.outputs]
+        sizes = dict(enumerate(arrays[0].shape))
+        shapes = [[sizes.get(at, 1) if n == -1 else n for at, n in enumerate(spec.shape)] for spec in self.outputs]
+        return [np.full(shape, value, spec.dtype) for shape, spec in zip(shapes, self.outputs, strict=True)]
 
     def _strike(self, fault: str | None) -> None:
         if fault == "raise":

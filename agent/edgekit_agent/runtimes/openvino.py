@@ -134,7 +134,7 @@ class OpenVINOSession:
         try:
             results = self._request.infer(list(arrays), share_inputs=True)
         except (RuntimeError, TypeError) as exc:
-            if any(_misfit(spec, array) for spec, array in zip(self.inputs, arrays, strict=True)):
+            if not all(spec.takes(array.shape) for spec, array in zip(self.inputs, arrays, strict=True)):
                 raise InputDataError(f"an input does not fit: {_reason(exc)}") from exc
             raise ModelError(f"{self.runtime} failed: {_reason(exc)}") from exc
         return [results[number] for number in range(len(self.outputs))]
@@ -142,10 +142,6 @@ class OpenVINOSession:
     def close(self) -> None:
         """Free the model."""
         self._request = self._compiled = None
-
-
-def _misfit(spec: TensorSpec, array: Array) -> bool:
-    return len(spec.shape) != array.ndim or any(w not in {-1, n} for w, n in zip(spec.shape, array.shape, strict=True))
 
 
 def _told(specs: tuple[TensorSpec, ...], ports: Sequence[_tflite_file.Port]) -> tuple[TensorSpec, ...]:

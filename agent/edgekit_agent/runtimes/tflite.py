@@ -51,12 +51,15 @@ class TFLiteRuntime:
         interpreter_type = importlib.import_module(self._module).Interpreter
         try:
             interpreter = interpreter_type(model_content=content, num_threads=threads)
-            _resize(interpreter, batch)
-            interpreter.allocate_tensors()
+            _plan(interpreter, batch)
             return TFLiteSession(interpreter, f"{self.name} {here.version}", content)
         except (ValueError, RuntimeError, LookupError, TypeError) as exc:
-            first = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
-            raise ModelError(f"model '{model}' cannot be run by {self.name} {here.version}: {first}") from exc
+            reason = _first_line(exc)
+            raise ModelError(f"model '{model}' cannot be run by {self.name} {here.version}: {reason}") from exc
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[0]
 
 
 def _version(distribution: str) -> str:
@@ -66,12 +69,20 @@ def _version(distribution: str) -> str:
         return ""
 
 
-def _resize(interpreter: Any, batch: int) -> None:  # noqa: ANN401  # the libraries have no types
+def _plan(interpreter: Any, batch: int) -> None:  # noqa: ANN401  # the libraries have no types
+    """Fix the batch and plan the memory; a model with more free dimensions may not work before they have a size."""
+    free = False
     for detail in interpreter.get_input_details():
-        free = list(detail["shape_signature"])
+        signature = list(detail["shape_signature"])
         wanted = [int(size) for size in detail["shape"]]
-        if free and free[0] == -1 and wanted[0] != batch:
+        free = free or -1 in signature[1:]
+        if signature and signature[0] == -1 and wanted[0] != batch:
             interpreter.resize_tensor_input(detail["index"], [batch, *wanted[1:]], strict=True)
+    try:
+        interpreter.allocate_tensors()
+    except RuntimeError:
+        if not free:
+            raise
 
 
 class TFLiteSession:
@@ -87,11 +98,14 @@ class TFLiteSession:
         self._output_indices = [detail["index"] for _, detail in outputs]
         self.inputs = tuple(_spec(name, detail) for name, detail in inputs)
         self.outputs = tuple(_spec(name, detail) for name, detail in outputs)
+        # what the memory is planned for; None where no input has a free dimension left, and nothing is to be compared
+        self._sizes: list[tuple[int, ...]] | None = [] if any(-1 in spec.shape for spec in self.inputs) else None
 
     def invoke(self, arrays: Sequence[Array]) -> list[Array]:
         """Run once; see `Session.invoke`."""
         interpreter = self._interpreter
         try:
+            self._fit_free(arrays)
             for index, array in zip(self._input_indices, arrays, strict=True):
                 interpreter.set_tensor(index, array)
         except (ValueError, TypeError) as exc:
@@ -100,8 +114,29 @@ class TFLiteSession:
             interpreter.invoke()
             return [interpreter.get_tensor(index) for index in self._output_indices]
         except (ValueError, RuntimeError) as exc:
-            first = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
-            raise ModelError(f"{self.runtime} failed: {first}") from exc
+            raise ModelError(f"{self.runtime} failed: {_first_line(exc)}") from exc
+
+    def _fit_free(self, arrays: Sequence[Array]) -> None:
+        """Give free dimensions the arrays' sizes; the memory is planned anew when one has changed since the last run.
+
+        Raises:
+            InputDataError: if an array does not fit, or the model cannot work at these sizes.
+        """
+        sizes = None if self._sizes is None else [tuple(array.shape) for array in arrays]
+        if sizes is None or sizes == self._sizes:
+            return
+        for spec, size in zip(self.inputs, sizes, strict=True):
+            if not spec.takes(size):  # the library would take another batch
+                raise InputDataError(f"input '{spec.name}' takes {list(spec.shape)} and {list(size)} was given")
+        self._sizes = []  # until it is known to work
+        try:
+            for index, size in zip(self._input_indices, sizes, strict=True):
+                self._interpreter.resize_tensor_input(index, size, strict=True)
+            self._interpreter.allocate_tensors()
+        except RuntimeError as exc:
+            given = ", ".join("x".join(map(str, size)) for size in sizes)
+            raise InputDataError(f"the model cannot work on inputs of {given}: {_first_line(exc)}") from exc
+        self._sizes = sizes
 
     def close(self) -> None:
         """Free the model."""

@@ -33,6 +33,12 @@ def main() -> None:
     write("dense", dense, tf.TensorSpec([None, 4], tf.float32, name="x"))
     write("conv", conv, image)
     write("conv_int8", conv, image, configure=_int8)
+    # a free length besides the batch, and an output that is empty at length 1
+    square = rng.normal(size=(4, 4)).astype("f")
+    lengths = tf.TensorSpec([None, None, 4], tf.float32, name="x")
+    write("length", lambda x: {"all": tf.matmul(x, square), "rest": x[:, 1:]}, lengths)
+    # which must be even
+    write("pairs", lambda x: {"y": tf.reshape(x, [1, -1, 8])}, lengths)
     # names that are not in the order of the letters
     pair = (tf.TensorSpec([1, 2], tf.float32, name="zeta"), tf.TensorSpec([1, 2], tf.float32, name="alpha"))
     write("two", lambda zeta, alpha: {"total": zeta + alpha, "difference": zeta - alpha}, *pair)
