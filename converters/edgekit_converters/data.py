@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from edgekit_converters.errors import CalibrationError
+from edgekit_converters.errors import CalibrationError, UnsupportedError
 from edgekit_converters.model import Array, Arrays, TensorSpec, said
 
 ONLY = "x"
@@ -95,10 +95,16 @@ def runs(arrays: Arrays, inputs: Sequence[TensorSpec], free: int = 1) -> Iterato
 
 
 def run_size(arrays: Arrays, inputs: Sequence[TensorSpec], free: int = 1) -> int:
-    """Return how many samples a run takes."""
+    """Return how many samples a run takes.
+
+    Raises:
+        UnsupportedError: if an input has no room for any.
+    """
     if any(is_whole(arrays[spec.name], spec) for spec in inputs):
         return 1
     fixed = [spec.shape[0] for spec in inputs if spec.shape and spec.shape[0] is not None]
+    if 0 in fixed:
+        raise UnsupportedError("the model has an input with a batch of 0, so there is nothing to run it on")
     return fixed[0] if fixed else free
 
 

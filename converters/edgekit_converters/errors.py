@@ -28,5 +28,9 @@ class ConverterMissingError(ConversionError):
     """A library is not installed: names the extra to install (exit code 4)."""
 
 
+class DeadlineError(ConversionError):
+    """A run of the model takes longer than anyone waits."""
+
+
 class JobCrashedError(ConversionError):
-    """A library ended the process it ran in; the log has its last words."""
+    """A library ended the process it ran in, or no memory or time was enough for it; the log has its last words."""

@@ -12,10 +12,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from edgekit_converters import errors
 
@@ -31,13 +31,15 @@ class JobRunner:
     log: Path
     python: str = sys.executable
     environment: Mapping[str, str] = field(default_factory=dict)
+    deadline_s: float = 6 * 3600.0
+    """When a job that still runs is taken for one that never ends."""
 
     def run(self, module: str, request: Mapping[str, Json], environment: Mapping[str, str] | None = None) -> Json:
         """Run `module.run(request)` in a child and return its answer.
 
         Raises:
             ConversionError: the kind the job raised, with its message and notes.
-            JobCrashedError: if the child was killed or died without an answer.
+            JobCrashedError: if the child was killed, ran out of memory or time, or died without an answer.
         """
         with tempfile.TemporaryDirectory(prefix="edgekit-job-") as folder, self.log.open("ab") as log:
             asked, answered = Path(folder, "request.json"), Path(folder, "answer.json")
@@ -45,30 +47,41 @@ class JobRunner:
             log.write(f"--- {module}\n".encode())
             log.flush()
             start = log.tell()
-            # -P keeps the current folder off the child's import path: a user's file named like a library is not run.
-            child = subprocess.Popen(
-                [self.python, "-P", "-m", "edgekit_converters.jobs", module, str(asked), str(answered)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **_QUIET, **self.environment, **(environment or {})},
-            )
-            try:
-                code = child.wait()
-            except BaseException:
-                child.kill()
-                child.wait()
-                raise
+            settings = {**os.environ, **_QUIET, **self.environment, **(environment or {})}
+            code = self._process([module, str(asked), str(answered)], log, settings)
             if not answered.exists():
                 raise self._crashed(module, code, start)
             answer = json.loads(answered.read_text())
         if "error" in answer:
-            raise _rebuild(answer["error"])
+            raise _rebuild(answer["error"], _short(module))
         return answer["result"]
+
+    def _process(self, words: Sequence[str], log: IO[bytes], environment: Mapping[str, str]) -> int:
+        """Carry out a job in a process of its own; return how it ended, as `Popen.returncode` says it."""
+        # -P keeps the current folder off the child's import path: a user's file named like a library is not run.
+        child = subprocess.Popen(
+            [self.python, "-P", "-m", "edgekit_converters.jobs", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+        )
+        try:
+            return child.wait(self.deadline_s)
+        except subprocess.TimeoutExpired as exc:
+            child.kill()
+            child.wait()
+            raise errors.JobCrashedError(
+                f"the process running {_short(words[0])} had not ended after {self.deadline_s:g} s"
+            ) from exc
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
 
     def _crashed(self, module: str, code: int, start: int) -> errors.JobCrashedError:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        error = errors.JobCrashedError(f"the process running {module.rsplit('.', 1)[-1]} {how}")
+        error = errors.JobCrashedError(f"the process running {_short(module)} {how}")
         with self.log.open("rb") as log:
             log.seek(max(start, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
             tail = log.read().decode(errors="replace").strip().splitlines()
@@ -81,9 +94,15 @@ class JobRunner:
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
 
 
-def _rebuild(described: Mapping[str, Json]) -> Exception:
+def _short(module: str) -> str:
+    return module.rsplit(".", 1)[-1]
+
+
+def _rebuild(described: Mapping[str, Json], job: str) -> Exception:
     if described["errno"] is not None:  # a full disk or a missing permission stays what it is
         return OSError(described["errno"], described["message"], described["file"])
+    if described["kind"] == MemoryError.__name__:
+        return errors.JobCrashedError(f"the process running {job} ran out of memory: {described['message']}")
     kind = getattr(errors, described["kind"], None)
     if kind is None:
         failure = RuntimeError(described["message"])
@@ -95,7 +114,8 @@ def _rebuild(described: Mapping[str, Json]) -> Exception:
     return error
 
 
-def _main(module: str, asked: str, answered: str) -> None:
+def carry_out(module: str, asked: str, answered: str) -> None:
+    """Inside the child: run a module on the request in the file `asked`, and write to the file `answered`."""
     import traceback
 
     run: Callable[[Json], Json] = importlib.import_module(module).run
@@ -105,7 +125,7 @@ def _main(module: str, asked: str, answered: str) -> None:
         traceback.print_exc()
         answer = {
             "error": {
-                "kind": type(exc).__name__,
+                "kind": (MemoryError if isinstance(exc, MemoryError) else type(exc)).__name__,
                 "message": exc.strerror or str(exc) if isinstance(exc, OSError) else str(exc),
                 "errno": exc.errno if isinstance(exc, OSError) else None,
                 "file": str(exc.filename or "") if isinstance(exc, OSError) else None,
@@ -119,4 +139,4 @@ def _main(module: str, asked: str, answered: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    carry_out(*sys.argv[1:])

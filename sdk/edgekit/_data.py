@@ -3,6 +3,7 @@
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def load(spec: str, preprocess: "Preprocess | None" = None) -> DataSet:
 def _read(path: Path) -> dict[str, Array]:
     try:
         return _READERS[path.suffix.lower()](path)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as exc:
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as exc:
         if "allow_pickle" in str(exc):
             raise DataError(f"data '{path}' holds Python objects, not numbers; they are never unpickled") from exc
         raise DataError(f"data '{path}' is broken or not what its name says: {exc}") from exc

@@ -1,6 +1,7 @@
 """Jobs: answers, errors and crashes of a child process."""
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ JOBS = {
     "aborts": (
         "import os, sys\ndef run(request):\n    print('last words', file=sys.stderr, flush=True)\n    os.abort()\n"
     ),
+    "takes_all_memory": "def run(request):\n    raise MemoryError('24 TiB')\n",
+    "never_ends": "def run(request):\n    while True:\n        pass\n",
     "exits": "import os\ndef run(request):\n    os._exit(7)\n",
 }
 
@@ -50,6 +53,16 @@ def test_a_full_disk_stays_an_os_error(runner: JobRunner) -> None:
     with pytest.raises(OSError, match="No space left") as caught:
         runner.run("fills_the_disk", {})
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "model.bin")
+
+
+def test_no_memory_is_told_as_an_end_of_the_process(runner: JobRunner) -> None:
+    with pytest.raises(JobCrashedError, match="takes_all_memory ran out of memory: 24 TiB"):
+        runner.run("takes_all_memory", {})
+
+
+def test_a_job_that_never_ends_is_ended(runner: JobRunner) -> None:
+    with pytest.raises(JobCrashedError, match=r"never_ends had not ended after 0\.5 s"):
+        replace(runner, deadline_s=0.5).run("never_ends", {})
 
 
 def test_a_bug_comes_back_with_its_traceback(runner: JobRunner) -> None:

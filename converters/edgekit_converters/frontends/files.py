@@ -40,6 +40,9 @@ _NAMES = {
 }
 # What only holds weights, by suffix: there is no network in it to convert.
 _WEIGHTS = frozenset({".th", ".ckpt", ".bin", ".pkl", ".safetensors"})
+# Frameworks store weights as they are: an archive that unpacks to so much, and so many times its size, is a trap.
+_BOMB_BYTES = 1 << 30
+_BOMB_RATIO = 20
 _FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -142,6 +145,9 @@ def _archive(path: Path) -> str:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as exc:
         raise ModelFileError(f"the archive '{path}' is truncated or damaged") from exc
+    inflated = sum(one.file_size for one in members)
+    if inflated > _BOMB_BYTES and inflated > _BOMB_RATIO * path.stat().st_size:
+        raise ModelFileError(f"the archive '{path}' says that it unpacks to {inflated >> 20} MiB: it is not unpacked")
     if all(one.header_offset for one in members):  # what was found is the list of an archive inside this one
         raise ModelFileError(f"the archive '{path}' is truncated or damaged")
     names = {part for one in members for part in (one.filename, one.filename.partition("/")[2])}

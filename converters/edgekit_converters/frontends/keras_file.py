@@ -8,6 +8,7 @@ import builtins
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def read_archive(path: Path) -> KerasFile:
             config, metadata = (_member(archive, name) for name in ("config.json", "metadata.json"))
     except KeyError:
         raise ModelFileError(f"'{path}' is a zip archive but not a Keras model: it has no config.json") from None
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as exc:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as exc:
         raise ModelFileError(f"the Keras archive '{path}' is truncated or damaged") from exc
     return _checked(path, config, _version(metadata))
 

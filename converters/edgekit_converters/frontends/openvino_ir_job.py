@@ -5,7 +5,8 @@ from typing import Any
 
 from edgekit_converters import openvino_file
 from edgekit_converters._exchange import specs_from_json, specs_to_json, write_arrays
-from edgekit_converters.errors import CalibrationError
+from edgekit_converters.deadline import in_time
+from edgekit_converters.errors import CalibrationError, DeadlineError, ModelFileError
 from edgekit_converters.foreign import first_line
 from edgekit_converters.frontends import samples
 from edgekit_converters.frontends.running import run_samples
@@ -50,12 +51,18 @@ def run(request: Json) -> Json:
 def _compiled(path: str) -> Compiled:
     import openvino
 
-    return openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    try:
+        return openvino.Core().compile_model(path, "CPU", settings)
+    except RuntimeError as exc:
+        raise ModelFileError(f"OpenVINO does not take '{path}': {first_line(exc)}") from exc
 
 
 def _call(compiled: Compiled, batch: dict[str, Array]) -> list[Array]:
     try:
-        made = compiled(list(batch.values()))
+        made = in_time(lambda: compiled(list(batch.values())))
+    except DeadlineError:
+        raise
     except RuntimeError as exc:
         raise CalibrationError(f"OpenVINO stops on the reference data: {first_line(exc)}") from exc
     return [made[index] for index in range(len(compiled.outputs))]

@@ -18,8 +18,10 @@ def run_samples(call: Call, arrays: Arrays, inputs: Sequence[TensorSpec], free: 
     image) is run sample by sample and its outputs are stacked.
 
     Raises:
-        UnsupportedError: if the outputs cannot be told apart by sample.
+        UnsupportedError: if the model has no inputs or no outputs, or these cannot be told apart by sample.
     """
+    if not arrays:
+        raise UnsupportedError("the model has no inputs, so there is nothing to run it on")
     size = run_size(arrays, inputs, free)
     fixed = any(spec.shape and spec.shape[0] is not None for spec in inputs)
     count = len(next(iter(arrays.values())))
@@ -27,6 +29,8 @@ def run_samples(call: Call, arrays: Arrays, inputs: Sequence[TensorSpec], free: 
     for place, given in enumerate(runs(arrays, inputs, free)):
         rows = size if fixed else min(size, count - place * size)
         outputs = [np.asarray(one) for one in call(given)]
+        if not outputs:
+            raise UnsupportedError("the model has no outputs")
         if any(one.ndim == 0 or len(one) != rows for one in outputs):
             if rows > 1 and fixed:
                 raise UnsupportedError(f"an output has no row a sample, so a batch of {rows} cannot be taken apart")

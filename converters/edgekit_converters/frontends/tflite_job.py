@@ -5,6 +5,7 @@ from typing import Any
 
 from edgekit_converters import tflite_file
 from edgekit_converters._exchange import specs_from_json, write_arrays
+from edgekit_converters.deadline import in_time
 from edgekit_converters.errors import ModelFileError, UnsupportedError
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.frontends import samples
@@ -40,7 +41,12 @@ def run(request: Json) -> Json:
     arrays = samples.taken(request["reference"], inputs)
     if arrays is None:
         return {"reference": None}
-    outputs = run_samples(lambda batch: _call(interpreter, described, batch), arrays, inputs, free=1)
+    try:
+        outputs = run_samples(
+            lambda batch: in_time(lambda: _call(interpreter, described, batch)), arrays, inputs, free=1
+        )
+    except (ValueError, RuntimeError) as exc:
+        raise ModelFileError(f"LiteRT cannot run '{path}': {first_line(exc)}") from exc
     named = {name: array for (name, _), array in zip(described.public_outputs, outputs, strict=True)}
     return {"reference": write_arrays(Path(request["work"], "reference.npz"), named)}
 

@@ -9,6 +9,7 @@ import ast
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def _members(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, bytes
                 if info.file_size > _MAX_TEXT_BYTES:
                     raise ModelFileError(f"'{info.filename}' in '{path}' is larger than {_MAX_TEXT_BYTES >> 20} MiB")
                 yield info.filename, archive.read(info)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as exc:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as exc:
         raise ModelFileError(f"the archive '{path}' is truncated or damaged") from exc
 
 

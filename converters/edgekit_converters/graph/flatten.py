@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit_converters.errors import ConversionError
+from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.graph import control
 from edgekit_converters.graph.functions import without_functions
 from edgekit_converters.graph.model import lifted
@@ -79,6 +79,7 @@ def flatten(
     Raises:
         UnsupportedError: if the model stops with every list of feeds.
         ModelFileError: if it cannot be run at all.
+        DeadlineError: if a run does not end.
     """
     proto, weights = lifted(model)
     proto = without_functions(proto, lambda op: op in keep and op not in expand)
@@ -114,7 +115,7 @@ def _first_that_runs(
     for feeds in trials:
         try:
             return feeds, [oracle.values({**one, **weights}) for one in feeds]
-        except ConversionError as exc:
+        except UnsupportedError as exc:
             first = first or exc
     if first is None:
         raise AssertionError("there is always one list of feeds")

@@ -7,11 +7,14 @@ domain alone. So each such node gets its body as a function of the model, which 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.foreign import first_line
 from edgekit_converters.graph.model import ONNX
 from edgekit_converters.graph.subgraphs import graphs_of
 
 Proto = Any  # onnx's protobuf classes
 _BODIES = "edgekit.bodies"
+_DEEPEST = 64  # of functions inside functions
 
 
 def without_functions(proto: Proto, kept: Callable[[str], bool]) -> Proto:
@@ -20,17 +23,24 @@ def without_functions(proto: Proto, kept: Callable[[str], bool]) -> Proto:
     Args:
         proto: an onnx.ModelProto; it may be changed.
         kept: whether an op type stays as it is.
+
+    Raises:
+        UnsupportedError: if a function calls itself, or is written for an opset that it cannot be taken from.
     """
     import onnx.inliner
 
-    while True:
+    for _ in range(_DEEPEST):
         _give_bodies(proto, kept)
         if not proto.functions:
             return proto
-        proto = onnx.inliner.inline_local_functions(proto)
+        try:
+            proto = onnx.inliner.inline_local_functions(proto, convert_version=True)
+        except Exception as exc:  # its exceptions have no common base
+            raise UnsupportedError(f"the model's functions cannot be written out: {first_line(exc)}") from exc
         imports = [one for one in proto.opset_import if one.domain != _BODIES]
         del proto.opset_import[:]
         proto.opset_import.extend(imports)
+    raise UnsupportedError(f"function '{proto.functions[0].name}' of the model cannot be written out")
 
 
 def _give_bodies(proto: Proto, kept: Callable[[str], bool]) -> None:

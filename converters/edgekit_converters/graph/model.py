@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit_converters.errors import ModelFileError, UnsupportedError
+from edgekit_converters.foreign import first_line
 from edgekit_converters.model import Array, TensorSpec
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 ONNX = frozenset({"", "ai.onnx"})
 MAX_FILE_BYTES = 2**31 - 1
+# What reading a damaged file ends in, besides the libraries' own errors.
+_DAMAGED = (ValueError, TypeError, KeyError, OSError, RuntimeError)
 # Weights of this size and more are handed over beside the model instead of inside.
 _LARGE_BYTES = 64 * 1024
 
@@ -52,9 +55,8 @@ def load(path: Path) -> "ir.Model":
         raise ModelFileError(f"model '{path}' is not ONNX or is truncated") from exc
     except FileNotFoundError as exc:
         raise ModelFileError(f"model '{path}' or its external data does not exist") from exc
-    except (onnx.checker.ValidationError, ir.serde.SerdeError, ValueError, TypeError, KeyError, OSError) as exc:
-        reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0][:300]
-        raise ModelFileError(f"model '{path}' is not a valid ONNX model: {reason}") from exc
+    except (onnx.checker.ValidationError, ir.serde.SerdeError, *_DAMAGED) as exc:
+        raise ModelFileError(f"model '{path}' is not a valid ONNX model: {first_line(exc)}") from exc
     return model
 
 
@@ -121,6 +123,8 @@ def _dtype(value: "ir.Value") -> str:
         raise UnsupportedError(f"'{value.name}' is a {type(value.type).__name__}, and only tensors can be had")
     if value.type.dtype == ir.DataType.STRING:
         return "string"
+    if value.type.dtype == ir.DataType.UNDEFINED:
+        raise UnsupportedError(f"'{value.name}' has no type")
     return str(value.type.dtype.numpy().name)
 
 
@@ -181,6 +185,9 @@ def lifted(model: "ir.Model") -> tuple[Any, dict[str, Array]]:
     """Return the model as an `onnx.ModelProto` whose large weights are inputs, and those weights by name.
 
     So the ONNX tools copy kilobytes instead of gigabytes.
+
+    Raises:
+        ModelFileError: if a part of it is not what ONNX can hold.
     """
     import onnx_ir as ir
 
@@ -201,4 +208,7 @@ def lifted(model: "ir.Model") -> tuple[Any, dict[str, Array]]:
         value.type = ir.TensorType(tensor.dtype)
         if name not in listed:
             bare.graph.inputs.append(value)
-    return ir.serde.serialize_model(bare), weights
+    try:
+        return ir.serde.serialize_model(bare), weights
+    except ir.serde.SerdeError as exc:  # a name that is no text was read all the same
+        raise ModelFileError("the model has parts that are not valid ONNX") from exc

@@ -3,13 +3,14 @@
 ONNX Runtime answers; where it does not know an op or an opset yet, ONNX's own reference evaluator does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgekit_converters.errors import ModelFileError, UnsupportedError
+from edgekit_converters.deadline import in_time
+from edgekit_converters.errors import DeadlineError, ModelFileError, UnsupportedError
 from edgekit_converters.foreign import first_line
 from edgekit_converters.model import Array
 
@@ -43,11 +44,15 @@ class Oracle:
 
         Raises:
             UnsupportedError: if the run stops.
+            DeadlineError: if it does not end.
         """
         try:
-            outputs = (
-                self._session.run(None, dict(feeds)) if self._session else self._reference.run(self._names, dict(feeds))
-            )
+            if self._session:
+                outputs = run_session(self._session, None, feeds)
+            else:
+                outputs = in_time(lambda: self._reference.run(self._names, dict(feeds)))
+        except DeadlineError:
+            raise
         except Exception as exc:  # its exceptions have no common base
             raise UnsupportedError(f"the model stops when it is run: {first_line(exc)[:300]}") from exc
         known = {name: _array(one) for name, one in zip(self._names, outputs, strict=True) if one is not None}
@@ -94,3 +99,25 @@ def session(model: Any, *, optimise: bool = False) -> Any:  # noqa: ANN401  # on
                     " ONNX Runtime has"
                 ) from exc
         raise ModelFileError(f"ONNX Runtime does not take the model: {first_line(exc)[:300]}") from exc
+
+
+def run_session(
+    ready: Any,  # noqa: ANN401  # an InferenceSession
+    names: Sequence[str] | None,
+    feeds: Mapping[str, Array],
+) -> list[Any]:
+    """Return the outputs of one run of an ONNX Runtime session: those named, or all.
+
+    Raises:
+        DeadlineError: if it does not end.
+        Exception: as ONNX Runtime raises it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+
+    def stop() -> None:
+        options.terminate = True
+
+    outputs: list[Any] = in_time(lambda: ready.run(names, dict(feeds), options), stop)
+    return outputs

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.calibration import random_array
 from edgekit_converters.model import Array, TensorSpec
 
 BATCH = (2, 5)
@@ -50,25 +50,15 @@ def runs_of(inputs: Sequence[FreeInput], seed: int = 0) -> Iterator[list[dict[st
 def feeds(inputs: Sequence[FreeInput], sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
     """Return one run's inputs.
 
-    Floats are uniform in [0, 1), 8-bit integers of their whole range; wider integers are mostly 1 and sometimes
-    0, which is right for masks and safe for indices.
-
     Raises:
-        UnsupportedError: if an input takes no numbers.
+        UnsupportedError: as `random_array` does.
     """
     rng = np.random.default_rng(seed)
     return {given.spec.name: _random(given, sizes, rng) for given in inputs}
 
 
 def _random(given: FreeInput, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
-    spec = given.spec
-    shape = [sizes[symbol] if symbol else (size or 1) for size, symbol in zip(spec.shape, given.symbols, strict=True)]
-    kind = np.dtype(spec.dtype) if spec.dtype != "string" else np.dtype("U")
-    if kind.kind == "f" or kind.name == "bfloat16":
-        return np.asarray(rng.random(shape)).astype(kind)
-    if kind.name in {"int8", "uint8"}:
-        info = np.iinfo(kind)
-        return np.asarray(rng.integers(info.min, info.max + 1, shape)).astype(kind)
-    if kind.kind in "iub":
-        return np.asarray(rng.random(shape) < 0.8).astype(kind)  # noqa: PLR2004
-    raise UnsupportedError(f"input '{spec.name}' takes {spec.dtype}: no random samples")
+    shape = [
+        sizes[symbol] if symbol else (size or 1) for size, symbol in zip(given.spec.shape, given.symbols, strict=True)
+    ]
+    return random_array(given.spec, shape, rng)

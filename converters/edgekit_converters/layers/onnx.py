@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.errors import DeadlineError, UnsupportedError
 from edgekit_converters.foreign import first_line
 from edgekit_converters.layers import grid
 from edgekit_converters.layers.base import Runner
@@ -74,7 +74,10 @@ def view(model: Proto) -> View:
 def _values(model: Proto) -> dict[str, Value]:
     import onnx
 
-    known = onnx.shape_inference.infer_shapes(model).graph
+    try:
+        known = onnx.shape_inference.infer_shapes(model).graph
+    except (onnx.shape_inference.InferenceError, RuntimeError):
+        known = model.graph  # what it declares contradicts itself: it is shown as it is declared
     values = {one.name: _value(one) for one in (*known.input, *known.value_info, *known.output)}
     for one in model.graph.initializer:
         values[one.name] = Value(name=one.name, shape=tuple(one.dims), dtype=_dtype(one.data_type), constant=True)
@@ -161,7 +164,7 @@ class OnnxModel:
         """Prepare runs, as the port says."""
         import onnx
 
-        from edgekit_converters.graph.oracle import session
+        from edgekit_converters.graph.oracle import run_session, session
 
         values = self.view.values
         proto = onnx.ModelProto()
@@ -182,7 +185,9 @@ class OnnxModel:
             named = {made.get(values[at].name, values[at].name): (array, values[at]) for at, array in feeds.items()}
             stored = {name: _stored(array, value) for name, (array, value) in named.items()}
             try:
-                found = opened.run(names, stored)
+                found = run_session(opened, names, stored)
+            except DeadlineError:
+                raise
             except Exception as exc:  # its exceptions have no common base
                 raise UnsupportedError(f"the model stops when it is run: {first_line(exc)}") from exc
             return [grid.to_real(np.asarray(one), values[at]) for at, one in zip(wanted, found, strict=True)]

@@ -40,8 +40,9 @@ def read(path: Path) -> OpenVINO:
     if not path.with_suffix(".bin").is_file():
         raise ModelFileError(f"model '{path}' has no weights beside it: '{path.with_suffix('.bin').name}' is missing")
     try:
+        path.read_text(encoding="utf-8")  # OpenVINO takes any bytes for names, and Python does not
         return openvino.Core().read_model(path)
-    except RuntimeError as exc:
+    except (RuntimeError, ValueError) as exc:
         raise ModelFileError(f"model '{path}' is not an OpenVINO IR that can be read") from exc
 
 

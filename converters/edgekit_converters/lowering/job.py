@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekit_converters._exchange import specs_to_json, write_arrays
 from edgekit_converters.calibration import FREE
-from edgekit_converters.errors import CalibrationError, ModelFileError, UnsupportedError
+from edgekit_converters.errors import CalibrationError, DeadlineError, ModelFileError, UnsupportedError
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.frontends import samples
 from edgekit_converters.frontends.running import run_samples
@@ -18,7 +18,7 @@ from edgekit_converters.graph import model as graph_model
 from edgekit_converters.graph.control import has_control_flow
 from edgekit_converters.graph.fixing import fix_inputs
 from edgekit_converters.graph.flatten import Feeds, flatten
-from edgekit_converters.graph.oracle import session
+from edgekit_converters.graph.oracle import run_session, session
 from edgekit_converters.graph.trial import BATCH, FreeInput, runs_of, symbols_of
 from edgekit_converters.jobs import Json
 from edgekit_converters.lowering import OPS
@@ -97,7 +97,7 @@ def _without_control_flow(model: "ir.Model", file: Path, work: Path) -> Path:
         return file
     try:
         flat = flatten(model, _trials(model, {}), {node.op_type for node in model.graph.all_nodes()})
-    except (UnsupportedError, ModelFileError):
+    except (UnsupportedError, ModelFileError, DeadlineError):
         return file
     if flat.stuck or flat.warnings:
         return file
@@ -132,10 +132,11 @@ def _reference(
 
 def _answers(ready: Any, batch: dict[str, Array]) -> list[Array]:  # noqa: ANN401  # an InferenceSession
     try:
-        found: list[Array] = ready.run(None, batch)
+        return run_session(ready, None, batch)
+    except DeadlineError:
+        raise
     except Exception as exc:  # its exceptions have no common base
         raise CalibrationError(f"reference data: ONNX Runtime stops on it: {first_line(exc)}") from exc
-    return found
 
 
 def _counted(model: "ir.Model", label: str) -> int | None:
@@ -145,7 +146,7 @@ def _counted(model: "ir.Model", label: str) -> int | None:
     """
     try:
         return macs(read(flatten(model, _trials(model, {}), OPS), label))
-    except (UnsupportedError, ModelFileError):
+    except (UnsupportedError, ModelFileError, DeadlineError):
         return None
 
 

@@ -1,0 +1,59 @@
+"""Models that never end, or ask for more than there is."""
+
+import numpy as np
+import pytest
+
+from edgekit_converters import deadline
+from edgekit_converters.calibration import MOST_VALUES, random_array
+from edgekit_converters.errors import DeadlineError, UnsupportedError
+from edgekit_converters.graph.functions import without_functions
+from edgekit_converters.graph.oracle import Oracle
+from edgekit_converters.model import TensorSpec
+
+onnx = pytest.importorskip("onnx")
+
+
+def test_a_loop_without_an_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "RUN_S", 0.5)
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 16]> g (float[1] x) => (float[1] y)
+        <int64 count = {4611686018427387904}> {
+        y = Loop(count, , x) <body = s (int64 i, bool c, float[1] v) => (bool d, float[1] n)
+            { d = Identity(c)  n = Neg(v) }> }"""
+    )
+    with pytest.raises(DeadlineError, match=r"had not ended after 0\.5 s"):
+        Oracle(model).values({"x": np.ones(1, np.float32)})
+
+
+def test_a_failure_of_a_run_in_time_stays_itself() -> None:
+    def fails() -> None:
+        raise KeyError("missing")
+
+    with pytest.raises(KeyError, match="missing"):
+        deadline.in_time(fails)
+
+
+def test_random_values_for_an_input_of_terabytes_are_not_made() -> None:
+    spec = TensorSpec(name="x", shape=(2**40, 3), dtype="float32")
+    with pytest.raises(UnsupportedError, match="input 'x': 1099511627776x3 values"):
+        random_array(spec, (2**40, 3), np.random.default_rng(0))
+    assert MOST_VALUES < 2**31
+
+
+@pytest.mark.parametrize("opset", [18, 20])
+def test_a_function_of_an_older_opset_than_the_model_is_written_out(opset: int) -> None:
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 9, opset_import: ["": {opset}, "own": 1]> g (float[1, 3] x) => (float[1, 3] y) {{
+        y = own.twice(x) }}
+        <domain: "own", opset_import: ["": 18]> twice (x) => (y) {{ y = Add(x, x) }}"""
+    )
+    assert [node.op_type for node in without_functions(model, lambda _: True).graph.node] == ["Add"]
+
+
+def test_a_function_that_calls_itself_is_refused() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 9, opset_import: ["": 18, "own": 1]> g (float[1, 3] x) => (float[1, 3] y) { y = own.again(x) }
+        <domain: "own", opset_import: ["": 18, "own": 1]> again (x) => (y) { y = own.again(x) }"""
+    )
+    with pytest.raises(UnsupportedError, match=r"functions? .*cannot be written out"):
+        without_functions(model, lambda _: True)
