@@ -299,11 +299,17 @@ def test_infinite_weights_are_no_reason_to_refuse(write: Write, load: Load) -> N
     assert loaded.float_tflite is not None
 
 
-def test_what_is_not_finite_on_random_inputs_is_not_called_a_fault(
+def test_what_is_no_number_on_random_inputs_is_not_called_a_fault(
     write: Write, refused: Callable[..., ConversionError]
 ) -> None:
     error = refused(write("z = Neg(x)\n y = Log(z)", "float[1, 4] x", "float[1, 4] y"), UnsupportedError)
-    assert "output 'y' is not finite on random inputs" in str(error)
+    assert "output 'y' is no number (NaN) on random inputs" in str(error)
+
+
+def test_what_is_always_infinite_is_as_good_as_any_number(write: Write, load: Load) -> None:
+    below = {"m": np.full(4, -np.inf, np.float32)}
+    loaded = load(write("y = Add(x, m)", "float[1, 4] x", "float[1, 4] y", below), want_tflite=True)
+    assert loaded.float_tflite is not None
 
 
 OPENVINO_ALONE = {

@@ -8,6 +8,7 @@ from edgekit_converters.lowering.activations import ACTIVATIONS
 from edgekit_converters.lowering.bitwise import BITWISE
 from edgekit_converters.lowering.blocks import BLOCKS
 from edgekit_converters.lowering.builder import Builder
+from edgekit_converters.lowering.columns import COLUMNS
 from edgekit_converters.lowering.convolution import CONVOLUTION
 from edgekit_converters.lowering.deformed import DEFORMED
 from edgekit_converters.lowering.determinant import DETERMINANT
@@ -48,6 +49,7 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **SAMPLING,
         **REGIONS,
         **DEFORMED,
+        **COLUMNS,
         **ACTIVATIONS,
         **ELEMENTWISE,
         **FUNCTIONS,

@@ -7,6 +7,14 @@ from types import MappingProxyType
 
 import numpy as np
 
+from edgekit_converters.lowering.activation_formulas import (
+    elu,
+    hard_sigmoid,
+    leaky_relu,
+    softplus,
+    softsign,
+    thresholded_relu,
+)
 from edgekit_converters.lowering.arithmetic import binary, compare, select, single
 from edgekit_converters.lowering.builder import Builder, Tensor, identity
 from edgekit_converters.lowering.graph import Node
@@ -80,7 +88,7 @@ def prelu(b: Builder, node: Node) -> None:
     """Case 1: one slope. Case 2: TFLite's, whose slope has the input's shape without the batch. Case 3: any other."""
     tensor, slope = b.input(node), b.graph.constants.get(node.inputs[1])
     if slope is not None and slope.size == 1 and tensor.dtype == "float32":
-        ref = b.unary("leaky_relu", tensor.ref, f"alpha = {float(slope.ravel()[0]):.9e} : f32")
+        ref = leaky_relu(b, tensor.ref, float(slope.ravel()[0]))
         b.set(node.outputs[0], Tensor(ref, tensor.perm))
         return
     if slope is not None and tensor.rank > 1 and slope.ndim <= tensor.rank and tensor.dtype == "float32":
@@ -95,53 +103,19 @@ def prelu(b: Builder, node: Node) -> None:
     b.set(node.outputs[0], Tensor(select(b, above, x, binary(b, "mul", x, factor)), perm))
 
 
-def _leaky(b: Builder, node: Node, x: Ref) -> Ref:
-    return b.unary("leaky_relu", x, f"alpha = {node.attributes.get('alpha', 0.01):.9e} : f32")
-
-
-def _elu(b: Builder, x: Ref, alpha: float, gamma: float = 1.0, divisor: float = 1.0) -> Ref:
-    """Write gamma * (max(0, x) + alpha * elu(min(0, x) / divisor)); TFLite's ELU has an alpha of 1."""
-    if (alpha, gamma, divisor) == (1.0, 1.0, 1.0):
-        return b.unary("elu", x)
-    below = b.binary("minimum", x, b.scalar(0.0))
-    if divisor != 1.0:
-        below = b.binary("mul", below, b.scalar(1.0 / divisor))
-    below = b.binary("mul", b.unary("elu", below), b.scalar(alpha * gamma))
-    above = b.unary("relu", x)
-    if gamma != 1.0:
-        above = b.binary("mul", above, b.scalar(gamma))
-    return b.binary("add", above, below)
-
-
 def _selu(b: Builder, node: Node, x: Ref) -> Ref:
     alpha, gamma = node.attributes.get("alpha", _SELU[0]), node.attributes.get("gamma", _SELU[1])
-    return _elu(b, x, alpha, gamma)
+    return elu(b, x, alpha, gamma)
 
 
 def _celu(b: Builder, node: Node, x: Ref) -> Ref:
     alpha = node.attributes.get("alpha", 1.0)
-    return _elu(b, x, alpha, divisor=alpha)
-
-
-def _hard_sigmoid(b: Builder, node: Node, x: Ref) -> Ref:
-    alpha, beta = node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
-    return b.unary("relu_0_to_1", b.binary("add", b.binary("mul", x, b.scalar(alpha)), b.scalar(beta)))
-
-
-def _softplus(b: Builder, x: Ref) -> Ref:
-    """Write max(x, 0) + log(1 + exp(-|x|)), which does not overflow."""
-    small = b.unary("log", b.binary("add", b.unary("exp", b.unary("neg", b.unary("abs", x))), b.scalar(1.0)))
-    return b.binary("add", b.unary("relu", x), small)
+    return elu(b, x, alpha, divisor=alpha)
 
 
 def _gelu(b: Builder, node: Node, x: Ref) -> Ref:
     approximate = "true" if node.attributes.get("approximate", "none") == "tanh" else "false"
     return b.unary("gelu", x, f"approximate = {approximate}")
-
-
-def _thresholded(b: Builder, node: Node, x: Ref) -> Ref:
-    over = compare(b, "greater", x, b.scalar(node.attributes.get("alpha", 1.0)))
-    return select(b, over, x, b.scalar(0.0))
 
 
 def _shrink(b: Builder, node: Node, x: Ref) -> Ref:
@@ -192,20 +166,22 @@ def _one_hot(b: Builder, ref: Ref, axis: int) -> Ref:
 
 ACTIVATIONS: dict[str, Lowering] = {
     "Relu": own("relu"),
-    "LeakyRelu": unary(_leaky),
+    "LeakyRelu": unary(lambda b, node, x: leaky_relu(b, x, node.attributes.get("alpha", 0.01))),
     "PRelu": prelu,
-    "ThresholdedRelu": unary(_thresholded),
-    "Elu": unary(lambda b, node, x: _elu(b, x, node.attributes.get("alpha", 1.0))),
+    "ThresholdedRelu": unary(lambda b, node, x: thresholded_relu(b, x, node.attributes.get("alpha", 1.0))),
+    "Elu": unary(lambda b, node, x: elu(b, x, node.attributes.get("alpha", 1.0))),
     "Selu": unary(_selu),
     "Celu": unary(_celu),
     "Sigmoid": own("logistic"),
     "Tanh": own("tanh"),
-    "HardSigmoid": unary(_hard_sigmoid),
+    "HardSigmoid": unary(
+        lambda b, node, x: hard_sigmoid(b, x, node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5))
+    ),
     "HardSwish": own("hard_swish"),
     "Swish": unary(_swish),
     "Clip": clip,
-    "Softplus": unary(lambda b, _node, x: _softplus(b, x)),
-    "Softsign": unary(lambda b, _node, x: b.binary("div", x, b.binary("add", b.unary("abs", x), b.scalar(1.0)))),
+    "Softplus": unary(lambda b, _node, x: softplus(b, x)),
+    "Softsign": unary(lambda b, _node, x: softsign(b, x)),
     "Mish": unary(_mish),
     "Shrink": unary(_shrink),
     "Hardmax": hardmax,

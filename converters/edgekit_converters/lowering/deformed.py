@@ -9,8 +9,8 @@ from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.expressions import Expression
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.kernels import Kernel, Window, window_of
+from edgekit_converters.lowering.matrix import dense
 from edgekit_converters.lowering.module import Ref
-from edgekit_converters.lowering.recurrent_cells import dense
 from edgekit_converters.lowering.sampling import Tap, linear, samples, start_of, weighted, zeros_around
 from edgekit_converters.lowering.stored import joined, part
 from edgekit_converters.model import Array

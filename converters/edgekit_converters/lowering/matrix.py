@@ -30,7 +30,7 @@ def gemm(b: Builder, node: Node) -> None:
         if bias is not None:
             result = b.binary("add", result, b.module.constant(bias))
     else:
-        result = _dense_gemm(b, node, weights, bias, out)
+        result = _dense_gemm(b, node, weights, bias)
     if added and bias is None:
         result = b.binary("add", result, _scaled(b, added, beta))
     b.set(node.outputs[0], Tensor(result, identity(2)))
@@ -63,7 +63,7 @@ def _product(b: Builder, node: Node, out: Sequence[int]) -> Ref:
     return result if alpha == 1.0 else b.binary("mul", result, b.scalar(alpha))
 
 
-def _dense_gemm(b: Builder, node: Node, weights: Array, bias: Floats | None, out: Sequence[int]) -> Ref:
+def _dense_gemm(b: Builder, node: Node, weights: Array, bias: Floats | None) -> Ref:
     turned = weights if node.attributes.get("transB", 0) else weights.T
     kernel = turned.astype(np.float32) * np.float32(node.attributes.get("alpha", 1.0))  # [out, in]
     if node.attributes.get("transA", 0):
@@ -71,7 +71,7 @@ def _dense_gemm(b: Builder, node: Node, weights: Array, bias: Floats | None, out
         ref = b.plain(Tensor(x.ref, x.perm[::-1]))
     else:
         ref, kernel = _flat(b, node.inputs[0], kernel)
-    return dense(b, ref, kernel, bias, out)
+    return dense(b, ref, _written(b, kernel), None if bias is None else _written(b, bias))
 
 
 def _flat(b: Builder, name: str, kernel: Floats) -> tuple[Ref, Floats]:
@@ -87,13 +87,16 @@ def _flat(b: Builder, name: str, kernel: Floats) -> tuple[Ref, Floats]:
     return b.plain(b.tensor(name)), kernel
 
 
-def dense(b: Builder, x: Ref, kernel: Floats, bias: Floats | None, shape: Sequence[int]) -> Ref:
-    """Write a fully connected layer: x [..., in], kernel [out, in], bias [out]."""
-    operands: list[Ref | str] = [x, b.module.constant(np.ascontiguousarray(kernel, dtype=np.float32))]
-    operands.append(b.module.constant(bias.astype(np.float32)) if bias is not None else b.module.nothing())
+def dense(b: Builder, x: Ref, kernel: Ref, bias: Ref | None = None) -> Ref:
+    """Write a fully connected layer: x [..., in], kernel [out, in], bias [out]; known beforehand or not."""
+    shape = (*x.shape[:-1], kernel.shape[0])
     keep = "true" if len(shape) > 2 else "false"  # noqa: PLR2004
     attributes = f'{NO_ACTIVATION}, keep_num_dims = {keep}, weights_format = "DEFAULT"'
-    return b.module.op("fully_connected", operands, attributes, shape, x.dtype)
+    return b.module.op("fully_connected", [x, kernel, bias or b.module.nothing()], attributes, shape, x.dtype)
+
+
+def _written(b: Builder, array: Array) -> Ref:
+    return b.module.constant(np.ascontiguousarray(array, dtype=np.float32))
 
 
 def matmul(b: Builder, node: Node) -> None:
@@ -106,7 +109,7 @@ def matmul(b: Builder, node: Node) -> None:
     weights = b.graph.constants.get(node.inputs[1])
     if weights is not None and weights.ndim <= 2 and len(left) > 1:  # noqa: PLR2004
         ref, kernel = _flat(b, node.inputs[0], weights.reshape(left[-1], -1).T.astype(np.float32))
-        result = dense(b, ref, kernel, None, grown)
+        result = dense(b, ref, _written(b, kernel))
     else:
         one = b.plain(b.tensor(node.inputs[0])) if len(left) > 1 else b.reshaped(b.input(node).ref, (1, *left))
         two = b.plain(b.tensor(node.inputs[1])) if len(right) > 1 else b.reshaped(b.input(node, 1).ref, (*right, 1))

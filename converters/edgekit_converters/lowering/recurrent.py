@@ -12,9 +12,10 @@ import numpy as np
 from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, identity
 from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.graph import Node
+from edgekit_converters.lowering.matrix import dense
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.recurrent_activations import activations
-from edgekit_converters.lowering.recurrent_cells import KINDS, Cell, Kind, NewState, State, dense
+from edgekit_converters.lowering.recurrent_cells import KINDS, Cell, Kind, NewState, State
 from edgekit_converters.model import Array
 
 X, W, R, B, LENGTHS, INITIAL_H, INITIAL_C, P = range(8)  # the inputs of a node

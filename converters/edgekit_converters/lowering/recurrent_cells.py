@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder
+from edgekit_converters.lowering.builder import Builder
+from edgekit_converters.lowering.matrix import dense
 from edgekit_converters.lowering.module import Ref
 
 State = tuple[Ref | None, ...]
@@ -37,14 +38,6 @@ class Cell:
         if self.clip is not None:
             x = b.binary("maximum", b.binary("minimum", x, b.scalar(self.clip)), b.scalar(-self.clip))
         return self.functions[place](b, x)
-
-
-def dense(b: Builder, x: Ref, kernel: Ref, bias: Ref | None = None) -> Ref:
-    """Write x [..., in] by kernel [out, in], known or not."""
-    shape = (*x.shape[:-1], kernel.shape[0])
-    keep = "true" if len(shape) > 2 else "false"  # noqa: PLR2004
-    attributes = f'{NO_ACTIVATION}, keep_num_dims = {keep}, weights_format = "DEFAULT"'
-    return b.module.op("fully_connected", [x, kernel, bias or b.module.nothing()], attributes, shape, x.dtype)
 
 
 def rnn(b: Builder, cell: Cell, inputs: Sequence[Ref], state: State) -> NewState:

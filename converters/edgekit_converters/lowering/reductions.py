@@ -12,6 +12,8 @@ from edgekit_converters.lowering.module import Ref
 
 _LOWEST, _HIGHEST = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
 
+_OF_NOTHING = {"reduce_max": -np.inf, "reduce_min": np.inf}
+
 
 class Axes:
     """Stored axes to reduce; they stay with size 1."""
@@ -126,6 +128,9 @@ def _own(op: str, of_truths: str = "") -> Write:
     def write(b: Builder, x: Ref, axes: Axes) -> Ref:
         if x.dtype == "bool" and of_truths:
             return axes.reduce(of_truths, x)
+        if op in _OF_NOTHING and x.dtype == "float32" and 0 in x.shape:  # TFLite gives the largest finite numbers
+            operands = [b.module.ints(axes.kept), b.scalar(_OF_NOTHING[op])]
+            return b.module.op("fill", operands, "", axes.kept, x.dtype)
         return cast(b, axes.reduce(op, widened(b, x)), x.dtype)
 
     return write

@@ -16,10 +16,9 @@ from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.expressions import Expression
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.interpolation import Axis, Method, Numbers, coordinates, inside, nearest, weights
-from edgekit_converters.lowering.matrix import batched
+from edgekit_converters.lowering.matrix import batched, dense
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.pieces import gathered
-from edgekit_converters.lowering.recurrent_cells import dense
 from edgekit_converters.lowering.reductions import reduce
 
 _NO_COORDINATES = 10  # opsets up to this one know one kind of coordinates: i / scale

@@ -17,9 +17,9 @@ from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.expressions import Expression
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.interpolation import PLAIN_CUBIC, Numbers, keys
+from edgekit_converters.lowering.matrix import dense
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.pieces import gathered
-from edgekit_converters.lowering.recurrent_cells import dense
 
 _MODES = {"bilinear": "linear", "bicubic": "cubic"}
 

@@ -26,7 +26,8 @@ def unchanged(b: Builder, node: Node) -> None:
 
 def dropout(b: Builder, node: Node) -> None:
     """Nothing is dropped when it is not training: the mask is true everywhere."""
-    ratio, training = (b.constant_of(node, place) if place < len(node.inputs) else None for place in (1, 2))
+    training = b.constant_of(node, 2)
+    ratio = b.graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
     if training is not None and training.any() and (ratio is None or ratio != 0):
         raise b.refuse(node, "it is in training mode")
     unchanged(b, node)

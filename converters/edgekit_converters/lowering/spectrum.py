@@ -40,7 +40,7 @@ def dft(b: Builder, node: Node) -> None:
     kept = ref.shape[:-2]
     flat = b.reshaped(ref, (*kept, used * parts))
     kernel = waves[:, :parts].reshape(used * parts, -1).T.astype(np.float32)
-    result = dense(b, flat, kernel, None, (*kept, kernel.shape[0]))
+    result = dense(b, flat, b.module.constant(kernel))
     b.set(node.outputs[0], Tensor(b.reshaped(result, (*kept, out[axis], out[-1])), perm))
 
 

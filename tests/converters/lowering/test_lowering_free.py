@@ -109,6 +109,13 @@ CASES: dict[str, dict[str, Any]] = {
         "opset": 19,
         "shapes": [None, 3, 5, 4],
     },
+    "columns of an image": {
+        "inputs": {"x": "float[N, 18, 25]"},
+        "body": "y = Col2Im(x, s, k)",
+        "weights": {"s": {"int64": [6, 7]}, "k": {"int64": [2, 3]}},
+        "opset": 18,
+        "shapes": [None, 3, 6, 7],
+    },
     "as many regions as there are": {
         "inputs": {"x": "float[1, 3, 9, 12]", "r": "float[N, 4]", "i": "int64[N]"},
         "body": "z = Mul(i, zero)\n y = RoiAlign<output_height = 2, output_width = 3, sampling_ratio = 2>(x, r, z)",

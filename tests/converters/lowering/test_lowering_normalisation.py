@@ -90,6 +90,11 @@ CASES: dict[str, dict[str, Any]] = {
     **both("length", "y = LpNormalization<axis = 1>(c)"),
     **both("absolute length", "y = LpNormalization<p = 1>(c)"),
     "length of nothing": {"inputs": {"x": "float[3, 6]"}, "body": "y = LpNormalization(x)", "range": [0, 0]},
+    "dropout by an input": {
+        "inputs": {"x": "float[2, 3]", "r": "float"},
+        "feeds": {"r": 0.3},
+        "body": "y = Dropout(x, r)",
+    },
     **both("dropout with its mask", "y, m = Dropout(c, r)", {"r": {"float": 0.3}}, outputs={"y": "float", "m": "bool"}),
 }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -8,6 +8,17 @@ import pytest
 LINE = {"x": "float[2, 4, 17]"}
 VOLUME = {"x": "float[2, 4, 5, 6, 4]"}
 
+
+def columns(attributes: str, shape: list[int], sizes: list[int], block: list[int]) -> dict[str, Any]:
+    """Return a Col2Im into an image of these sizes."""
+    return {
+        "inputs": {"x": f"float{shape}"},
+        "body": f"y = Col2Im<{attributes}>(x, s, k)",
+        "weights": {"s": {"int64": sizes}, "k": {"int64": block}},
+        "opset": 18,
+    }
+
+
 CASES: dict[str, dict[str, Any]] = {
     "max": {"body": "y = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x)"},
     "max, overlapping and padded": {
@@ -137,6 +148,18 @@ CASES: dict[str, dict[str, Any]] = {
     "global p-th powers": {"body": "y = GlobalLpPool(x)"},
     "global third powers, 3-D": {"inputs": VOLUME, "body": "y = GlobalLpPool<p = 3>(x)"},
     "global max, 3-D": {"inputs": VOLUME, "body": "y = GlobalMaxPool(x)"},
+    "columns": columns("strides = [1, 1]", [2, 18, 25], [6, 7], [2, 3]),
+    "columns with gaps": columns("strides = [3, 2]", [1, 12, 6], [5, 7], [2, 3]),
+    "columns, padded on one side more": columns("pads = [1, 0, 2, 1], strides = [2, 2]", [2, 12, 12], [6, 5], [2, 2]),
+    "columns, dilated": columns("dilations = [2, 1], pads = [0, 1, 0, 1]", [2, 8, 18], [5, 5], [2, 2]),
+    "columns of a line": columns("strides = [2]", [2, 9, 4], [9], [3]),
+    "columns of a volume": columns("strides = [1, 1, 1]", [1, 16, 12], [3, 3, 4], [2, 2, 2]),
+    "columns of no block": columns("strides = [1, 1]", [2, 3, 20], [4, 5], [1, 1]),
+    "columns before a convolution": {
+        **columns("strides = [1, 1]", [2, 18, 25], [6, 7], [2, 3]),
+        "body": "c = Col2Im(x, s, k)\n y = Conv(c, w)",
+        "weights": {"s": {"int64": [6, 7]}, "k": {"int64": [2, 3]}, "w": [4, 3, 3, 3]},
+    },
 }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "max with the places of a large kernel": (
