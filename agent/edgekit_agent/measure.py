@@ -1,9 +1,10 @@
 """Run and time models in a process of their own: `python -P -m edgekit_agent.measure request.json answer.json`.
 
 Request: `{"models": [{"id", "path", "runtime", "threads"}], "inputs": "x.npz" | null, "outputs": "folder" | null,
-"runs", "warmup", "seed", "batch", "limit_s"}`. Answer: `{"models": {id: {"runtime", "version", "executed_on", "inputs",
-"outputs", "timing", "load_ms", "peak_rss_bytes", "result"} | {"error": {"kind", "message"}}}}`, where `result` is an
-`.npz` with the real outputs [N, ...] by name. One model's failure does not lose the others.
+"stored", "runs", "warmup", "seed", "batch", "limit_s"}`. Answer: `{"models": {id: {"runtime", "version",
+"executed_on", "inputs", "outputs", "timing", "load_ms", "peak_rss_bytes", "result"} | {"error": {"kind",
+"message"}}}}`, where `result` is an `.npz` with the outputs [N, ...] by name: real values, but those named in `stored`
+as the model stores them. One model's failure does not lose the others.
 """
 
 import json
@@ -42,7 +43,8 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
             answers[key] = _described(session, load_ms)
             if given is not None and request.get("outputs"):
                 result = Path(request["outputs"], f"{key}.npz")
-                answers[key]["result"] = _save(session, inputs[key], given, result)
+                stored = frozenset(request.get("stored", ()))
+                answers[key]["result"] = _save(session, inputs[key], given, result, stored)
             sessions[key] = session
         except AgentError as exc:
             answers[key] = {"error": {"kind": type(exc).__name__, "message": str(exc)}}
@@ -92,17 +94,22 @@ def _inputs(
     return list(feeds.runs(ordered, session.inputs, "the data", int(request.get("batch", 1))))
 
 
-def _save(session: Session, inputs: Sequence[Sequence[Array]], given: Mapping[str, Array], result: Path) -> str:
-    """Write the real outputs of every sample to an `.npz` and return its path."""
+def _save(
+    session: Session,
+    inputs: Sequence[Sequence[Array]],
+    given: Mapping[str, Array],
+    result: Path,
+    stored: frozenset[str],
+) -> str:
+    """Write the outputs of every sample to an `.npz` and return its path."""
     count = len(next(iter(given.values())))
     collected: list[list[Array]] = [[] for _ in session.outputs]
     for arrays in inputs:
         # a runtime may reuse its output buffers: keep copies
         for kept, output in zip(collected, session.invoke(arrays), strict=True):
             kept.append(np.array(output))
-    named = {
-        spec.name: to_real(_joined(kept, count), spec) for spec, kept in zip(session.outputs, collected, strict=True)
-    }
+    joined = {spec: _joined(kept, count) for spec, kept in zip(session.outputs, collected, strict=True)}
+    named = {spec.name: made if spec.name in stored else to_real(made, spec) for spec, made in joined.items()}
     np.savez(result, **named)  # type: ignore[arg-type]  # no output is called allow_pickle
     return str(result)
 

@@ -55,13 +55,15 @@ def measure(  # noqa: PLR0913  # what a measurement is made of
     *,
     inputs: Arrays | None = None,
     keep_outputs: bool = True,
+    stored: Sequence[str] = (),
     runs: int = 200,
     warmup: int = 20,
     seed: int = 0,
 ) -> dict[str, Measured]:
     """Run every candidate on the inputs [N, ...] one sample at a time, then time them in turns in one process.
 
-    Taking turns makes their ratios fair on a machine that is not quiet. `runs=0` times nothing.
+    Taking turns makes their ratios fair on a machine that is not quiet. `runs=0` times nothing. Outputs of a
+    quantized model are real values, but those named in `stored` as it stores them.
 
     Raises:
         JobCrashedError: if a runtime ended the process.
@@ -73,6 +75,7 @@ def measure(  # noqa: PLR0913  # what a measurement is made of
         ],
         "inputs": None,
         "outputs": None,
+        "stored": list(stored),
         "runs": runs,
         "warmup": warmup,
         "seed": seed,

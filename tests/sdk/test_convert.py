@@ -206,3 +206,12 @@ def test_the_api_raises_what_the_command_line_prints(
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"no\.h5"):
         convert(tmp_path / "no.h5", ConvertOptions(), tmp_path / "out")
+
+
+def test_a_quantized_source_is_compared_as_it_stores_its_numbers(repository: Path, tmp_path: Path) -> None:
+    model = repository / "tests" / "data" / "models" / "conv_int8.tflite"
+    report = convert(model, ConvertOptions(bench=False), tmp_path / "out")
+    assert [(one.format, one.status) for one in report.artifacts] == [("tflite", "ok"), ("openvino", "ok")]
+    # OpenVINO computes with the real values behind the integers: one rounding apart
+    apart = [one.agreement.max_abs if one.agreement else None for one in report.artifacts]
+    assert apart == [0, pytest.approx(0, abs=1)]
