@@ -1,9 +1,7 @@
 """Elementwise ops and activations, alone and on images a convolution has turned around, against ONNX Runtime."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import pytest
 
 POSITIVE = [0.1, 4]
 TWO = {"x": "float[2, 4, 3, 5]", "z": "float[2, 4, 3, 5]"}
@@ -295,20 +293,3 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "64-bit floats": ({"inputs": {"x": "double[3]"}, "body": "y = Exp(x)", "outputs": {"y": "double"}}, "'tfl.exp'"),
 }
-TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(TABLE)[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_had_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
-    error = lowered(TABLE)[name]["error"]
-    assert error.startswith(f"model '{name}': ")
-    assert REFUSED[name][1] in error

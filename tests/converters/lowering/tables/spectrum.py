@@ -1,9 +1,6 @@
 """Fourier transforms, against ONNX Runtime."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
-
-import pytest
 
 REAL, COMPLEX = "2, 12, 5, 1", "2, 12, 5, 2"
 AXIS = {"a": {"int64": 1}}
@@ -49,18 +46,3 @@ CASES: dict[str, dict[str, Any]] = {
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a long one": (transform("", "1, 4096, 2", inputs={"x": "float[1, 4096, 2]"}), "4194304 are the most"),
 }
-TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(TABLE)[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_had_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
-    assert REFUSED[name][1] in lowered(TABLE)[name]["error"]

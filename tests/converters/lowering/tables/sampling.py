@@ -1,9 +1,6 @@
 """Samples between the places of an image, against ONNX Runtime: grids, regions, deformed convolutions."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
-
-import pytest
 
 GRID = {"x": "float[2, 3, 5, 6]", "g": "float[2, 4, 7, 2]"}
 REGIONS = {"x": "float[2, 3, 9, 12]", "r": "float[4, 4]", "i": "int64[4]"}
@@ -138,18 +135,3 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "the height or width of its image is free",
     ),
 }
-TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(TABLE)[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_had_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
-    assert REFUSED[name][1] in lowered(TABLE)[name]["error"]

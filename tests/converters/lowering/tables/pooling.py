@@ -1,9 +1,6 @@
 """Pooling over one to three axes, against ONNX Runtime."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
-
-import pytest
 
 LINE = {"x": "float[2, 4, 17]"}
 VOLUME = {"x": "float[2, 4, 5, 6, 4]"}
@@ -175,20 +172,3 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "output_shape",
     ),
 }
-TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(TABLE)[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_had_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
-    error = lowered(TABLE)[name]["error"]
-    assert error.startswith(f"model '{name}': op '")
-    assert REFUSED[name][1] in error

@@ -1,9 +1,7 @@
 """Dense layers, products, softmax, reductions and normalisations, against ONNX Runtime."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import pytest
 
 IMAGE = {"x": "float[2, 4, 6, 5]"}
 ROWS = {"x": "float[3, 8]"}
@@ -144,20 +142,3 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "training",
     ),
 }
-TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(TABLE)[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_had_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
-    error = lowered(TABLE)[name]["error"]
-    assert error.startswith(f"model '{name}': op '")
-    assert REFUSED[name][1] in error

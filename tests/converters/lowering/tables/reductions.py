@@ -1,9 +1,7 @@
 """Reductions and the places of extremes, over every kind of axes, against ONNX Runtime."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import pytest
 
 IMAGE = {"x": "float[2, 4, 6, 5]"}
 CONV = {"w": [4, 4, 1, 1]}
@@ -88,11 +86,3 @@ CASES: dict[str, dict[str, Any]] = {
         "y = ArgMax<axis = 1, keepdims = 0, select_last_index = 1>(c)", {}, outputs={"y": "int64"}
     ),
 }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(CASES)[name])

@@ -1,9 +1,7 @@
 """Ops on values whose sizes are free, with sizes the conversion did not see, against ONNX Runtime."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import pytest
 
 ROWS = {"x": "float[N, 4]"}
 BOTH = {"x": "float[N, M, 4]"}
@@ -56,11 +54,3 @@ CASES: dict[str, dict[str, Any]] = {
         "e = Exp(x)\n s = ReduceSum(e, a)\n y = Div(e, s)", BOTH, weights={"a": {"int64": [2]}}
     ),
 }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(CASES)[name])

@@ -1,9 +1,6 @@
 """`If`, `Loop` and `Scan` written out, against ONNX Runtime running them."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
-
-import pytest
 
 ROWS = {"x": "float[3, 4]"}
 CHOICE = (
@@ -122,20 +119,3 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "decided at run time, whose branches give different shapes",
     ),
 }  # fmt: skip
-TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(TABLE)[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_course_known_only_at_run_time_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
-    error = lowered(TABLE)[name]["error"]
-    assert error.startswith(f"model '{name}': op '")
-    assert REFUSED[name][1] in error

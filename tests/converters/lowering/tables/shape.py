@@ -1,9 +1,7 @@
 """Ops that move values about, alone and on images that are stored with channels last, against ONNX Runtime."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import pytest
 
 IMAGE = {"x": "float[2, 4, 6, 5]"}
 CONV = {"w": [4, 4, 1, 1]}
@@ -125,11 +123,3 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "one value goes out twice": {"inputs": IMAGE, "body": "y = Relu(x)\n v = Identity(y)", "outputs": TWO_OUT},
 }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(CASES)[name])

@@ -1,9 +1,6 @@
 """Convolutions over one to three axes, plain and transposed, against ONNX Runtime."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
-
-import pytest
 
 W = {"w": [6, 4, 3, 3]}
 W_B = {"w": [6, 4, 3, 3], "b": [6]}
@@ -222,20 +219,3 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "rank 6",
     ),
 }
-TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(TABLE)[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_had_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
-    error = lowered(TABLE)[name]["error"]
-    assert error.startswith(f"model '{name}': op '")
-    assert REFUSED[name][1] in error

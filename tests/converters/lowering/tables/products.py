@@ -1,9 +1,6 @@
 """Products of matrices in every notation, and determinants, against ONNX Runtime."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
-
-import pytest
 
 
 def einsum(equation: str, *shapes: str, kind: str = "float") -> dict[str, Any]:
@@ -99,18 +96,3 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "TFLite has no product of matrices of int32",
     ),
 }
-TABLE = CASES | {name: case for name, (case, _) in REFUSED.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(TABLE)[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_had_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
-    assert REFUSED[name][1] in lowered(TABLE)[name]["error"]

@@ -1,9 +1,7 @@
 """Ops that sort, or make values of sizes and places, against ONNX Runtime."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import pytest
 
 IMAGE = {"x": "float[2, 4, 6, 5]"}
 CONV = {"w": [4, 4, 1, 1]}
@@ -128,11 +126,3 @@ CASES: dict[str, dict[str, Any]] = {
         for window in ("Hann", "Hamming", "Blackman")
     },
 }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(CASES)[name])

@@ -3,10 +3,8 @@
 Each is run twice, the second time on other values (and sizes, where one is free) than the file was made with.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import pytest
 
 TABLE = {"x": "float[3, 4, 5]"}
 IMAGE = {"x": "float[2, 4, 6, 5]"}
@@ -323,20 +321,3 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "output 'y' never holds a value (its shape is (2, 0, 5))",
     ),
 }  # fmt: skip
-EVERY = CASES | {name: case for name, (case, _) in REFUSED.items()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_it_is_what_onnx_runtime_has(
-    name: str, lowered: Callable[..., Mapping[str, Any]], proven: Callable[..., None]
-) -> None:
-    proven(lowered(EVERY)[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_had_is_refused(name: str, lowered: Callable[..., Mapping[str, Any]]) -> None:
-    error = lowered(EVERY)[name]["error"]
-    assert error.startswith(f"model '{name}': ")
-    assert REFUSED[name][1] in error
