@@ -22,6 +22,7 @@ from edgekit_converters.lowering.integers import INTEGERS
 from edgekit_converters.lowering.linear_quantization import LINEAR_QUANTIZATION
 from edgekit_converters.lowering.matrix import MATRIX
 from edgekit_converters.lowering.module import DTYPES, CompilerRefusal, compile_to_tflite, location_of
+from edgekit_converters.lowering.ngrams import NGRAMS
 from edgekit_converters.lowering.normalisation import NORMALISATION
 from edgekit_converters.lowering.padding import PADDING
 from edgekit_converters.lowering.patterns import with_activations
@@ -50,6 +51,7 @@ OPS: Mapping[str, Callable[[Builder, Node], None]] = MappingProxyType(
         **REGIONS,
         **DEFORMED,
         **COLUMNS,
+        **NGRAMS,
         **ACTIVATIONS,
         **ELEMENTWISE,
         **FUNCTIONS,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+from edgekit_converters.lowering.arithmetic import cast
 from edgekit_converters.lowering.builder import Builder, Tensor, identity
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
@@ -31,7 +32,9 @@ def _along_last(op: str, attributes: str) -> Callable[[Builder, Node], None]:
 
 
 def _of_rows(b: Builder, op: str, ref: Ref, attributes: str) -> Ref:
-    """Apply an op along the last axis; TFLite's take up to four axes."""
+    """Apply an op along the last axis; TFLite's take up to four axes, and float32 only."""
+    if ref.dtype == "float64":
+        return cast(b, _of_rows(b, op, cast(b, ref, "float32"), attributes), "float64")
     if len(ref.shape) <= 4:  # noqa: PLR2004
         return b.unary(op, ref, attributes)
     flat = b.reshaped(ref, (math.prod(ref.shape[:-1]), ref.shape[-1]))

@@ -38,6 +38,12 @@ CASES: dict[str, dict[str, Any]] = {
     "shorter than the input": transform("<onesided = 1>", REAL, 9),
     "inverse of half a spectrum, even": transform("<inverse = 1, onesided = 1>", "2, 7, 2", 12),
     "inverse of half a spectrum, odd": transform("<inverse = 1, onesided = 1>", "2, 7, 2", 13),
+    "an axis that is computed from constants": {
+        "inputs": {"x": "float[2, 5, 3, 1]"},
+        "body": "m = Sub(one, three)\n a = Abs(m)\n y = DFT(x, , a)",
+        "weights": {"one": {"int64": 1}, "three": {"int64": 3}},
+        "opset": 20,
+    },
     "opset 17": {"inputs": {"x": f"float[{REAL}]"}, "body": "y = DFT<axis = 2>(x)", "opset": 17},
     "frames of a length": frames("(x, s, , n)", "2, 20, 1", n={"int64": 8}),
     "frames of a window": frames("(x, s, v)", "2, 20, 1", v=[7]),
