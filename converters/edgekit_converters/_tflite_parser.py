@@ -58,7 +58,7 @@ class Parser:
             description=_text(model.Description()),
             subgraphs=graphs,
             signatures=tuple(signatures),
-            metadata=tuple(_text(one.Name()) for one in self._each(model.MetadataLength(), model.Metadata)),
+            metadata=tuple(self._metadata(one) for one in self._each(model.MetadataLength(), model.Metadata)),
         )
 
     def _each(self, length: int, get: Callable[[int], Table]) -> Iterator[Table]:
@@ -81,6 +81,11 @@ class Parser:
                 raise ValueError("a buffer lies outside the file")
             return size
         return 0 if buffer.DataIsNone() else len(buffer.DataAsNumpy())
+
+    def _metadata(self, metadata: Table) -> str:
+        if not 0 <= int(metadata.Buffer()) < len(self._buffers):
+            raise ValueError(f"its metadata names a buffer {metadata.Buffer()} that the file does not have")
+        return _text(metadata.Name())
 
     def _code(self, code: Table) -> str:
         older, newer = int(code.DeprecatedBuiltinCode()), int(code.BuiltinCode())

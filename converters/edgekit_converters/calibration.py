@@ -5,13 +5,11 @@ from math import prod
 
 import numpy as np
 
-from edgekit_converters.data import takes_whole_runs
+from edgekit_converters.data import MOST_VALUES, takes_whole_runs
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.model import Array, TensorSpec
 
 SAMPLES = 64
-MOST_VALUES = 2**29
-"""Of one array of random values: as many float64 take 4 GiB."""
 FREE = 32
 """The size a free dimension besides the batch is given."""
 

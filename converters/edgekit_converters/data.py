@@ -6,12 +6,15 @@ axis more than the input, each row what one run takes. Then every sample is a ru
 """
 
 from collections.abc import Iterator, Sequence
+from math import prod
 
 import numpy as np
 
 from edgekit_converters.errors import CalibrationError, UnsupportedError
 from edgekit_converters.model import Array, Arrays, TensorSpec, said
 
+MOST_VALUES = 2**29
+"""Of one array for an input: as many float64 take 4 GiB."""
 ONLY = "x"
 """The name that stands for the input of a model with a single one."""
 
@@ -98,13 +101,16 @@ def run_size(arrays: Arrays, inputs: Sequence[TensorSpec], free: int = 1) -> int
     """Return how many samples a run takes.
 
     Raises:
-        UnsupportedError: if an input has no room for any.
+        UnsupportedError: if an input has no room for any, or takes more than `MOST_VALUES`.
     """
     if any(is_whole(arrays[spec.name], spec) for spec in inputs):
         return 1
     fixed = [spec.shape[0] for spec in inputs if spec.shape and spec.shape[0] is not None]
     if 0 in fixed:
         raise UnsupportedError("the model has an input with a batch of 0, so there is nothing to run it on")
+    for spec in inputs:
+        if prod(size or 1 for size in spec.shape) > MOST_VALUES:
+            raise UnsupportedError(f"input '{spec.name}' takes {said(spec.shape)} values, more than a run is given")
     return fixed[0] if fixed else free
 
 

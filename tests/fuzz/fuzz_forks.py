@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from edgekit_converters import deadline, jobs
 from edgekit_converters.jobs import JobRunner
 
@@ -29,6 +31,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "inspect": ("inspect", "{model}", "--json", "--progress", "off"),
     "tflite": (*_CONVERT, "--to", "tflite", "--precision", "fp32"),
     "openvino": (*_CONVERT, "--to", "openvino", "--precision", "fp32"),
+    "compare": ("compare", "{model}", "{sound}", "--data", "{data}", "--layers", "--json", "--progress", "off"),
+    "evaluate": ("evaluate", "{model}", "--data", "{data}", "--json", "--progress", "off"),
     "int8": (*_CONVERT, "--to", "tflite", "--precision", "int8", "--calib", "random"),
 }
 
@@ -44,6 +48,8 @@ def run(request: dict[str, Any]) -> list[dict[str, Any]]:
     more = [Path(one).read_bytes() for one in request["sources"]]
     generator = importlib.import_module(request["generator"])
     sound = _written(folder / f"sound{request['suffix']}", generator.sources(more)[0], generator)
+    samples = np.random.default_rng(0).random((2, *generator.SAMPLE), dtype=np.float32)
+    np.savez(folder / "data.npz", x=samples, y=np.zeros(len(samples), np.int64))
     JobRunner._process = _here  # type: ignore[method-assign,assignment]
     _import_what_it_imports(words, sound, folder)
     JobRunner._process = _in_a_fork  # type: ignore[method-assign,assignment]
@@ -114,7 +120,7 @@ def _fork(
     start, log, out = time.monotonic(), folder / "stderr", folder / "out"
     pid = os.fork()
     if not pid:
-        _be_the_command([one.format(model=model, out=out) for one in words], log, modules)
+        _be_the_command(_filled(words, model, folder), log, modules)
     waiting = os.pidfd_open(pid)
     try:
         ended, _, _ = select.select([waiting], [], [], deadline_s)
@@ -133,6 +139,11 @@ def _fork(
         "left": left,
         "seconds": round(time.monotonic() - start, 3),
     }
+
+
+def _filled(words: tuple[str, ...], model: Path, folder: Path) -> list[str]:
+    places = {"model": model, "out": folder / "out", "data": folder / "data.npz"}
+    return [one.format(**places, sound=folder / f"sound{model.suffix}") for one in words]
 
 
 def _be_the_command(words: list[str], log: Path, modules: Path | None) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 byte_mutants = importlib.import_module("byte_mutants")  # it lies beside this file, which is no package
 
 Random = np.random.Generator
+SAMPLE = (4,)
+"""The shape of what the first source takes one of."""
 BESIDE = (".bin", np.random.default_rng(1).normal(size=20).astype(np.float32).tobytes())
 """What lies beside every mutant: the weights."""
 

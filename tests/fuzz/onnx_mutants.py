@@ -10,6 +10,8 @@ byte_mutants = importlib.import_module("byte_mutants")  # it lies beside this fi
 
 Random = np.random.Generator
 Model = Any  # an onnx.ModelProto
+SAMPLE = (3, 8, 8)
+"""The shape of what the first source takes one of."""
 HUGE = (0, -1, 2**31 - 1, 2**31, 2**40, 2**62, -(2**63), 7)
 
 # Texts, and the shapes of what they take as weights.

@@ -15,7 +15,7 @@ import pytest
 
 from edgekit_converters.jobs import JobRunner
 
-SECONDS = float(os.environ.get("EDGEKIT_FUZZ_SECONDS", "3"))
+SECONDS = float(os.environ.get("EDGEKIT_FUZZ_SECONDS", "2"))
 SEED = int(os.environ.get("EDGEKIT_FUZZ_SEED", "0"))
 DEADLINE_S = 20.0
 _MOST = 1_000_000
@@ -30,6 +30,9 @@ CASES = (
     ("tflite_mutants", ".tflite", "inspect"),
     ("tflite_mutants", ".tflite", "tflite"),
     ("tflite_mutants", ".tflite", "openvino"),
+    ("onnx_mutants", ".onnx", "compare"),
+    ("tflite_mutants", ".tflite", "compare"),
+    ("tflite_mutants", ".tflite", "evaluate"),
     ("ir_mutants", ".xml", "inspect"),
     ("ir_mutants", ".xml", "openvino"),
 )

@@ -10,6 +10,8 @@ byte_mutants = importlib.import_module("byte_mutants")  # it lies beside this fi
 
 Random = np.random.Generator
 Model = Any  # a schema.ModelT
+SAMPLE = (8, 8, 3)
+"""The shape of what the first source takes one of."""
 NUMBERS = (0, -1, 1, 3, 127, 2**15, 2**31 - 1, -(2**31))
 
 

@@ -64,11 +64,11 @@ def _convert(path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSp
     try:
         model = ov.Core().read_model(path) if path.suffix == ".xml" else ov.convert_model(path)
         model.reshape({port: ov.PartialShape(_shape(spec)) for port, spec in zip(model.inputs, inputs, strict=True)})
+        return _named(model, inputs, outputs)
     except Exception as exc:
         found = _UNKNOWN_OPS.search(str(exc))
         what = f"has no conversion for op {found[1]}" if found else f"cannot read the model: {_reason(exc)}"
         raise UnsupportedError(f"OpenVINO {what}") from exc
-    return _named(model, inputs, outputs)
 
 
 def _refuse_quantized(path: Path, model: Model) -> None:

@@ -46,6 +46,10 @@ def load(path: Path) -> "ir.Model":
         proto = onnx.load(str(path), load_external_data=False)
         if not proto.graph.node or not proto.opset_import:
             raise ModelFileError(f"model '{path}' is not ONNX or is truncated: it holds no graph")
+        names = [one.name for one in proto.graph.output]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ModelFileError(f"model '{path}' has two outputs named '{twice}'")
         _check_ops(proto, path.name)
         onnx.checker.check_model(str(path))
         model = ir.serde.deserialize_model(proto)

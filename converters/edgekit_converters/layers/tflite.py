@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgekit_converters import tflite_file
+from edgekit_converters.deadline import in_time
 from edgekit_converters.errors import ModelFileError
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.layers import grid, source_names
@@ -62,13 +63,12 @@ class TFLiteModel:
         try:
             interpreter = Interpreter(model_content=data, num_threads=1)
             interpreter.allocate_tensors()
+            shapes = {one["index"]: tuple(one["shape"].tolist()) for one in interpreter.get_input_details()}
         except (ValueError, RuntimeError) as exc:
             raise ModelFileError(f"LiteRT cannot load '{self._path}': {first_line(exc)}") from exc
-        values, shapes = self.view.values, dict[int, tuple[int, ...]]()
-        for one in interpreter.get_input_details():
-            shapes[one["index"]] = tuple(one["shape"].tolist())
+        values = self.view.values
 
-        def run(feeds: Mapping[int, Array]) -> list[Array]:
+        def given_and_taken(feeds: Mapping[int, Array]) -> list[Array]:
             # a value given in the middle has a tensor of its own; the model's inputs are where they were
             stored = {places.get(at, at): grid.to_stored(array, values[at]) for at, array in feeds.items()}
             stale = {at: array.shape for at, array in stored.items() if shapes[at] != array.shape}
@@ -81,5 +81,11 @@ class TFLiteModel:
                 interpreter.set_tensor(at, array)
             interpreter.invoke()
             return [grid.to_real(interpreter.get_tensor(at), values[at]) for at in wanted]
+
+        def run(feeds: Mapping[int, Array]) -> list[Array]:
+            try:
+                return in_time(lambda: given_and_taken(feeds))
+            except (ValueError, RuntimeError) as exc:
+                raise ModelFileError(f"LiteRT cannot run '{self._path}': {first_line(exc)}") from exc
 
         return run

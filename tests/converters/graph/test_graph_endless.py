@@ -1,12 +1,15 @@
-"""Models that never end, or ask for more than there is."""
+"""Models that never end, ask for more than there is, or contradict themselves."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgekit_converters import deadline
-from edgekit_converters.calibration import MOST_VALUES, random_array
-from edgekit_converters.errors import DeadlineError, UnsupportedError
+from edgekit_converters.calibration import random_array
+from edgekit_converters.errors import DeadlineError, ModelFileError, UnsupportedError
 from edgekit_converters.graph.functions import without_functions
+from edgekit_converters.graph.model import load
 from edgekit_converters.graph.oracle import Oracle
 from edgekit_converters.model import TensorSpec
 
@@ -37,7 +40,6 @@ def test_random_values_for_an_input_of_terabytes_are_not_made() -> None:
     spec = TensorSpec(name="x", shape=(2**40, 3), dtype="float32")
     with pytest.raises(UnsupportedError, match="input 'x': 1099511627776x3 values"):
         random_array(spec, (2**40, 3), np.random.default_rng(0))
-    assert MOST_VALUES < 2**31
 
 
 @pytest.mark.parametrize("opset", [18, 20])
@@ -57,3 +59,14 @@ def test_a_function_that_calls_itself_is_refused() -> None:
     )
     with pytest.raises(UnsupportedError, match=r"functions? .*cannot be written out"):
         without_functions(model, lambda _: True)
+
+
+def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 16]> g (float[1] x) => (float[1] y) { y = Neg(x) }"""
+    )
+    model.graph.output.add().CopyFrom(model.graph.output[0])
+    path = tmp_path / "twice.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match="two outputs named 'y'"):
+        load(path)
