@@ -63,8 +63,8 @@ def completed(data: bytes) -> bytes:
 def cut(data: bytes, *, outputs: Sequence[int], inputs: Sequence[int]) -> tuple[bytes, dict[int, int]]:
     """Return the file with other outputs and with more inputs, and the tensors of the new inputs.
 
-    Whoever took one of the tensors `inputs` takes a new tensor like it, an input of the model, instead.
-    `data` must have passed `tflite_file.parse`.
+    Whoever took one of the tensors `inputs` takes a new tensor like it, an input of the model, instead. Operators that
+    no output needs any more are left out. `data` must have passed `tflite_file.parse`.
     """
     model = _unpacked(data)
     graph = model.subgraphs[0]
@@ -75,10 +75,20 @@ def cut(data: bytes, *, outputs: Sequence[int], inputs: Sequence[int]) -> tuple[
         graph.tensors.append(tensor)
     for op in graph.operators:
         op.inputs = [made.get(int(at), int(at)) for at in (() if op.inputs is None else op.inputs)]
+    graph.operators = _needed(graph.operators, outputs)
     graph.inputs = [int(at) for at in graph.inputs if int(at) not in made] + list(made.values())
     graph.outputs = list(outputs)
     model.signatureDefs = []
     return _packed(model), made
+
+
+def _needed(operators: Sequence[Any], outputs: Sequence[int]) -> list[Any]:
+    wanted, kept = set(outputs), []
+    for op in reversed(operators):
+        if wanted.intersection(int(at) for at in op.outputs):
+            wanted.update(int(at) for at in op.inputs)
+            kept.append(op)
+    return kept[::-1]
 
 
 def has_unique_names(names: Sequence[str]) -> bool:

@@ -11,11 +11,10 @@ from edgekit._events import Event, OnEvent, ignore
 from edgekit._options import ConvertOptions
 from edgekit._report import SCHEMA, plain
 from edgekit.errors import GateError
-from edgekit_converters import frontend_for
 from edgekit_converters._exchange import read_arrays, write_arrays
-from edgekit_converters.frontends.base import LoadRequest
 from edgekit_converters.jobs import JobRunner
-from edgekit_converters.layers.base import LAYERED
+from edgekit_converters.layers import compare_job
+from edgekit_converters.layers.form import layered, own_file
 from edgekit_converters.model import Arrays
 
 
@@ -114,7 +113,7 @@ def compare(  # noqa: PLR0913  # what a comparison is made of
             sides[side] = _Side.load(model, loaded.arrays, jobs, work / side)
         on_event(Event(stage="compare", detail=f"{len(loaded)} samples"))
         answer = jobs.run(
-            "edgekit_converters.layers.compare_job",
+            compare_job.__name__,
             {
                 "source": str(sides["source"].path),
                 "artifact": str(sides["artifact"].path),
@@ -122,6 +121,7 @@ def compare(  # noqa: PLR0913  # what a comparison is made of
                 "layers": layers,
                 "work": str(work),
             },
+            compare_job.SINGLE,
         )
         outputs = {name: side.reference or read_arrays(answer["outputs"][name]) for name, side in sides.items()}
     return Comparison(
@@ -146,15 +146,11 @@ class _Side:
 
     @classmethod
     def load(cls, model: Path, arrays: Arrays, jobs: JobRunner, work: Path) -> "_Side":
-        if model.suffix.lower() == ".xml":
-            return cls(path=model.resolve(), reference=None)
-        frontend = frontend_for(model)
-        if model.suffix.lower() in LAYERED:
-            return cls(path=model.resolve(), reference=None)
-        asked = LoadRequest(model=model, work=work, reference_inputs=arrays, want_tflite=True)
-        loaded = frontend.load(asked, jobs)
-        assert loaded.float_tflite is not None  # noqa: S101  # asked for
-        return cls(path=loaded.float_tflite, reference=loaded.reference)
+        own = own_file(model)
+        if own is not None:
+            return cls(path=own, reference=None)
+        loaded, path = layered(model, jobs, work, arrays)
+        return cls(path=path, reference=loaded.reference)
 
 
 def _sorted(rows: list[dict[str, Any]]) -> tuple[LayerError, ...]:

@@ -1,23 +1,53 @@
-"""`report.html`: one self-contained page, drawn from the same document as `report.json`."""
+"""Self-contained pages: `report.html`, drawn from the same document as `report.json`, and how every page is made."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from edgekit._report import Report
+from edgekit.errors import EnvironmentMissingError
+from edgekit_agent.store import write_durably
 
 
-def to_html(report: Report) -> str:
-    """Return the report as a page with no reference to anything outside it."""
+def render(template: str, **values: object) -> str:
+    """Return a template filled in; pages refer to nothing outside themselves."""
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edgekit"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"bytes": _bytes, "figure": _figure, "percent": _percent}
+    environment.filters |= {"bytes": _bytes, "figure": _figure, "percent": _percent, "shape": shape_of}
+    return environment.get_template(template).render(**values)
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page, whole or not at all.
+
+    Raises:
+        EnvironmentMissingError: if it cannot be written there.
+    """
+    try:
+        write_durably(path, page.encode())
+    except OSError as exc:
+        raise EnvironmentMissingError(f"'{path}' cannot be written: {exc.strerror}") from exc
+
+
+def to_html(report: Report) -> str:
+    """Return the report as a page with no reference to anything outside it."""
     document = report.to_json()
     shown = [artifact for artifact in document["artifacts"] if artifact["size_bytes"]]  # type: ignore[attr-defined]  # plain JSON
     bars = {
         "latency": _bars([(_name(a), a["latency"]["p50_ms"]) for a in shown if a["latency"]]),
         "size": _bars([(_name(a), a["size_bytes"]) for a in shown]),
     }
-    return environment.get_template("report.html.j2").render(report=document, bars=bars)
+    return render("report.html.j2", report=document, bars=bars)
+
+
+def shape_of(tensor: Mapping[str, Any]) -> str:
+    """Return the shape of a described tensor as people write it."""
+    if tensor["shape"] is None:
+        return "?"
+    return "×".join("?" if size is None else str(size) for size in tensor["shape"]) or "scalar"  # noqa: RUF001  # a multiplication sign
 
 
 def _name(artifact: dict[str, object]) -> str:

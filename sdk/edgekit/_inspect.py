@@ -6,22 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from edgekit._events import Event, OnEvent, ignore
-from edgekit._report import SCHEMA, sha256
-from edgekit_converters import frontend_for, tflite_file
-from edgekit_converters.frontends.base import LoadRequest
+from edgekit._report import SCHEMA
+from edgekit_converters import tflite_file
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.layers import memory, tflite
+from edgekit_converters.layers.form import layered
 from edgekit_converters.layers.view import View, by_operator, from_json
 from edgekit_converters.model import SourceModel
 
+# What reads a format with a library that is kept out of this process.
+_JOBS = {".onnx": "edgekit_converters.onnx_file", ".xml": "edgekit_converters.openvino_file"}
 _ORDER = ("format", "sha256", "size_bytes", "parameters", "macs", "inputs", "outputs")
 
 
 def inspect(model: Path, on_event: OnEvent = ignore) -> dict[str, Any]:
     """Return what a model holds, as schema 1: operators, layers, tensors with their quantization, and memory.
 
-    Keras models and SavedModels are shown as the float TFLite they become. Sizes and multiply-accumulates count free
-    dimensions as 1. `layers` are in the order they are run, their `inputs` and `outputs` are places in `tensors`.
+    Keras models and SavedModels are shown as the float TFLite they become, PyTorch's as their ONNX. Free dimensions
+    count as 1. `layers` are in the order they are run, their `inputs` and `outputs` are places in `tensors`.
     `memory` is the plan of `edgekit_converters.layers.memory`, in bytes.
 
     Raises:
@@ -42,24 +44,13 @@ def inspect(model: Path, on_event: OnEvent = ignore) -> dict[str, Any]:
 
 def _read(model: Path, work: Path) -> tuple[dict[str, Any], View]:
     jobs = JobRunner(log=work / "run.log")
-    if model.suffix.lower() == ".xml":
-        found = jobs.run("edgekit_converters.openvino_file", {"model": str(model.resolve())})
-        view = from_json(found.pop("view"))
-        counts = {
-            "parameters": sum(node.parameters for node in view.nodes),
-            "macs": sum(node.macs or 0 for node in view.nodes),
-            "size_bytes": sum(file.stat().st_size for file in (model, model.with_suffix(".bin"))),
-        }
-        return {"format": "openvino", "sha256": sha256(model), **counts, **found}, view
-    frontend = frontend_for(model)
-    if frontend.format == "onnx":
-        source = frontend.load(LoadRequest(model=model, work=work), jobs).source
-        found = jobs.run("edgekit_converters.onnx_file", {"model": str(model.resolve())})
-        return _facts(source), from_json(found["view"])
-    loaded = frontend.load(LoadRequest(model=model, work=work, want_tflite=True), jobs)
-    assert loaded.float_tflite is not None  # noqa: S101  # asked for
-    file = tflite_file.read(model if frontend.format == "tflite" else loaded.float_tflite)
-    return {**_facts(loaded.source), "parameters": file.parameters, "macs": file.macs}, tflite.view(file)
+    loaded, path = layered(model, jobs, work)
+    facts = _facts(loaded.source)
+    if path.suffix.lower() in _JOBS:
+        found = jobs.run(_JOBS[path.suffix.lower()], {"model": str(path)})
+        return facts, from_json(found["view"])
+    file = tflite_file.read(path)
+    return {**facts, "parameters": file.parameters, "macs": file.macs}, tflite.view(file)
 
 
 def _facts(source: SourceModel) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from edgekit_converters.layers.feeding import Feed, feeds
 from edgekit_converters.layers.layer_errors import LayerErrors, partners
 from edgekit_converters.model import Array, Arrays
 
+SINGLE = {"OPENBLAS_NUM_THREADS": "1"}
+"""The job's environment: sums over small arrays on several threads wait more than they add."""
+
 _BATCH = 16  # of models whose batch is free
 
 

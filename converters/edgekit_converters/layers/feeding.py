@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 
-from edgekit_converters.data import bind, is_whole, runs
+from edgekit_converters.data import bind, is_whole, run_size, runs
 from edgekit_converters.errors import ModelFileError
 from edgekit_converters.layers.base import LayeredModel
 from edgekit_converters.layers.grid import to_real, to_stored
@@ -51,11 +51,10 @@ def feeds(first: LayeredModel, second: LayeredModel, arrays: Arrays, free: int) 
     specs = _specs(first, second, arrays)
     bound = bind(arrays, specs)
     whole = any(is_whole(bound[spec.name], spec) for spec in specs)
-    left = len(next(iter(bound.values())))
+    size, left = run_size(bound, specs, free), len(next(iter(bound.values())))
     for one in runs(bound, specs, free):
         ours = {first.inputs[name]: _seen(array, first.view.values[first.inputs[name]]) for name, array in one.items()}
         turned = {at: ours[place] if axes is None else ours[place].transpose(axes) for place, at, axes in partners}
-        size = 1 if whole else len(next(iter(one.values())))
         yield Feed(
             first=ours,
             second={at: _seen(array, second.view.values[at]) for at, array in turned.items()},

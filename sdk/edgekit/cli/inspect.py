@@ -18,6 +18,10 @@ _BAR_WIDTH = 24
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Any model edgekit reads, or an artifact.")],
     layers: Annotated[bool, typer.Option("--layers", help="Show every layer, with the memory alive at it.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with the graph drawn.")] = None,
+    open_with: Annotated[
+        str | None, typer.Option(metavar="VIEWER", help="Show it in netron or model-explorer, on 127.0.0.1.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
     progress: Annotated[Progress, typer.Option(help="How to show progress, on stderr.")] = Progress.AUTO,
 ) -> None:
@@ -25,20 +29,29 @@ def inspect(
 
     Examples:
 
-        edgekit inspect model.onnx --layers
+        edgekit inspect model.onnx --layers --html model.html
 
         edgekit inspect build/kws/models/saved_model.int8.tflite --json
     """
     from edgekit._inspect import inspect as run
+    from edgekit._viewers import find
 
+    viewer = find(open_with) if open_with is not None else None  # a missing one is told before the work
     with show(progress) as on_event:
         found = run(model, on_event=on_event)
+    if html is not None:
+        from edgekit._html import write_page
+        from edgekit._inspect_html import to_html
+
+        write_page(html, to_html(found))
     if json:
         import json as text
 
         typer.echo(text.dumps(found, indent=2))
-        return
-    _print(found, layers=layers)
+    else:
+        _print(found, layers=layers)
+    if viewer is not None:
+        viewer.show(model)
 
 
 def _print(found: Document, *, layers: bool) -> None:
