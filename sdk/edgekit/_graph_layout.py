@@ -7,6 +7,7 @@ move towards their neighbours as far as the others leave room. Time grows with t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 _SWEEPS = 6
 _BEND_WIDTH = 0.25  # of a box
@@ -55,7 +56,7 @@ class _Grid:
         self.above: list[list[int]] = [[] for _ in self.row]
         self.below: list[list[int]] = [[] for _ in self.row]
         for chain in self.chains:
-            for upper, lower in zip(chain, chain[1:], strict=False):
+            for upper, lower in pairwise(chain):
                 self.below[upper].append(lower)
                 self.above[lower].append(upper)
         self.rows: list[list[int]] = [[] for _ in range(max(self.row, default=-1) + 1)]
@@ -77,16 +78,16 @@ class _Grid:
         """Return an x for each: in order within a row, near its neighbours, never closer than their widths."""
         x = [0.0] * len(self.row)
         for members in self.rows:
-            for left, one in zip([None, *members], members, strict=False):
-                x[one] = 0.0 if left is None else x[left] + self._gap(left, one)
+            for left, one in pairwise(members):
+                x[one] = x[left] + self._gap(left, one)
         for sweep in range(_SWEEPS):
             down = sweep % 2 == 0
             near = self.above if down else self.below
             for members in self.rows if down else reversed(self.rows):
                 wanted = [_mean([x[other] for other in near[one]], x[one]) for one in members]
                 self._settle(members, wanted, x)
-        left = min((one for one in x), default=0.0)
-        return [one - left for one in x]
+        leftmost = min(x, default=0.0)
+        return [one - leftmost for one in x]
 
     def _settle(self, members: Sequence[int], wanted: Sequence[float], x: list[float]) -> None:
         """Give each the mean of the leftmost and the rightmost place it can have when the others get theirs."""

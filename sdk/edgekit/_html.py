@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgekit._inspect import grid_of
 from edgekit._report import Report
 from edgekit.errors import EnvironmentMissingError
 from edgekit_agent.store import write_durably
@@ -16,7 +17,7 @@ def render(template: str, **values: object) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edgekit"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"bytes": _bytes, "figure": _figure, "percent": _percent, "shape": shape_of}
+    environment.filters |= {"bytes": _bytes, "figure": _figure, "percent": _percent, "shape": shape_of, "grid": grid_of}
     return environment.get_template(template).render(**values)
 
 

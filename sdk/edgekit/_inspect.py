@@ -1,6 +1,7 @@
 """`edgekit.inspect`: what a model holds."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,15 +43,36 @@ def inspect(model: Path, on_event: OnEvent = ignore) -> dict[str, Any]:
     }
 
 
+def grid_of(tensor: Mapping[str, Any]) -> str | None:
+    """Return how a described tensor is quantized as people read it, None where it is not."""
+    known = tensor["quantization"]
+    if known is None:
+        return None
+    scales = known["scale"]
+    if len(scales) > 1:
+        return f"{len(scales)} scales along axis {known['axis']}, {min(scales):.4g} to {max(scales):.4g}"
+    return f"scale {scales[0]:.6g}, zero point {(known['zero_point'] or [0])[0]}"
+
+
 def _read(model: Path, work: Path) -> tuple[dict[str, Any], View]:
     jobs = JobRunner(log=work / "run.log")
     loaded, path = layered(model, jobs, work)
     facts = _facts(loaded.source)
     if path.suffix.lower() in _JOBS:
         found = jobs.run(_JOBS[path.suffix.lower()], {"model": str(path)})
-        return facts, from_json(found["view"])
+        view = from_json(found["view"])
+        return _with_grids(facts, view, {value.name: place for place, value in enumerate(view.values)}), view
     file = tflite_file.read(path)
-    return {**facts, "parameters": file.parameters, "macs": file.macs}, tflite.view(file)
+    view, places = tflite.view(file), {name: one.index for name, one in (*file.public_inputs, *file.public_outputs)}
+    return _with_grids({**facts, "parameters": file.parameters, "macs": file.macs}, view, places), view
+
+
+def _with_grids(facts: dict[str, Any], view: View, places: Mapping[str, int]) -> dict[str, Any]:
+    """Return the facts, with the quantization of inputs and outputs, whose values stand at `places`."""
+    for spec in (*facts["inputs"], *facts["outputs"]):
+        grid = view.values[places[spec["name"]]].quantization if spec["name"] in places else None
+        spec["quantization"] = grid and asdict(grid)
+    return facts
 
 
 def _facts(source: SourceModel) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """`edgekit inspect --html`: one self-contained page with the graph drawn, the layers and the memory over the run."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from edgekit._graph_layout import layout
 from edgekit._html import render, shape_of
+from edgekit._inspect import grid_of
 from edgekit_converters.layers.points import CARRIERS
 
 Document = Mapping[str, Any]  # of `edgekit.inspect`
@@ -19,9 +21,10 @@ _NAME_LENGTH, _OP_LENGTH = 32, 26
 def to_html(document: Document) -> str:
     """Return the document of `edgekit.inspect` as a page with no reference to anything outside it."""
     drawing = _drawing(document)
-    return render(
-        "inspect.html.j2", model=document, drawing=drawing, chart=_chart(document), details=_details(document)
-    )
+    made_by = {place: layer["name"] for layer in document["layers"] for place in layer["outputs"]}
+    makers = [made_by.get(place) for place in range(len(document["tensors"]))]
+    chart, details = _chart(document), _details(document)
+    return render("inspect.html.j2", model=document, drawing=drawing, chart=chart, details=details, makers=makers)
 
 
 def _drawing(document: Document) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def _edge(path: Path, tensor: Mapping[str, Any]) -> dict[str, Any]:
     points[0] = (points[0][0], points[0][1] + _BOX[1] // 2)
     points[-1] = (points[-1][0], points[-1][1] - _BOX[1] // 2)
     curve = f"M{points[0][0]} {points[0][1]}"
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         middle = (y0 + y1) // 2
         curve += f"L{x1} {y1}" if x0 == x1 else f"C{x0} {middle} {x1} {middle} {x1} {y1}"
     return {
@@ -140,17 +143,11 @@ def _details(document: Document) -> dict[str, Any]:
 
 
 def _tensor(tensor: Mapping[str, Any]) -> dict[str, Any]:
-    known, grid = tensor["quantization"], None
-    if known is not None:
-        scales = known["scale"]
-        grid = f"scale {scales[0]:.6g}, zero point {(known['zero_point'] or [0])[0]}"
-        if len(scales) > 1:
-            grid = f"{len(scales)} scales along axis {known['axis']}, {min(scales):.4g} to {max(scales):.4g}"
     return {
         "name": tensor["name"],
         "kind": tensor["kind"],
         "what": f"{shape_of(tensor)} {tensor['dtype']}",
-        "grid": grid,
+        "grid": grid_of(tensor),
     }
 
 

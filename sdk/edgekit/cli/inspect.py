@@ -55,15 +55,18 @@ def inspect(
 
 
 def _print(found: Document, *, layers: bool) -> None:
+    from edgekit._inspect import grid_of
+
     console = stdout()
     known = [f"{found['format']}", f"{found['size_bytes']:,} bytes"]
     counts = (("parameters", "parameters"), ("macs", "MACs"))
     known += [f"{found[key]:,} {words}" for key, words in counts if found[key] is not None]
     console.print(f"{found['path']}: {', '.join(known)}", markup=False, highlight=False)
-    tensors = _table("", "name", "shape", "dtype")
+    quantized = any(spec["quantization"] for kind in ("inputs", "outputs") for spec in found[kind])
+    tensors = _table("", "name", "shape", "dtype", "quantization" if quantized else "")
     for kind in ("inputs", "outputs"):
         for spec in found[kind]:
-            tensors.add_row(kind[:-1], spec["name"], _shape(spec["shape"]), spec["dtype"])
+            tensors.add_row(kind[:-1], spec["name"], _shape(spec["shape"]), spec["dtype"], grid_of(spec) or "")
     console.print(tensors, markup=False)
     operators = _table("operator", ">count", ">parameters", ">MACs")
     for row in found["operators"]:
@@ -94,7 +97,11 @@ def _memory(found: Document) -> list[str]:
 
 
 def _layers(found: Document) -> "Table":
-    table = _table(">#", "layer", "operator", "output", ">parameters", ">MACs", ">alive bytes", "")
+    from edgekit._inspect import grid_of
+
+    made = [found["tensors"][at] for layer in found["layers"] for at in layer["outputs"]]
+    quantized = "quantization" if any(one["quantization"] for one in made) else ""
+    table = _table(">#", "layer", "operator", "output", quantized, ">parameters", ">MACs", ">alive bytes", "")
     peak = found["memory"]["peak_bytes"] or 1
     for place, layer in enumerate(found["layers"]):
         outputs = [found["tensors"][at] for at in layer["outputs"]]
@@ -103,6 +110,7 @@ def _layers(found: Document) -> "Table":
             layer["name"],
             layer["op"],
             ", ".join(f"{_shape(one['shape'])} {one['dtype']}" for one in outputs),
+            ", ".join(grid_of(one) or "" for one in outputs),
             f"{layer['parameters']:,}" if layer["parameters"] else "",
             f"{layer['macs']:,}" if layer["macs"] else "",
             f"{layer['alive_bytes']:,}",
