@@ -1,7 +1,8 @@
 """What a per-layer comparison costs: `edgekit compare --layers` and ai-edge-quantizer's validate, side by side.
 
 Run as `bench_compare.py FLOAT.tflite QUANTIZED.tflite DATA`, DATA as `edgekit compare` takes it, such as
-`images[0:64]`. Both do the same samples, in turns, in processes of their own; start-up (imports) is timed apart.
+`images[0:64]`; without arguments it converts ResNet8 of ../shared/data and takes 64 of its images. Both do the same
+samples, in turns, in processes of their own; start-up (imports) is timed apart.
 """
 
 import argparse
@@ -11,11 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from edgekit import _data
+from edgekit._convert import convert
+from edgekit._options import ConvertOptions
 from edgekit_converters.layers import compare_job
 
 _ROUNDS = 3
@@ -56,10 +60,12 @@ def main() -> None:
     """Print start and work of both, the median of the rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("source", "artifact", "data"):
-        parser.add_argument(name)
+        parser.add_argument(name, nargs="?")
     given = parser.parse_args()
-    samples = next(iter(_data.load(given.data).arrays.values()))
     with tempfile.TemporaryDirectory() as folder:
+        if given.data is None:
+            given.source, given.artifact, given.data = _resnet8(Path(folder))
+        samples = next(iter(_data.load(given.data).arrays.values()))
         np.savez(Path(folder, "x.npz"), x=samples)
         np.savez(Path(folder, "ours.npz"), samples)
         request = {
@@ -82,6 +88,20 @@ def main() -> None:
         start, work, whole = np.median([[*one] for one in found], axis=0)
         print(f"{name:18} start {start:6.2f} s   work {work:6.2f} s   whole process {whole:6.2f} s")
     print("edgekit: own and inherited errors apart, and the damage at the outputs; validate: whole errors")
+
+
+def _resnet8(folder: Path) -> tuple[str, str, str]:
+    """Convert the real ResNet8; return its float and its int8 file, and 64 images."""
+    shared = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10-resnet"
+    if not shared.exists():
+        sys.exit(f"there is no {shared}: name FLOAT.tflite, QUANTIZED.tflite and DATA")
+    images = folder / "images"
+    with zipfile.ZipFile(shared / "cifar10_jpeg_test.zip") as archive:
+        archive.extractall(images)
+    options = ConvertOptions(to=("tflite",), precisions=("fp32", "int8"), calib=f"{images}[0:200]", bench=False)
+    report = convert(shared / "pretrainedResnet.h5", options, folder / "out")
+    first, second = (str(folder / "out" / str(one.path)) for one in report.artifacts)
+    return first, second, f"{images}[0:64]"
 
 
 def _timed(code: str, asked: Path, how: str) -> list[float]:
