@@ -10,6 +10,7 @@ import numpy as np
 
 from edgekit_converters.errors import DeadlineError, UnsupportedError
 from edgekit_converters.foreign import first_line
+from edgekit_converters.graph.model import ONNX
 from edgekit_converters.layers import grid
 from edgekit_converters.layers.base import Runner
 from edgekit_converters.layers.view import Node, Value, View
@@ -122,6 +123,8 @@ def _dtype(number: int) -> str:
 
 def _macs(node: Proto, shapes: dict[str, Shape]) -> int | None:
     """Count multiply-accumulates from shapes, free dimensions at 1; None where an operator is no such work."""
+    if node.domain not in ONNX:
+        return None  # it may be named like one of ONNX's own and take something else
     operands = [shapes.get(name) for name in node.input]
     result = shapes.get(node.output[0]) if node.output else None
     transposed = {one.name: one.i for one in node.attribute if one.name in {"transA", "transB"}}
