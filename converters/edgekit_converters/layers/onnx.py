@@ -60,7 +60,10 @@ def view(model: Proto) -> View:
                 inputs=tuple(places[name] for name in node.input if name),
                 outputs=tuple(places[name] for name in outputs),
                 parameters=sum(prod(size or 1 for size in one.shape or ()) for one in weights),
-                macs=_macs(node, {name: values[name].shape for name in (*node.input, *node.output) if name}),
+                # one of another domain may be named like ONNX's own and take something else
+                macs=_macs(node, {name: values[name].shape for name in (*node.input, *node.output) if name})
+                if node.domain in ONNX
+                else None,
             )
         )
     listed = [one.name for one in model.graph.input if not values[one.name].constant]
@@ -123,8 +126,6 @@ def _dtype(number: int) -> str:
 
 def _macs(node: Proto, shapes: dict[str, Shape]) -> int | None:
     """Count multiply-accumulates from shapes, free dimensions at 1; None where an operator is no such work."""
-    if node.domain not in ONNX:
-        return None  # it may be named like one of ONNX's own and take something else
     operands = [shapes.get(name) for name in node.input]
     result = shapes.get(node.output[0]) if node.output else None
     transposed = {one.name: one.i for one in node.attribute if one.name in {"transA", "transB"}}
