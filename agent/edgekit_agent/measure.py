@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgekit_agent import bench, feeds, runtimes
-from edgekit_agent.errors import AgentError
+from edgekit_agent.errors import AgentError, ModelError
 from edgekit_agent.quantize import to_real
 from edgekit_agent.runtimes.base import Array, Session, TensorSpec
 
@@ -118,7 +118,10 @@ def _joined(kept: Sequence[Array], count: int) -> Array:
     """Join the runs' outputs along the samples; an output without a batch axis gets one."""
     per_run = -(-count // len(kept))
     batched = all(array.ndim and len(array) == per_run for array in kept)
-    return np.concatenate(kept)[:count] if batched else np.stack(kept)
+    try:
+        return np.concatenate(kept)[:count] if batched else np.stack(kept)
+    except ValueError as exc:
+        raise ModelError("an output has another shape for every sample, so they cannot be held together") from exc
 
 
 def main() -> None:

@@ -95,4 +95,9 @@ class _Outputs:
             self._kept[name].append(feed.samples(one) if has_rows else one[np.newaxis])
 
     def joined(self) -> Arrays:
-        return {name: np.concatenate(kept) for name, kept in self._kept.items()}
+        try:
+            return {name: np.concatenate(kept) for name, kept in self._kept.items()}
+        except ValueError as exc:
+            raise UnsupportedError(
+                "an output has another shape for every sample, so they cannot be held together"
+            ) from exc

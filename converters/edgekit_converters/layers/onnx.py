@@ -10,6 +10,7 @@ import numpy as np
 
 from edgekit_converters.errors import DeadlineError, UnsupportedError
 from edgekit_converters.foreign import first_line
+from edgekit_converters.graph.model import ONNX
 from edgekit_converters.layers import grid
 from edgekit_converters.layers.base import Runner
 from edgekit_converters.layers.view import Node, Value, View
@@ -59,7 +60,10 @@ def view(model: Proto) -> View:
                 inputs=tuple(places[name] for name in node.input if name),
                 outputs=tuple(places[name] for name in outputs),
                 parameters=sum(prod(size or 1 for size in one.shape or ()) for one in weights),
-                macs=_macs(node, {name: values[name].shape for name in (*node.input, *node.output) if name}),
+                # one of another domain may be named like ONNX's own and take something else
+                macs=_macs(node, {name: values[name].shape for name in (*node.input, *node.output) if name})
+                if node.domain in ONNX
+                else None,
             )
         )
     listed = [one.name for one in model.graph.input if not values[one.name].constant]

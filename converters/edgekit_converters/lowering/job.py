@@ -220,6 +220,8 @@ def macs(graph: Graph) -> int | None:
 
 def node_macs(graph: Graph, node: Node) -> int:
     """Return a node's multiply-accumulates; 0 for all but convolutions, matrix products and recurrent layers."""
+    if node.domain not in graph_model.ONNX:
+        return 0
     if node.op in RECURRENT:
         steps = math.prod(graph.values[node.inputs[0]].shape[:2])
         return steps * sum(math.prod(_shape(graph, name)) for name in node.inputs[1:3])

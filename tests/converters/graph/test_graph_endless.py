@@ -8,6 +8,7 @@ import pytest
 from edgekit_converters import deadline
 from edgekit_converters.calibration import random_array
 from edgekit_converters.errors import DeadlineError, ModelFileError, UnsupportedError
+from edgekit_converters.frontends.running import run_samples
 from edgekit_converters.graph.functions import without_functions
 from edgekit_converters.graph.model import load
 from edgekit_converters.graph.oracle import Oracle
@@ -70,3 +71,10 @@ def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelFileError, match="two outputs named 'y'"):
         load(path)
+
+
+def test_outputs_whose_shapes_depend_on_the_sample_are_refused() -> None:
+    inputs = [TensorSpec(name="x", shape=(1, 2), dtype="float32")]
+    arrays = {"x": np.asarray([[0, 1], [1, 1]], np.float32)}
+    with pytest.raises(UnsupportedError, match="another shape for every sample"):
+        run_samples(lambda given: [np.transpose(np.nonzero(given["x"]))[np.newaxis]], arrays, inputs)
