@@ -1,9 +1,7 @@
 """The figures the real models must reach: float exactness, golden outputs, accuracy and size of int8."""
 
-import io
 import os
 import subprocess
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 from edgekit_converters import ConversionRequest, ConversionResult, convert
 from edgekit_converters.conversion import Wanted
 from edgekit_converters.jobs import JobRunner
+from tests.converters.real_data import cifar10, keyword_features, sound_windows, top1
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared_data]
 
@@ -52,24 +51,6 @@ def sizes_of(result: ConversionResult) -> dict[tuple[str, str], int]:
     return {(one.format, one.precision): one.size_bytes for one in result.artifacts}
 
 
-def keyword_features(data: Path) -> tuple[Any, Any]:
-    known = np.load(data / "kws-dscnn" / "kws01_features.npz")
-    return ((known["x_int8"].astype(np.float32) - known["zero_point"]) * known["scale"]).astype(np.float32), known["y"]
-
-
-def pictures(archive: Path) -> tuple[Any, Any]:
-    from PIL import Image
-
-    with zipfile.ZipFile(archive) as file:
-        names = sorted(name for name in file.namelist() if name.endswith(".jpg"))
-        images = np.stack([np.asarray(Image.open(io.BytesIO(file.read(name)))) for name in names])
-    return images.astype(np.float32), np.array([int(name.split("/")[-2]) for name in names])
-
-
-def top1(outputs: Any, labels: Any) -> float:
-    return float((outputs.argmax(-1) == labels).mean() * 100)
-
-
 def test_keyword_spotting(shared_data: Path, converted: Convert, run_artifact: Run) -> None:
     x, y = keyword_features(shared_data)
     result = converted(shared_data / "kws-dscnn" / "saved_model", x[:200], x[200:])
@@ -90,8 +71,8 @@ def test_keyword_spotting_golden_outputs(shared_data: Path, converted: Convert) 
 
 def test_resnet8(shared_data: Path, converted: Convert, run_artifact: Run) -> None:
     folder = shared_data / "cifar10-resnet"
-    images, labels = pictures(folder / "cifar10_jpeg_test.zip")
-    training, _ = pictures(folder / "cifar10_jpeg_train5k.zip")
+    images, labels = cifar10(folder / "cifar10_jpeg_test.zip")
+    training, _ = cifar10(folder / "cifar10_jpeg_train5k.zip")
     chosen = training[np.random.default_rng(0).permutation(len(training))[:200]]
     result = converted(folder / "pretrainedResnet.h5", chosen, images)
     source, made, size = only(result.reference), outputs_of(result, images, run_artifact), sizes_of(result)
@@ -137,9 +118,7 @@ def test_wakeword(shared_data: Path, converted: Convert, run_artifact: Run) -> N
 
 def test_anomaly_detection(shared_data: Path, converted: Convert, run_artifact: Run) -> None:
     folder = shared_data / "ad-autoencoder"
-    known = np.load(folder / "golden.npz")
-    frames = known["frames"]
-    windows = np.stack([frames[at : at + 5].reshape(-1) for at in range(len(frames) - 4)]).astype(np.float32)
+    windows = sound_windows(shared_data)
     result = converted(folder / "ad01.h5", windows[:100], windows)
     made = outputs_of(result, windows, run_artifact)
     score = {key: float(((output - windows) ** 2).mean()) for key, output in made.items()}

@@ -1,9 +1,7 @@
 """Real networks from PyTorch: the numbers and the accuracy of PyTorch on both targets, in every form."""
 
-import io
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 
 from edgekit_converters import ConversionRequest, ConversionResult, convert
 from edgekit_converters.jobs import JobRunner
+from tests.converters.real_data import centred, cifar10, cifar10_normalized, pictures, top1
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared_data, pytest.mark.usefixtures("factories", "shared_data")]
 
@@ -54,15 +53,6 @@ def resnet20_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
     return files
 
 
-def pictures(archive: Path) -> tuple[Any, list[str]]:
-    """Return every picture as pixels, and its name."""
-    from PIL import Image
-
-    with zipfile.ZipFile(archive) as file:
-        names = sorted(name for name in file.namelist() if name.endswith(".jpg"))
-        return np.stack([np.asarray(Image.open(io.BytesIO(file.read(name)))) for name in names]), names
-
-
 @pytest.mark.parametrize("form", ["factory", "torchscript", "exported", "free factory"])
 def test_resnet20_in_every_form(
     shared_data: Path,
@@ -94,10 +84,8 @@ def test_resnet20_in_every_form(
 def test_resnet20_keeps_its_accuracy(
     shared_data: Path, converted: Callable[..., ConversionResult], run_artifact: Run
 ) -> None:
-    pixels, names = pictures(shared_data / "cifar10-resnet" / "cifar10_jpeg_test.zip")
-    labels = np.array([int(name.split("/")[-2]) for name in names])
-    images = (pixels.astype(np.float32) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-    images = np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
+    pixels, labels = cifar10(shared_data / "cifar10-resnet" / "cifar10_jpeg_test.zip")
+    images = cifar10_normalized(pixels)
     result = converted("real_torch_nets:resnet20", images)
     own: Any = next(iter(result.reference.values()))
     assert top1(own, labels) == pytest.approx(81.03, abs=0.05)
@@ -116,20 +104,15 @@ def test_efficientnet_lite0_keeps_its_numbers_and_its_accuracy(
     known = np.load(shared_data / "imagenet250" / "golden.npz")
     pixels, names = pictures(shared_data / "imagenet250" / "images.zip")
     labels = np.array([int(name.partition("_")[0]) for name in names])
-    images = np.ascontiguousarray(((pixels.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2))
+    images = centred(pixels)
     result = converted("real_torch_nets:efficientnet_lite0", images)
     assert result.source.parameters == 4_652_008
     own: Any = next(iter(result.reference.values()))
     assert top1(own, labels) == pytest.approx(88.4)
-    first = ((known["x224_uint8"].astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2)
     for artifact in result.artifacts:
         name = result.source.inputs[0].name
         (got,) = run_artifact(artifact.path, {name: images}).values()
         assert np.abs(got - own).max() <= 1e-4
         assert top1(got, labels) == pytest.approx(88.4, abs=0.1)
-        (got,) = run_artifact(artifact.path, {name: np.ascontiguousarray(first)}).values()
+        (got,) = run_artifact(artifact.path, {name: centred(known["x224_uint8"])}).values()
         assert np.abs(got - known["efficientnet_lite0_logits"]).max() <= 1e-4
-
-
-def top1(outputs: Any, labels: Any) -> float:
-    return float((outputs.argmax(-1) == labels).mean() * 100)
