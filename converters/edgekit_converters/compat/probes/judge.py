@@ -34,13 +34,15 @@ _NOISE = (
     re.compile(r"(/?\S*tensorflow/)?(tensorflow/lite|tflite|tensorflow/compiler/mlir/lite)/\S+\.(cc|h)(:\d+)?:? ?"),
     re.compile(r"\(-?\w+ != -?\w+\)"),
     re.compile(r"(WARNING|INFO): .*"),
-    re.compile(r"Exception from src/\S+:\s*|Check '.*' failed at \S+:\s*"),
+    re.compile(r", got -?\d{4,}"),  # a message that reads a type from where none is
 )
 _REASON_CHARACTERS = 140
 _RANDOM = frozenset({"MULTINOMIAL", "RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM", "STABLEHLO_RNG_BIT_GENERATOR"})
 # Eight and sixteen bit arithmetic may round otherwise by this many steps; hybrid kernels quantize what they are given.
 _STEPS, _FLOAT_SHARE, _HALF_SHARE, _HYBRID_SHARE = 2.5, 1e-3, 1e-2, 0.06
 # Arithmetic on eight and sixteen bits without a scale means nothing; moving such values does.
+# Taken from tables over all of int16, of which the probes' values use a few steps.
+_LOOKED_UP = frozenset({"EXP", "LOG"})
 _SMALL = frozenset({"int8", "uint8", "int16"})
 _MOVES = frozenset(case.op for case in shapes.cases())
 
@@ -63,6 +65,8 @@ def verdict(answer: Mapping[str, Any]) -> Verdict | None:
 
 
 def _telling(text: str) -> str:
+    if text.startswith("Exception from src/"):  # OpenVINO: from where it was thrown down to what is wrong
+        text = text.strip().splitlines()[-1]
     for noise in _NOISE:
         text = noise.sub(" ", text)
     lines = [" ".join(line.split()) for line in text.splitlines()]
@@ -76,7 +80,7 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict:
 
 def agrees(case: Case, answer: Mapping[str, Any], reference: Mapping[str, Any], *, real: bool) -> bool:
     """Whether an answer's numbers are right: `reference` is of the same case, or (`real`) of its float twin."""
-    if case.op in _RANDOM:
+    if case.op in _RANDOM or (case.op in _LOOKED_UP and case.outputs[0].type == "qint16"):
         return True
     pairs = zip(answer["outputs"], reference["outputs"], case.outputs, strict=False)
     return all(
@@ -88,11 +92,12 @@ def _right(case: Case, ours: Floats, theirs: Floats, made: Value, real: bool) ->
     if ours.shape != theirs.shape:
         return False
     quantized = made.type.startswith("q")
+    known = np.isfinite(theirs)  # a logarithm of less than nothing may be anything
     if quantized and real:
         limits = np.iinfo(TYPES[made.type][1])
         low, high = ((limit - zero_point(made)) * made.scale[0] for limit in (limits.min, limits.max))
         ours, theirs = (ours - zero_point(made)) * made.scale[0], np.clip(theirs, low, high)
-        return bool(np.all(np.abs(ours - theirs) <= _STEPS * made.scale[0]))
+        return bool(np.all(np.abs(ours - theirs)[known] <= _STEPS * made.scale[0]))
     if quantized:
         return bool(np.all(np.abs(ours - theirs) <= _STEPS))
     if not made.type.startswith(("float", "complex")):

@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
-from edgekit_converters.compat.probes.one_op import Case, Options, Value, constant, plain, weights
+from edgekit_converters.compat.probes.one_op import SCALE, Case, Options, Value, constant, plain, weights
 
 # (input, weights, bias, output); "-" is no bias. Plain, half, hybrid, full integer, 16 bit activations, packed weights.
 _MIXES = (
@@ -79,10 +77,10 @@ def _variants(  # noqa: PLR0913, PLR0917  # what a layer is made of
     options: Options,
 ) -> Iterator[Case]:
     given, kind, bias_kind, result = mix
-    bias = None if bias_kind == "-" else _bias(bias_kind)
     one, made = Value(type=given, shape=image), Value(type=result, shape=out, scale=(0.5,))
 
     def case(weight: Value) -> Case:
+        bias = None if bias_kind == "-" else _bias(bias_kind, weight)
         return Case(op=op, inputs=(one, weight, bias), outputs=(made,), options=options)
 
     base = weights(kind, kernel)
@@ -92,22 +90,27 @@ def _variants(  # noqa: PLR0913, PLR0917  # what a layer is made of
         yield case(replace(base, zero_point=3))
     if kind != "qint4":
         yield case(replace(base, data=None))
-    if given in {"float32", "qint8"} and bias is not None and given == kind:
+    if given in {"float32", "qint8"} and bias_kind != "-" and given == kind:
         for number in _FUSED:
             yield replace(case(base), options=(options[0], {**options[1], "fusedActivationFunction": number}))
 
 
-def _bias(kind: str) -> Value:
-    return constant(np.array([1, 2, 3, 4]), kind)
+def _bias(kind: str, weight: Value) -> Value:
+    """Return a bias; one of integers counts in steps of the input's scale times the weights'."""
+    plain_one = constant([1, 2, 3, 4], kind)
+    if not kind.startswith("int"):
+        return plain_one
+    return replace(plain_one, type=f"q{kind}", scale=tuple(SCALE * one for one in weight.scale))
 
 
 def _special(kind: str) -> Iterator[Case]:
     """Yield forms of their own: dilated convolutions, dense layers that keep dimensions."""
-    bias = _bias("float32" if kind == "float32" else "int32")
+    bias_kind = "float32" if kind == "float32" else "int32"
     image = Value(type=kind)
     apart = {"padding": 0, "strideW": 1, "strideH": 1, "dilationWFactor": 2, "dilationHFactor": 2}
     out = Value(type=kind, scale=(0.5,))
     kernel = weights(kind, (4, 3, 3, 4), channels=4)
+    bias = _bias(bias_kind, kernel)
     yield Case(op="CONV_2D", inputs=(image, kernel, bias), outputs=(out,), options=("Conv2DOptions", apart))
     kernel = weights(kind, (1, 3, 3, 4), channels=4, axis=3)
     depthwise = ("DepthwiseConv2DOptions", {**apart, "depthMultiplier": 1})
@@ -115,7 +118,9 @@ def _special(kind: str) -> Iterator[Case]:
     tall = Value(type=kind, shape=(1, 3, 8))
     kept = Value(type=kind, shape=(1, 3, 4), scale=(0.5,))
     dense = ("FullyConnectedOptions", {"keepNumDims": True})
-    yield Case(op="FULLY_CONNECTED", inputs=(tall, weights(kind, (4, 8)), bias), outputs=(kept,), options=dense)
+    kernel = weights(kind, (4, 8))
+    bias = _bias(bias_kind, kernel)
+    yield Case(op="FULLY_CONNECTED", inputs=(tall, kernel, bias), outputs=(kept,), options=dense)
 
 
 def _products() -> Iterator[Case]:

@@ -27,9 +27,11 @@ TYPES: Mapping[str, tuple[str, str, int]] = {
     "bool": ("BOOL", "bool", 0),
     "complex64": ("COMPLEX64", "complex64", 0),
     "qint4": ("INT4", "int8", 0),
+    "qint32": ("INT32", "int32", 0),
+    "qint64": ("INT64", "int64", 0),
     "resource": ("RESOURCE", "int32", 0),
 }
-_SCALE = 0.05
+SCALE = 0.05
 
 
 Options = tuple[str, Mapping[str, Any]]
@@ -43,7 +45,7 @@ class Value:
     type: str
     shape: tuple[int, ...] = (1, 4, 4, 4)
     data: Array | None = None
-    scale: tuple[float, ...] = (_SCALE,)
+    scale: tuple[float, ...] = (SCALE,)
     zero_point: int | None = None
     axis: int = 0
     variable: bool = False
@@ -82,7 +84,7 @@ def weights(kind: str, shape: tuple[int, ...], *, channels: int = 0, axis: int =
     whole = rng.randint(-7, 8, shape)
     _, dtype, zero = TYPES[kind]
     data = (whole / 8).astype(dtype) if kind.startswith("float") else (whole + zero).astype(dtype)
-    scale = tuple(_SCALE * (1 + number / 4) for number in range(channels)) if channels else (_SCALE,)
+    scale = tuple(SCALE * (1 + number / 4) for number in range(channels)) if channels else (SCALE,)
     return Value(type=kind, shape=shape, data=data, scale=scale, axis=axis)
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgekit_converters.compat.nodes import WEIGHTED
 from edgekit_converters.compat.probes.one_op import TYPES, Case, Value
 
 # Ops about stored values themselves, and integer kernels with tables of their own.
@@ -20,10 +19,7 @@ def float_twin(case: Case) -> Case | None:
         return None
     if any(one.variable and one.type.startswith("q") for one in values):
         return None
-    inputs = tuple(
-        None if one is None else _bias(case, one) if _is_bias(case, at) else _real(one)
-        for at, one in enumerate(case.inputs)
-    )
+    inputs = tuple(None if one is None else _real(one) for one in case.inputs)
     return replace(case, inputs=inputs, outputs=tuple(_real(one) for one in case.outputs))
 
 
@@ -42,25 +38,3 @@ def _real(value: Value) -> Value:
             shape[value.axis] = len(value.scale)
         data = (value.data.astype(np.float32) - zero_point(value)) * np.reshape(value.scale, shape).astype(np.float32)
     return replace(value, type="float32", data=data, scale=(1.0,), zero_point=None)
-
-
-def _is_bias(case: Case, at: int) -> bool:
-    one = case.inputs[at]
-    return (
-        case.op in WEIGHTED
-        and one is not None
-        and one.data is not None
-        and one.type in {"int32", "int64"}
-        and at == len(case.inputs) - 1
-        and at > 1
-    )
-
-
-def _bias(case: Case, bias: Value) -> Value:
-    """Return an integer bias as real numbers: it is stored in steps of the input's scale times the weights'."""
-    quantized = [one for one in case.inputs if one is not None and one.type.startswith("q")]
-    image = next(one for one in quantized if one.data is None)
-    kernel = next((one for one in quantized if one is not image), image)
-    assert bias.data is not None  # noqa: S101  # asked before
-    real = bias.data.astype(np.float64) * image.scale[0] * np.array(kernel.scale)
-    return replace(bias, type="float32", data=real.astype(np.float32))

@@ -3,6 +3,7 @@
 A crash or a hang is the answer of its case, and the rest goes on.
 """
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -63,13 +64,20 @@ def write_cases(folder: Path, cases: Sequence[Probe]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     described = []
     for number, one in enumerate(cases):
-        (folder / f"{number}.tflite").write_bytes(build(one.case, one.version))
+        content = build(one.case, one.version)
+        (folder / f"{number}.tflite").write_bytes(content)
         source, seed = (one.case, number) if one.twin_of is None else (cases[one.twin_of].case, one.twin_of)
         inputs = [
             _input(value, one.twin_of is not None) for value in source.inputs if value is not None and _is_given(value)
         ]
-        described.append({"number": number, "seed": seed, "inputs": inputs, "outputs": len(one.case.outputs)})
+        asked = {"seed": seed, "inputs": inputs, "outputs": len(one.case.outputs)}
+        described.append({"number": number, "key": _digest(content, asked), **asked})
     (folder / "cases.json").write_text(json.dumps(described))
+
+
+def _digest(content: bytes, asked: Mapping[str, Any]) -> str:
+    """Return what an answer is kept by: a case that is changed is asked again."""
+    return hashlib.sha256(content + json.dumps(asked).encode()).hexdigest()[:20]
 
 
 def _is_given(value: Value) -> bool:
@@ -83,9 +91,9 @@ def _input(value: Value, real: bool) -> list[Any]:
 
 
 def answers(environment: Environment, python: Path, folder: Path, log: Path) -> Answers:
-    """Run all cases of `folder` on a runtime; `log` keeps the answers, and a second run goes on where it ended."""
-    total = len(json.loads((folder / "cases.json").read_text()))
-    while len(found := _read(log)) < total:
+    """Run all cases of `folder` on a runtime; `log` keeps the answers, and a second run asks only what is new."""
+    keys = [one["key"] for one in json.loads((folder / "cases.json").read_text())]
+    while not (found := _read(log)).keys() >= set(keys):
         before = _lines(log)
         command = [str(python), "-I", str(_WORKER), environment.runtime, str(folder), str(log)]
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -97,7 +105,7 @@ def answers(environment: Environment, python: Path, folder: Path, log: Path) -> 
             raise RuntimeError(f"the probes of {environment.name} did not start: {said[-500:]}")
         how = "it does not come to an end" if hung else f"it ends the process with signal {-child.returncode}"
         _close_last(log, how)
-    return found
+    return {number: found[key] for number, key in enumerate(keys)}
 
 
 def _watch(child: "subprocess.Popen[bytes]", log: Path) -> bool:
@@ -129,6 +137,6 @@ def _lines(log: Path) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def _read(log: Path) -> dict[int, Mapping[str, Any]]:
+def _read(log: Path) -> dict[str, Mapping[str, Any]]:
     lines = log.read_text().splitlines() if log.exists() else []
     return {one["case"]: one for one in map(json.loads, lines) if "ok" in one}

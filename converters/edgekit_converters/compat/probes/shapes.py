@@ -9,7 +9,6 @@ from edgekit_converters.compat.probes.one_op import Case, Value, constant, plain
 
 _INDEX = ("int32", "int64", "int16")
 _RANKS = (5, 6, 7, 8)
-_NHWC = (1, 4, 4, 4)
 
 
 def cases() -> Iterator[Case]:
@@ -37,8 +36,9 @@ def _moves(kind: str) -> Iterator[Case]:
         options=("SqueezeOptions", {"squeezeDims": [0]}),
     )
     for index in ("int32", "int64"):
-        grown, zero = Value(type=kind, shape=(1, *_NHWC)), constant(0, index)
-        yield Case(op="EXPAND_DIMS", inputs=(one, zero), outputs=(grown,), options=plain("ExpandDimsOptions"))
+        flat, zero = Value(type=kind, shape=(4, 4)), constant(0, index)
+        grown = Value(type=kind, shape=(1, 4, 4))
+        yield Case(op="EXPAND_DIMS", inputs=(flat, zero), outputs=(grown,), options=plain("ExpandDimsOptions"))
         part = Value(type=kind, shape=(1, 2, 2, 4))
         cut = (constant([0, 1, 1, 0], index), constant([1, 2, 2, 4], index))
         yield Case(op="SLICE", inputs=(one, *cut), outputs=(part,), options=plain("SliceOptions"))
@@ -52,7 +52,7 @@ def _moves(kind: str) -> Iterator[Case]:
         pads = constant([[0, 0], [1, 1], [1, 1], [0, 0]], index)
         padded = Value(type=kind, shape=(1, 6, 6, 4))
         yield Case(op="PAD", inputs=(one, pads), outputs=(padded,), options=plain("PadOptions"))
-        fill = Value(type=kind, shape=(1,), data=constant([1], kind).data)
+        fill = Value(type=kind, shape=(), data=constant(1, kind).data)
         yield Case(op="PADV2", inputs=(one, pads, fill), outputs=(padded,), options=plain("PadV2Options"))
         yield Case(op="MIRROR_PAD", inputs=(one, pads), outputs=(padded,), options=plain("MirrorPadOptions"))
     ends = (constant([0, 1, 1, 0]), constant([1, 3, 3, 4]), constant([1, 1, 1, 1]))
@@ -87,8 +87,8 @@ def _joins(kind: str) -> Iterator[Case]:
     both = Value(type=kind, shape=(1, 4, 4, 8))
     yield Case(op="CONCATENATION", inputs=(one, one), outputs=(both,), options=("ConcatenationOptions", {"axis": 3}))
     pack = ("PackOptions", {"valuesCount": 2, "axis": 0})
-    yield Case(op="PACK", inputs=(one, one), outputs=(Value(type=kind, shape=(2, *_NHWC)),), options=pack)
     part = Value(type=kind, shape=(4, 4, 4))
+    yield Case(op="PACK", inputs=(part, part), outputs=(Value(type=kind, shape=(2, 4, 4, 4)),), options=pack)
     yield Case(op="UNPACK", inputs=(one,), outputs=(part,), options=("UnpackOptions", {"num": 1, "axis": 0}))
     row = Value(type=kind, shape=(4,))
     tall = Value(type=kind, shape=(3, 4))

@@ -1,6 +1,6 @@
 """Load and run one-op files on the runtime of this interpreter; `run.py` starts it in the runtime's own environment.
 
-`python -I worker.py RUNTIME FOLDER ANSWERS`: FOLDER has `NUMBER.tflite` and `cases.json` (number, seed, inputs as
+`python -I worker.py RUNTIME FOLDER ANSWERS`: FOLDER has `NUMBER.tflite` and `cases.json` (number, key, seed, inputs as
 [shape, dtype, scale, zero point, whether as real numbers], number of outputs); ANSWERS grows by one JSON line before
 and one after each case, so that a crash names its case. Cases already answered are left out. Needs the standard
 library, NumPy and the runtime.
@@ -30,11 +30,11 @@ def main(runtime: str, folder: Path, answers: Path) -> None:
     done = {one["case"] for one in known if "ok" in one}
     with answers.open("a", buffering=1) as log:
         for case in json.loads((folder / "cases.json").read_text()):
-            if case["number"] in done:
+            if case["key"] in done:
                 continue
             content = (folder / f"{case['number']}.tflite").read_bytes()
-            log.write(json.dumps({"case": case["number"]}) + "\n")
-            log.write(json.dumps({"case": case["number"], **_answer(run, content, case)}) + "\n")
+            log.write(json.dumps({"case": case["key"]}) + "\n")
+            log.write(json.dumps({"case": case["key"], **_answer(run, content, case)}) + "\n")
 
 
 def _answer(run: Callable[[bytes, Arrays, int], Arrays], content: bytes, case: dict[str, Any]) -> dict[str, Any]:
