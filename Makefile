@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The isolated build of the agent wheel uses the pinned build backend.
 export EDGEKIT_DEVICE_PYTHON := $(CURDIR)/$(D)/bin/python
 
-.PHONY: setup setup-frameworks demo test check lint types imports format lock docs bench clean
+.PHONY: setup setup-frameworks demo test check lint types imports format lock docs compat-table bench clean
 
 setup: $(V)/.stamp $(D)/.stamp
 
@@ -74,6 +74,10 @@ lock: $(V)/.stamp
 docs: setup
 	$(V)/bin/python docs/generate_protocol.py
 	$(V)/bin/python docs/generate_onnx_support.py
+
+# What `edgekit check` knows of the runtimes: probes run on their wheels, each in an environment of its own.
+compat-table: setup
+	$(V)/bin/python -m edgekit_converters.compat.probes.fill build/compat converters/edgekit_converters/compat/table.json
 
 bench: setup
 	for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(V)/bin/python $$script || exit 1; done

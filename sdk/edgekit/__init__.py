@@ -10,6 +10,7 @@ from edgekit_agent import __version__
 
 if TYPE_CHECKING:
     from edgekit._bench import BenchResult, bench
+    from edgekit._check import CheckResult, check
     from edgekit._compare import Comparison, LayerError, compare
     from edgekit._convert import convert
     from edgekit._evaluate import Score, evaluate
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "ArtifactReport": "edgekit._report",
     "BenchResult": "edgekit._bench",
+    "CheckResult": "edgekit._check",
     "Comparison": "edgekit._compare",
     "ConvertOptions": "edgekit._options",
     "Event": "edgekit._events",
@@ -28,6 +30,7 @@ _WHERE = {
     "Report": "edgekit._report",
     "Score": "edgekit._evaluate",
     "bench": "edgekit._bench",
+    "check": "edgekit._check",
     "compare": "edgekit._compare",
     "convert": "edgekit._convert",
     "evaluate": "edgekit._evaluate",
@@ -37,6 +40,7 @@ _WHERE = {
 __all__ = [
     "ArtifactReport",
     "BenchResult",
+    "CheckResult",
     "Comparison",
     "ConvertOptions",
     "Event",
@@ -45,6 +49,7 @@ __all__ = [
     "Score",
     "__version__",
     "bench",
+    "check",
     "compare",
     "convert",
     "evaluate",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgekit import errors
-from edgekit.cli import bench, compare, convert, doctor, evaluate, flash, fleet, inspect, quickstart
+from edgekit.cli import bench, check, compare, convert, doctor, evaluate, flash, fleet, inspect, quickstart, targets
 from edgekit_agent import errors as agent
 from edgekit_converters import errors as conversion
 
@@ -27,6 +27,8 @@ app.command("inspect")(inspect.inspect)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)
+app.command("check")(check.check)
+app.add_typer(targets.app, name="targets")
 app.command("flash")(flash.flash)
 app.add_typer(fleet.app, name="fleet")
 app.command("doctor")(doctor.doctor)
