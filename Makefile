@@ -80,7 +80,7 @@ compat-table: setup
 	$(V)/bin/python -m edgekit_converters.compat.probes.fill build/compat converters/edgekit_converters/compat/table.json
 
 bench: setup
-	for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(V)/bin/python $$script || exit 1; done
+	for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(V)/bin/python -m tests.benchmarks.$$(basename $$script .py) || exit 1; done
 
 clean:
 	rm -rf $(V) $(D) build dist

@@ -1,6 +1,6 @@
 """Print what the agent costs beside a bare runtime loop, and the idle supervisor's memory.
 
-`python tests/benchmarks/bench_agent_overhead.py [ROUNDS]`. Bare loop and the worker's own `Loop` run in turns in
+`python -m tests.benchmarks.bench_agent_overhead [ROUNDS]`. Bare loop and the worker's own `Loop` run in turns in
 one process, on the same model and inputs, so that a noisy machine disturbs both alike. Ratios are medians over
 the rounds:
 

@@ -1,6 +1,6 @@
 """What `edgekit check` predicts beside what happens: confusion counts over real, quantized and lowered models.
 
-`python tests/benchmarks/bench_check.py [STEP]`: takes every STEP-th of ONNX's node tests (default 4). Needs an
+`python -m tests.benchmarks.bench_check [STEP]`: takes every STEP-th of ONNX's node tests (default 4). Needs an
 interpreter with tflite-runtime in EDGEKIT_DEVICE_PYTHON and the real models in ../shared/data. "Wrong numbers" are
 predictions that loading cannot confirm: the model runs, and the prediction says that its results are off.
 """

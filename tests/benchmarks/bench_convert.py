@@ -1,6 +1,6 @@
 """MobileNetV2 to float TFLite: wall clock with the start of the process, and peak memory, of every tool in turns.
 
-`python tests/benchmarks/bench_convert.py [ROUNDS]`. Each tool gets the source it takes best: EdgeKit and onnx2tf the
+`python -m tests.benchmarks.bench_convert [ROUNDS]`. Each tool gets the source it takes best: EdgeKit and onnx2tf the
 ONNX, litert-torch the exported program, TensorFlow the Keras model. Times are medians over the rounds; a ratio is the
 tool's over EdgeKit's. EdgeKit's time holds its proof beside ONNX Runtime and the report; the others prove nothing.
 """
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lanes import LANES, NotHereError, Run, run
+from tests.benchmarks.lanes import LANES, NotHereError, Run, run
 
 ROUNDS = 3
 

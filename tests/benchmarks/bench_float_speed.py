@@ -1,6 +1,6 @@
 """Float TFLite files of one network by several tools: p50 in turns in one process on one runtime, and their op lists.
 
-`python tests/benchmarks/bench_float_speed.py [ROUNDS]`. MobileNetV2 from PyTorch goes through EdgeKit, litert-torch and
+`python -m tests.benchmarks.bench_float_speed [ROUNDS]`. MobileNetV2 from PyTorch goes through EdgeKit, litert-torch and
 onnx2tf; Keras models (MobileNetV2 and those in ../shared/data) through EdgeKit (`--lane onnx`) and TensorFlow's
 converter. A ratio is EdgeKit's p50 over the fastest other's: the median over the rounds.
 """
@@ -13,11 +13,10 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from lanes import LANES, Lane, NotHereError, edgekit, run
-
 from edgekit._measure import Candidate, measure
 from edgekit_converters import tflite_file
 from edgekit_converters.jobs import JobRunner
+from tests.benchmarks.lanes import LANES, Lane, NotHereError, edgekit, run
 
 ROUNDS, RUNS = 9, 60
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -1,6 +1,6 @@
 """One ONNX op in each TFLite form that could stand for it: p50 in turns in one process, beside the form that is chosen.
 
-`python tests/benchmarks/bench_lowerings.py [ROUNDS]`. `*` marks the form the lowering writes; a ratio is the form's
+`python -m tests.benchmarks.bench_lowerings [ROUNDS]`. `*` marks the form the lowering writes; a ratio is the form's
 p50 over that one's, the median over the rounds. A form of the same speed loses to the one with fewer ops.
 """
 

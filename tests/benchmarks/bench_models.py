@@ -1,13 +1,12 @@
 """Real models to TFLite and OpenVINO: difference to the source and the golden files, accuracy, ops, latency.
 
-`python tests/benchmarks/bench_models.py [--limit N] [NAME ...]`: a line a model and target. `to source` is the largest
+`python -m tests.benchmarks.bench_models [--limit N] [NAME ...]`: a line a model and target. `to source` is the largest
 difference to the source's own outputs over all samples, `to golden` that to the golden file's; both are absolute.
 """
 
 import argparse
 import importlib.util
 import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +15,12 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-import edgekit  # noqa: E402
-from edgekit._measure import Candidate, Measured, measure  # noqa: E402
-from edgekit_converters import Artifact, ConversionRequest, ConversionResult, convert  # noqa: E402
-from edgekit_converters.errors import ConversionError  # noqa: E402
-from edgekit_converters.jobs import JobRunner  # noqa: E402
-from tests.benchmarks.real_models import DATA, NETS, Golden, Labelled, Net  # noqa: E402
+import edgekit
+from edgekit._measure import Candidate, Measured, measure
+from edgekit_converters import Artifact, ConversionRequest, ConversionResult, convert
+from edgekit_converters.errors import ConversionError
+from edgekit_converters.jobs import JobRunner
+from tests.benchmarks.real_models import DATA, NETS, Golden, Labelled, Net
 
 WANTED = (("tflite", "fp32"), ("openvino", "fp32"))
 HEADS = ("target", "to source", "to golden", "largest", "score of", "source", "artifact", "ops", "transposes", "p50 ms")
@@ -108,7 +104,7 @@ def main() -> None:
     if not DATA.is_dir():
         print("skipped: needs the real models and data in ../shared/data")
         return
-    os.chdir(ROOT / "tests" / "converters")  # where the factories are
+    os.chdir(Path(__file__).resolve().parents[1] / "converters")  # where the factories are
     print(ROW.format("model", *HEADS), flush=True)
     wrong = []
     for name in asked.names or NETS:

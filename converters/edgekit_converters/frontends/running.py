@@ -18,7 +18,8 @@ def run_samples(call: Call, arrays: Arrays, inputs: Sequence[TensorSpec], free: 
     image) is run sample by sample and its outputs are stacked.
 
     Raises:
-        UnsupportedError: if the model has no inputs or no outputs, or these cannot be told apart or held together by sample.
+        UnsupportedError: if the model has no inputs or no outputs, or these cannot be told apart or held together by
+            sample.
     """
     if not arrays:
         raise UnsupportedError("the model has no inputs, so there is nothing to run it on")
