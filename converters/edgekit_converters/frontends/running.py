@@ -18,8 +18,7 @@ def run_samples(call: Call, arrays: Arrays, inputs: Sequence[TensorSpec], free: 
     image) is run sample by sample and its outputs are stacked.
 
     Raises:
-        UnsupportedError: if the model has no inputs or no outputs, or these cannot be told apart or held together by
-            sample.
+        UnsupportedError: if the model has no inputs or no outputs, or these cannot be told apart by sample.
     """
     if not arrays:
         raise UnsupportedError("the model has no inputs, so there is nothing to run it on")
@@ -39,7 +38,16 @@ def run_samples(call: Call, arrays: Arrays, inputs: Sequence[TensorSpec], free: 
                 return run_samples(call, arrays, inputs, free=1)
             outputs = [one if one.ndim and len(one) == rows else one[np.newaxis] for one in outputs]
         parts.append(outputs)
+    return [joined(column)[:count] for column in zip(*parts, strict=True)]
+
+
+def joined(rows: Sequence[Array]) -> Array:
+    """Return the rows of all runs as one array.
+
+    Raises:
+        UnsupportedError: if their shapes differ.
+    """
     try:
-        return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
+        return np.concatenate(rows)
     except ValueError as exc:
         raise UnsupportedError("an output has another shape for every sample, so they cannot be held together") from exc

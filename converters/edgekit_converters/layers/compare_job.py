@@ -9,6 +9,7 @@ import numpy as np
 
 from edgekit_converters._exchange import read_arrays, write_arrays
 from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.frontends.running import joined
 from edgekit_converters.jobs import Json
 from edgekit_converters.layers.base import LayeredModel, open_model
 from edgekit_converters.layers.feeding import Feed, feeds
@@ -95,9 +96,4 @@ class _Outputs:
             self._kept[name].append(feed.samples(one) if has_rows else one[np.newaxis])
 
     def joined(self) -> Arrays:
-        try:
-            return {name: np.concatenate(kept) for name, kept in self._kept.items()}
-        except ValueError as exc:
-            raise UnsupportedError(
-                "an output has another shape for every sample, so they cannot be held together"
-            ) from exc
+        return {name: joined(kept) for name, kept in self._kept.items()}
