@@ -62,9 +62,8 @@ def main() -> None:
                         missed.append(f"{model.name} on {one.name}: predicted {one.predicted}, {one.loaded}")
             for runtime, found in counts.items():
                 cells = [found[key] for key in ("ran", "failed", "differs", "unknown", "undecided", "missed")]
-                print(
-                    f"{label:>10} {runtime:>24} {cells[0]:9} {cells[1]:13} {cells[2]:14} {cells[3]:8} {cells[4]:10} {cells[5]}"
-                )
+                print(f"{label:>10} {runtime:>24} {cells[0]:9} {cells[1]:13}", end=" ")
+                print(f"{cells[2]:14} {cells[3]:8} {cells[4]:10} {cells[5]}")
             print(*(f"  {line}" for line in missed), sep="\n", flush=True)
 
 
