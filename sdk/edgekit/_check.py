@@ -1,12 +1,13 @@
 """`edgekit.check`: will this artifact run there? By the table of probes, by rules, and by loading it where it can."""
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgekit._events import Event, OnEvent, ignore
-from edgekit._interpreters import CRASHED, Interpreter, Loaded, interpreters, load
+from edgekit._interpreters import Interpreter, Loaded, interpreters, load
 from edgekit._report import SCHEMA
 from edgekit._targets import target
 from edgekit.errors import GateError, UsageError
@@ -20,6 +21,9 @@ from edgekit_converters.errors import ModelFileError, UnsupportedError
 from edgekit_converters.jobs import JobRunner
 
 _DEVICES: Mapping[str, str] = {"openvino-gpu": "GPU", "openvino-npu": "NPU"}
+_OWN_DATA = "its whole-number inputs may need certain values: edgekit compare SOURCE MODEL --data runs it on yours"
+# How TFLite's runtimes name the node at which they stopped.
+_NODE = re.compile(r"[Nn]ode number (\d+) \((\w+)\)")
 _BAD = (Status.CRASHES, Status.FAILS, Status.DIFFERS)
 
 
@@ -27,7 +31,7 @@ _BAD = (Status.CRASHES, Status.FAILS, Status.DIFFERS)
 class RuntimeCheck:
     """A model on one version of a runtime; `version` is empty where rules hold for all of them.
 
-    `predicted` is what table and rules say, `loaded` what a real run said (None where the runtime is not here).
+    `predicted` is what table and rules say, `loaded` what came of a real run (None where the runtime is not here).
     """
 
     runtime: str
@@ -36,7 +40,7 @@ class RuntimeCheck:
     predicted: Status
     kinds: tuple[Kind, ...]
     findings: tuple[Finding, ...]
-    loaded: str | None = None
+    loaded: Status | None = None
 
     @property
     def name(self) -> str:
@@ -137,7 +141,7 @@ def _wanted(model: Path, runtimes: Sequence[str], targets: Sequence[str]) -> lis
 def _check_one(subject: _Subject, wanted: known.Wanted, here: Sequence[Interpreter]) -> list[RuntimeCheck]:
     """Check against every version that was asked for."""
     if wanted.runtime in TFLITE_RULES or wanted.runtime in _DEVICES:
-        return [_decided(wanted.runtime, "", _by_rules(subject, wanted.runtime), None, Kind.RULE)]
+        return [_decided((wanted.runtime, ""), Kind.RULE, _by_rules(subject, wanted.runtime))]
     present = _present(wanted, here)
     table = probes.load()
     columns = known.columns(table, wanted) if subject.nodes is not None else {}
@@ -150,7 +154,7 @@ def _check_one(subject: _Subject, wanted: known.Wanted, here: Sequence[Interpret
         if subject.nodes is not None and version in columns:
             findings = tflite_check.judge(table, subject.nodes, wanted.runtime, columns[version])
         loaded = load(subject.model, wanted.runtime, present[version]) if version in present else None
-        rows.append(_decided(wanted.runtime, version, findings, loaded, Kind.PROBED))
+        rows.append(_decided((wanted.runtime, version), Kind.PROBED, findings, loaded, subject.nodes or ()))
     return rows
 
 
@@ -176,43 +180,48 @@ def _by_rules(subject: _Subject, runtime: str) -> list[Finding]:
 
 
 def _decided(
-    runtime: str, version: str, findings: Sequence[Finding] | None, loaded: Loaded | None, kind: Kind
+    name: tuple[str, str],
+    kind: Kind,
+    findings: Sequence[Finding] | None,
+    loaded: Loaded | None = None,
+    nodes: Sequence[Node] = (),
 ) -> RuntimeCheck:
     """Put prediction and real run together: a real run decides, except that it does not see wrong numbers."""
-    predicted = _predicted(findings)
     kept = list(findings or ())
-    if loaded is not None and loaded.reason:
-        kept.append(_refused(loaded))
-    elif loaded is not None:
+    if loaded is None:
+        kept += [_nothing_known(*name)] if findings is None else []
+    elif loaded.status is Status.RUNS:
         kept = [one for one in kept if one.status is Status.DIFFERS]
-    elif findings is None:
-        kept.append(_nothing_known(runtime, version))
+    else:
+        kept.append(_not_run(loaded, nodes))
     kinds = (*((kind,) if findings is not None else ()), *((Kind.LOADED,) if loaded is not None else ()))
     return RuntimeCheck(
-        runtime=runtime,
-        version=version,
-        verdict=_predicted(kept),
-        predicted=predicted,
+        runtime=name[0],
+        version=name[1],
+        verdict=_worst(kept),
+        predicted=Status.UNKNOWN if findings is None else _worst(findings),
         kinds=kinds,
         findings=tuple(kept),
-        loaded=None if loaded is None else loaded.reason or "it ran",
+        loaded=None if loaded is None else loaded.status,
     )
 
 
-def _predicted(findings: Sequence[Finding] | None) -> Status:
-    if findings is None:
-        return Status.UNKNOWN
+def _worst(findings: Sequence[Finding]) -> Status:
     found = {one.status for one in findings}
     return next((one for one in (*_BAD, Status.UNKNOWN) if one in found), Status.RUNS)
 
 
-def _refused(loaded: Loaded) -> Finding:
-    return Finding(
-        status=Status.CRASHES if loaded.reason.startswith(CRASHED) else Status.FAILS,
+def _not_run(loaded: Loaded, nodes: Sequence[Node]) -> Finding:
+    said = Finding(
+        status=loaded.status,
         kind=Kind.LOADED,
         source=f"{loaded.runtime} {loaded.version}",
         reason=loaded.reason,
+        advice=_OWN_DATA if loaded.status is Status.UNKNOWN else "",
     )
+    named = _NODE.search(loaded.reason)
+    at = [one for one in nodes if named and one.graph == 0 and (str(one.index), one.op) == named.groups()]
+    return said.at(at[0]) if at else said
 
 
 def _nothing_known(runtime: str, version: str) -> Finding:
