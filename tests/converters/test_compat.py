@@ -1,6 +1,7 @@
 """The table of probes, what is read from a model to ask it, and the rules."""
 
 import json
+from dataclasses import replace
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,20 @@ def test_the_edge_tpu_takes_whole_numbers_only(repository: Path) -> None:
     found = _rules("edgetpu", models / "conv.tflite")
     assert any("float32" in one.reason and "--precision int8" in one.advice for one in found)
     assert all(one.kind is Kind.RULE and "Coral" in one.source for one in found)
+
+
+def test_a_free_input_is_told_once_and_not_at_every_op_it_reaches() -> None:
+    free = Value(type="float32", signature=(-1, 4, 4, 4))
+    case = Case(op="EXP", inputs=(free,), outputs=(free,), options=plain("ExpOptions"))
+    first = _node(case)
+    second = replace(first, index=1, inputs=first.outputs, outputs=())
+    (told,) = TFLITE_RULES["tflite-gpu"]([first, second])
+    assert told.node is None
+    assert "is not fixed" in told.reason
+    assert "--shape" in told.advice
+    parameter = {"index": 0, "op": "Parameter", "output": "x", "types": ["f32"], "dynamic": True}
+    relu = {"index": 1, "op": "Relu", "output": "y", "types": ["f32"], "dynamic": True}
+    assert [one.op for one in openvino_devices.judge("NPU", [parameter, relu])] == ["Parameter"]
 
 
 @pytest.mark.shared_data

@@ -3,54 +3,58 @@
 The list and its limits are those of the Coral documentation (TensorFlow models on the Edge TPU, supported operations).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from edgekit_converters.compat.findings import Finding, Kind, Status
 from edgekit_converters.compat.nodes import Node
+from edgekit_converters.compat.rules.free_shapes import free_inputs
 from edgekit_converters.tflite_file import Tensor
 
 SOURCE = "Coral documentation, TensorFlow models on the Edge TPU: supported operations"
 COMPILED = "CUSTOM:edgetpu-custom-op"
 _OPS = frozenset(
-    {
-        *("ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "EXPAND_DIMS", "FULLY_CONNECTED"),
-        *(
-            "L2_NORMALIZATION",
-            "LOGISTIC",
-            "MAX_POOL_2D",
-            "MAXIMUM",
-            "MEAN",
-            "MINIMUM",
-            "MUL",
-            "PACK",
-            "PAD",
-            "PRELU",
-            "QUANTIZE",
-        ),
-        *(
-            "REDUCE_MAX",
-            "REDUCE_MIN",
-            "RELU",
-            "RELU6",
-            "RELU_N1_TO_1",
-            "RESHAPE",
-            "RESIZE_BILINEAR",
-            "RESIZE_NEAREST_NEIGHBOR",
-        ),
-        *(
-            "RSQRT",
-            "SLICE",
-            "SOFTMAX",
-            "SPACE_TO_DEPTH",
-            "SPLIT",
-            "SQUEEZE",
-            "STRIDED_SLICE",
-            "SUB",
-            "SUM",
-            "SQUARED_DIFFERENCE",
-        ),
-        *("TANH", "TRANSPOSE", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
-    }
+    [
+        "ADD",
+        "AVERAGE_POOL_2D",
+        "CONCATENATION",
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "EXPAND_DIMS",
+        "FULLY_CONNECTED",
+        "L2_NORMALIZATION",
+        "LOGISTIC",
+        "MAX_POOL_2D",
+        "MAXIMUM",
+        "MEAN",
+        "MINIMUM",
+        "MUL",
+        "PACK",
+        "PAD",
+        "PRELU",
+        "QUANTIZE",
+        "REDUCE_MAX",
+        "REDUCE_MIN",
+        "RELU",
+        "RELU6",
+        "RELU_N1_TO_1",
+        "RESHAPE",
+        "RESIZE_BILINEAR",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "RSQRT",
+        "SLICE",
+        "SOFTMAX",
+        "SPACE_TO_DEPTH",
+        "SPLIT",
+        "SQUEEZE",
+        "STRIDED_SLICE",
+        "SUB",
+        "SUM",
+        "SQUARED_DIFFERENCE",
+        "TANH",
+        "TRANSPOSE",
+        "TRANSPOSE_CONV",
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    ]
 )
 _NO_FUSED = frozenset({"AVERAGE_POOL_2D", "CONCATENATION", "MAX_POOL_2D"})
 _INTEGERS = frozenset({"int8", "uint8"})
@@ -60,11 +64,20 @@ _SOFTMAX_VALUES = 16_000
 
 def judge(nodes: Sequence[Node]) -> list[Finding]:
     """Return a finding for each node that keeps itself and what follows from the Edge TPU."""
-    return [
+    free = free_inputs(nodes, SOURCE)
+    taken = {one.name for node in nodes for one in node.inputs if one is not None}
+    return free + [
         Finding(status=Status.FAILS, kind=Kind.RULE, source=SOURCE, reason=reason, advice=_advice(node)).at(node)
         for node in nodes
-        if node.op != COMPILED and (reason := next(_reasons(node), ""))
+        if node.op != COMPILED
+        and not _at_the_end(node, taken)
+        and (reason := next(_reasons(node, free=bool(free)), ""))
     ]
+
+
+def _at_the_end(node: Node, taken: Collection[str]) -> bool:
+    """Whether a node gives real values to the outside: it runs on the CPU, and nothing is left to follow it there."""
+    return node.op == "DEQUANTIZE" and not any(one is not None and one.name in taken for one in node.outputs)
 
 
 def _advice(node: Node) -> str:
@@ -73,12 +86,12 @@ def _advice(node: Node) -> str:
     return "this op and all that follow it run on the CPU: move it to the end or replace it"
 
 
-def _reasons(node: Node) -> Iterator[str]:
+def _reasons(node: Node, *, free: bool) -> Iterator[str]:
     if node.op not in _OPS:
         yield "the Edge TPU does not have this op"
     values = [one for one in (*node.inputs, *node.outputs) if one is not None and _is_value(one)]
     for one in values:
-        if None in one.shape:
+        if None in one.shape and not free:
             yield f"the shape of '{one.name}' is not fixed"
         if one.dtype not in _INTEGERS and node.op != "QUANTIZE":
             yield f"'{one.name}' is {one.dtype} and all values have to be 8 bit integers"

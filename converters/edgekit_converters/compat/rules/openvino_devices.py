@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgekit_converters.compat.findings import Finding, Kind, Status
+from edgekit_converters.compat.rules.free_shapes import ADVICE
 
 SOURCE = "OpenVINO documentation, supported devices"
 _TYPES: Mapping[str, frozenset[str]] = {
@@ -15,16 +16,17 @@ _TYPES: Mapping[str, frozenset[str]] = {
     "GPU": frozenset({"f32", "f16", "i8", "u8", "i4", "u4", "i32", "i64", "boolean", "u1", "nf4"}),
 }
 _STATIC = frozenset({"NPU"})
+_INPUT = "Parameter"
 
 
 def judge(device: str, nodes: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """Return what stands against a device; nodes are those of the job `openvino_nodes`."""
     found = []
+    free = any(node["dynamic"] and node["op"] == _INPUT for node in nodes)  # then all that is free comes from there
     for node in nodes:
         reason, advice = "", ""
-        if device in _STATIC and node["dynamic"]:
-            reason = f"its shape is not fixed and the {device} takes fixed shapes only"
-            advice = "fix the shapes: edgekit convert --shape NAME=1x3x224x224"
+        if device in _STATIC and node["dynamic"] and (not free or node["op"] == _INPUT):
+            reason, advice = f"its shape is not fixed and the {device} takes fixed shapes only", ADVICE
         strange = sorted(set(node["types"]) - _TYPES[device])
         if strange:
             reason, advice = (

@@ -8,23 +8,36 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from edgekit_converters.compat.findings import Finding, Kind, Status
 from edgekit_converters.compat.nodes import Node
+from edgekit_converters.compat.rules.free_shapes import free_inputs
 
 SOURCE = "LiteRT documentation, GPU delegates: supported ops"
 _OPS = frozenset(
-    {
-        *(
-            "ADD",
-            "AVERAGE_POOL_2D",
-            "CONCATENATION",
-            "CONV_2D",
-            "DEPTHWISE_CONV_2D",
-            "EXP",
-            "FULLY_CONNECTED",
-            "LOGICAL_AND",
-        ),
-        *("LOGISTIC", "LSTM", "MAX_POOL_2D", "MAXIMUM", "MINIMUM", "MUL", "PAD", "PRELU", "RELU", "RELU6", "RESHAPE"),
-        *("RESIZE_BILINEAR", "SOFTMAX", "STRIDED_SLICE", "SUB", "TRANSPOSE_CONV"),
-    }
+    [
+        "ADD",
+        "AVERAGE_POOL_2D",
+        "CONCATENATION",
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "EXP",
+        "FULLY_CONNECTED",
+        "LOGICAL_AND",
+        "LOGISTIC",
+        "LSTM",
+        "MAX_POOL_2D",
+        "MAXIMUM",
+        "MINIMUM",
+        "MUL",
+        "PAD",
+        "PRELU",
+        "RELU",
+        "RELU6",
+        "RESHAPE",
+        "RESIZE_BILINEAR",
+        "SOFTMAX",
+        "STRIDED_SLICE",
+        "SUB",
+        "TRANSPOSE_CONV",
+    ]
 )
 # Values it computes in half or single precision; 8 bit models are widened to them.
 _TYPES = frozenset({"float32", "float16", "int8", "uint8"})
@@ -40,15 +53,16 @@ _CONSTANTS: Mapping[str, tuple[int, ...]] = {
 
 def judge(nodes: Sequence[Node]) -> list[Finding]:
     """Return a finding for each node that would stay on the CPU."""
+    free = free_inputs(nodes, SOURCE)
     advice = "the rest may run on the GPU with this op on the CPU: measure it on the device"
-    return [
+    return free + [
         Finding(status=Status.FAILS, kind=Kind.RULE, source=SOURCE, reason=reason, advice=advice).at(node)
         for node in nodes
-        if (reason := next(_reasons(node), ""))
+        if (reason := next(_reasons(node, free=bool(free)), ""))
     ]
 
 
-def _reasons(node: Node) -> Iterator[str]:
+def _reasons(node: Node, *, free: bool) -> Iterator[str]:
     if node.op == "DEQUANTIZE" and node.inputs and node.inputs[0] is not None and node.inputs[0].data_bytes:
         return  # weights in half precision: widened when the graph is built
     if node.op not in _OPS:
@@ -59,7 +73,7 @@ def _reasons(node: Node) -> Iterator[str]:
             continue
         if at in fixed:
             yield f"its operand {at} has to be a constant"
-        if None in one.shape:
+        if None in one.shape and not free:
             yield f"the shape of '{one.name}' is not fixed"
         if len(one.stored_shape) > _MAX_RANK:
             yield f"'{one.name}' has {len(one.stored_shape)} dimensions and the delegate has at most {_MAX_RANK}"
