@@ -150,7 +150,7 @@ def _binary() -> Iterator[Case]:
             for kind in ("float32", "qint8"):
                 for number in _FUSED:
                     fused = (options[0], {**options[1], "fusedActivationFunction": number})
-                    one = Value(type=kind)
+                    one = Value(type=kind, positive=op in _POSITIVE)
                     yield Case(op=op, inputs=(one, one), outputs=(one,), options=fused)
     for kind in ALL:
         one = Value(type=kind)
