@@ -29,6 +29,7 @@ print(json.dumps(found))
 """
 _QUICK_S = 30.0
 _SAID_CHARACTERS = 300
+_CHATTER = ("INFO:", "WARNING:", "I0000", "W0000")
 DEADLINE_S = 120.0
 
 
@@ -102,7 +103,8 @@ def _outcome(command: Sequence[str], deadline_s: float) -> tuple[Status, str]:
         return Status.RUNS, ""
     if done.returncode < 0:
         return Status.CRASHES, f"it ended the process with {signal.Signals(-done.returncode).name}"
-    said = " ".join(done.stderr.decode(errors="replace").split())
+    lines = done.stderr.decode(errors="replace").splitlines()
+    said = " ".join(" ".join(line for line in lines if not line.startswith(_CHATTER)).split())
     if done.returncode == _load_once.UNCERTAIN:
         return Status.UNKNOWN, f"it loads, and with made-up inputs it fails: {said[:_SAID_CHARACTERS]}"
     if done.returncode == _load_once.REFUSED:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from edgekit_converters.compat.probes import control, elementwise, layers, reductions, shapes
+from edgekit_converters.compat.probes import control, elementwise, layers, operands, reductions, shapes
 from edgekit_converters.compat.probes.one_op import Case, Value
 
-FAMILIES = (elementwise, shapes, reductions, layers, control)
+FAMILIES = (elementwise, shapes, reductions, layers, control, operands)
 
 # The first version of an op that its kernels ever had, where that is not 1.
 FIRST_VERSION: Mapping[str, int] = {"BROADCAST_TO": 2}

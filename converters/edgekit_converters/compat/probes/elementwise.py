@@ -89,6 +89,8 @@ _COMPARE: tuple[tuple[str, str], ...] = (
     ("GREATER", "GreaterOptions"),
     ("GREATER_EQUAL", "GreaterEqualOptions"),
 )
+# Defined above zero only, or hardly so beside it.
+_POSITIVE = frozenset({"DIV", "LOG", "POW", "RSQRT", "SQRT"})
 _CAST_TYPES = (*PLAIN, "complex64", "qint8", "quint8", "qint16")
 _FUSED = (2, 4, 5)  # numbers of RELU_N1_TO_1, TANH, SIGN_BIT in the schema
 
@@ -115,7 +117,7 @@ def fixed_output(op: str, kind: str, shape: tuple[int, ...]) -> Value:
 def _unary() -> Iterator[Case]:
     for op, options in (*_UNARY, ("LOGISTIC", None), ("TANH", None)):
         for kind in ALL:
-            one = Value(type=kind)
+            one = Value(type=kind, positive=op in _POSITIVE)
             yield Case(op=op, inputs=(one,), outputs=(fixed_output(op, kind, one.shape),), options=options)
         for rank in _RANKS:
             one = Value(type="float32", shape=(*(1,) * (rank - 2), 3, 4))
@@ -134,18 +136,21 @@ def _unary() -> Iterator[Case]:
 def _binary() -> Iterator[Case]:
     for op, options in _BINARY:
         for kind in ALL:
-            one = Value(type=kind)
+            one = Value(type=kind, positive=op in _POSITIVE)
             yield Case(op=op, inputs=(one, one), outputs=(one,), options=options)
         for kind in ("float32", "int32", "qint8"):
             for rank in _RANKS:
-                one, row = Value(type=kind, shape=(*(2,) * (rank - 2), 3, 4)), Value(type=kind, shape=(4,))
+                one, row = (
+                    Value(type=kind, shape=shape, positive=op in _POSITIVE)
+                    for shape in ((*(2,) * (rank - 2), 3, 4), (4,))
+                )
                 yield Case(op=op, inputs=(one, one), outputs=(one,), options=options)
                 yield Case(op=op, inputs=(one, row), outputs=(one,), options=options)
         if options is not None and op in {"ADD", "SUB", "MUL", "DIV"}:
             for kind in ("float32", "qint8"):
                 for number in _FUSED:
                     fused = (options[0], {**options[1], "fusedActivationFunction": number})
-                    one = Value(type=kind)
+                    one = Value(type=kind, positive=op in _POSITIVE)
                     yield Case(op=op, inputs=(one, one), outputs=(one,), options=fused)
     for kind in ALL:
         one = Value(type=kind)

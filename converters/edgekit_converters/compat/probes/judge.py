@@ -42,7 +42,7 @@ _RANDOM = frozenset({"MULTINOMIAL", "RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM", 
 _STEPS, _FLOAT_SHARE, _HALF_SHARE, _HYBRID_SHARE = 2.5, 1e-3, 1e-2, 0.06
 # Arithmetic on eight and sixteen bits without a scale means nothing; moving such values does.
 # Taken from tables over all of int16, of which the probes' values use a few steps.
-_LOOKED_UP = frozenset({"EXP", "LOG"})
+_LOOKED_UP = frozenset({"EXP", "LOG", "RSQRT"})
 _SMALL = frozenset({"int8", "uint8", "int16"})
 _MOVES = frozenset(case.op for case in shapes.cases())
 

@@ -49,6 +49,8 @@ class Value:
     zero_point: int | None = None
     axis: int = 0
     variable: bool = False
+    positive: bool = False
+    """Whether a quantized input is to be fed with what stands for numbers above zero."""
     signature: tuple[int, ...] | None = None
     """The shape with -1 where it is free."""
 

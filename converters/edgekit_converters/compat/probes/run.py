@@ -87,7 +87,8 @@ def _is_given(value: Value) -> bool:
 def _input(value: Value, real: bool) -> list[Any]:
     quantized = value.type.startswith("q")
     scale, zero = (value.scale[0], zero_point(value)) if quantized else (0.0, 0)
-    return [value.shape, TYPES[value.type][1], scale, zero, real and quantized]
+    wanted = [value.shape, TYPES[value.type][1], scale, zero, real and quantized]
+    return [*wanted, True] if value.positive and quantized else wanted
 
 
 def answers(environment: Environment, python: Path, folder: Path, log: Path) -> Answers:

@@ -1,9 +1,9 @@
 """Load and run one-op files on the runtime of this interpreter; `run.py` starts it in the runtime's own environment.
 
 `python -I worker.py RUNTIME FOLDER ANSWERS`: FOLDER has `NUMBER.tflite` and `cases.json` (number, key, seed, inputs as
-[shape, dtype, scale, zero point, whether as real numbers], number of outputs); ANSWERS grows by one JSON line before
-and one after each case, so that a crash names its case. Cases already answered are left out. Needs the standard
-library, NumPy and the runtime.
+[shape, dtype, scale, zero point, whether as real numbers, true if they are to be above zero], number of outputs);
+ANSWERS grows by one JSON line before and one after each case, so that a crash names its case. Cases already answered
+are left out. Needs the standard library, NumPy and the runtime.
 """
 
 import functools
@@ -74,11 +74,10 @@ def made_up(wanted: Sequence[Any], seed: int) -> Any:  # noqa: ANN401  # a NumPy
 
     `real` gives the numbers that the stored values of another case stand for.
     """
-    shape, dtype, scale, zero, real = tuple(wanted[0]), np.dtype(wanted[1]), *wanted[2:]
+    shape, dtype, scale, zero, real = tuple(wanted[0]), np.dtype(wanted[1]), *wanted[2:5]
+    positive = wanted[5:] == [True]
     if real:
-        return ((made_up([shape, dtype, scale, zero, False], seed).astype(np.float32) - zero) * scale).astype(
-            np.float32
-        )
+        return ((made_up([*wanted[:4], False, *wanted[5:]], seed).astype(np.float32) - zero) * scale).astype(np.float32)
     rng = np.random.RandomState(seed)  # its numbers are the same in every NumPy
     if dtype.kind == "f":
         return rng.uniform(0.1, 1.0, shape).astype(dtype)
@@ -86,6 +85,8 @@ def made_up(wanted: Sequence[Any], seed: int) -> Any:  # noqa: ANN401  # a NumPy
         return (rng.uniform(-1, 1, shape) + 1j * rng.uniform(-1, 1, shape)).astype(dtype)
     if dtype.kind == "b":
         return rng.uniform(0, 1, shape) < _FREE_COINS
+    if positive:
+        return rng.randint(zero + 1, zero + 101, shape).astype(dtype)
     low, high = ((-100, 100) if dtype.kind == "i" else (28, 228)) if scale else (1, 3)
     return rng.randint(low, high + 1, shape).astype(dtype)
 
