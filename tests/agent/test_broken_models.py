@@ -16,7 +16,8 @@ from edgekit_agent.runtimes import _tflite_file
 MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
 # every file given is loaded and run once; a line is written after each, so that a crash shows where it happened
 CHILD = """
-import json, sys
+import json, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))  # a turned bit may ask for more than the machine has
 from pathlib import Path
 from edgekit_agent import feeds, runtimes
 from edgekit_agent.errors import AgentError
@@ -27,7 +28,7 @@ for name in sys.argv[2:]:
         for arrays in feeds.synthetic(session.inputs, 0, 1):
             session.invoke(arrays)
         print(json.dumps([name, "ran"]), flush=True)
-    except AgentError as exc:
+    except (AgentError, MemoryError) as exc:  # what a worker takes for a refusal
         print(json.dumps([name, type(exc).__name__]), flush=True)
 """
 

@@ -196,7 +196,8 @@ NETS: Mapping[str, Net] = {
     ),
     "vww": Net(model=_file("vww-mobilenet", "vww_96.h5"), golden=_vww),
     "wakeword": Net(model=_file("wakeword-1d", "str_ww_ref_model.h5"), golden=_wakeword, labelled=_wakeword_labelled),
-    "ad": Net(model=_file("ad-autoencoder", "ad01.h5"), golden=_ad, labelled=_ad_labelled),
+    # the source itself is 5e-5 of its largest output off what float64 gives (test_real_models.py shows it)
+    "ad": Net(model=_file("ad-autoencoder", "ad01.h5"), golden=_ad, labelled=_ad_labelled, limit=2e-4),
     "rfb320": Net(model=_file("face-rfb", "version-RFB-320.onnx"), golden=_rfb, limit=1e-4),
     "lite0": Net(
         model=lambda: "real_torch_nets:efficientnet_lite0",

@@ -174,7 +174,14 @@ class TFLiteContract(RuntimeContract):
 
 
 class TFLiteLibraryContract(TFLiteContract):
-    """What TFLite's own libraries must do; OpenVINO runs an odd length of `pairs` without a word."""
+    """What TFLite's own libraries must do; OpenVINO runs an odd length of `pairs` and refuses `empty`."""
+
+    def test_an_output_without_values_is_an_empty_array(self, runtime: Runtime, models: Path) -> None:
+        session = runtime.load(models / "empty.tflite")
+        outputs = session.invoke([np.array([[-1, 2]], dtype=np.float32)])
+        found = {spec.name: output for spec, output in zip(session.outputs, outputs, strict=True)}
+        assert found["y"].tolist() == [[0, 2]]
+        assert (found["rest"].shape, found["rest"].dtype.name) == ((1, 0), "float32")
 
     @pytest.mark.parametrize("length", [1, 5])
     def test_a_length_the_model_cannot_work_at_is_refused_and_another_one_runs(

@@ -1,6 +1,7 @@
 """The labelled data of ../shared/data as arrays."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,30 @@ def sound_windows(data: Path) -> Any:
     """Return every five frames side by side [N, 640] of the anomaly detector's sound."""
     frames = np.load(data / "ad-autoencoder" / "golden.npz")["frames"]
     return np.stack([frames[at : at + 5].reshape(-1) for at in range(len(frames) - 4)]).astype(np.float32)
+
+
+def exact_reconstruction(data: Path, windows: Any) -> Any:
+    """Return what the anomaly detector's `ad01.h5` computes, in float64 by its layers' formulas."""
+    import h5py
+
+    x = windows.astype(np.float64)
+    with h5py.File(data / "ad-autoencoder" / "ad01.h5") as file:
+        for layer in json.loads(file.attrs["model_config"])["config"]["layers"]:
+            kind, name = layer["class_name"], layer["config"]["name"]
+            stored = file["model_weights"][name]
+            weights = {str(key).split("/")[-1]: stored[key][()].astype(np.float64) for key in _datasets(stored)}
+            if kind == "Dense":
+                x = x @ weights["kernel:0"] + weights["bias:0"]
+            elif kind == "BatchNormalization":
+                spread = np.sqrt(weights["moving_variance:0"] + layer["config"]["epsilon"])
+                x = (x - weights["moving_mean:0"]) / spread * weights["gamma:0"] + weights["beta:0"]
+            elif kind == "Activation":
+                x = np.maximum(x, 0)
+    return x
+
+
+def _datasets(stored: Any) -> list[str]:
+    return [key if isinstance(key, str) else key.decode() for key in stored.attrs["weight_names"]]
 
 
 def top1(outputs: Any, labels: Any) -> float:

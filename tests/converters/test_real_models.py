@@ -12,7 +12,7 @@ import pytest
 from edgekit_converters import ConversionRequest, ConversionResult, convert
 from edgekit_converters.conversion import Wanted
 from edgekit_converters.jobs import JobRunner
-from tests.converters.real_data import cifar10, keyword_features, sound_windows, top1
+from tests.converters.real_data import cifar10, exact_reconstruction, keyword_features, sound_windows, top1
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared_data]
 
@@ -122,10 +122,13 @@ def test_anomaly_detection(shared_data: Path, converted: Convert, run_artifact: 
     result = converted(folder / "ad01.h5", windows[:100], windows)
     made = outputs_of(result, windows, run_artifact)
     score = {key: float(((output - windows) ** 2).mean()) for key, output in made.items()}
-    scale = np.abs(only(result.reference)).max()
+    # Values reach 75 and pass ten layers with narrow batch norms, so that TensorFlow itself is 3e-3 off float64:
+    # what counts is the distance to float64 (measured: TFLite half of TensorFlow's, OpenVINO twice).
+    exact = exact_reconstruction(shared_data, windows)
+    own = np.abs(only(result.reference) - exact).max()
+    assert 1e-3 < own < 1e-2
     for target in ("tflite", "openvino"):
-        # Values reach 75 and pass ten layers with narrow batch norms: relative to that, float32's own rounding.
-        assert np.abs(made[target, "fp32"] - only(result.reference)).max() <= 2e-4 * scale
+        assert np.abs(made[target, "fp32"] - exact).max() <= 4 * own
         assert score[target, "fp32"] == pytest.approx(9.4913, abs=1e-3)
         assert score[target, "int8"] == pytest.approx(9.4913, abs=0.8)  # the published int8 model: 10.2603
 

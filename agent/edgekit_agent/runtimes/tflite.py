@@ -112,9 +112,21 @@ class TFLiteSession:
             raise InputDataError(f"an input does not fit: {exc}") from exc
         try:
             interpreter.invoke()
-            return [interpreter.get_tensor(index) for index in self._output_indices]
+            return [self._output(index) for index in self._output_indices]
         except (ValueError, RuntimeError) as exc:
             raise ModelError(f"{self.runtime} failed: {_first_line(exc)}") from exc
+
+    def _output(self, index: int) -> Array:
+        try:
+            output: Array = self._interpreter.get_tensor(index)
+        except ValueError:  # an empty constant: the library takes it for one that was never computed
+            details = {one["index"]: one for one in self._interpreter.get_output_details()}
+            if index not in details or 0 not in details[index]["shape"]:
+                raise
+            import numpy as np
+
+            return np.empty(details[index]["shape"], details[index]["dtype"])
+        return output
 
     def _fit_free(self, arrays: Sequence[Array]) -> None:
         """Give free dimensions the arrays' sizes; the memory is planned anew when one has changed since the last run.

@@ -37,7 +37,9 @@ def main() -> None:
     square = rng.normal(size=(4, 4)).astype("f")
     lengths = tf.TensorSpec([None, None, 4], tf.float32, name="x")
     write("length", lambda x: {"all": tf.matmul(x, square), "rest": x[:, 1:]}, lengths)
-    # which must be even
+    # an output that is a constant without values
+    write("empty", lambda x: {"rest": x[:, 2:] * 2.0, "y": tf.nn.relu(x)}, tf.TensorSpec([1, 2], tf.float32, name="x"))
+    # a length that must be even
     write("pairs", lambda x: {"y": tf.reshape(x, [1, -1, 8])}, lengths)
     # names that are not in the order of the letters
     pair = (tf.TensorSpec([1, 2], tf.float32, name="zeta"), tf.TensorSpec([1, 2], tf.float32, name="alpha"))
