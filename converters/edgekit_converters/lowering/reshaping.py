@@ -44,6 +44,9 @@ def reshaped(b: Builder, x: Tensor, out: tuple[int, ...]) -> Tensor:
     groups = _groups(x.shape, out)
     stored = [axis for axis in x.perm if x.shape[axis] != 1]
     wanted, made = _orders(stored, groups)
+    if wanted != stored and x.perm != channels_last(x.rank):
+        # a transpose is paid for and no image is to be kept as it lies: ONNX's own order needs no second one
+        wanted, made = (sorted(axes) for axes in (wanted, made))
     if wanted != stored:
         x = b.order(x, (*wanted, *(axis for axis in x.perm if x.shape[axis] == 1)))
     perm = _with_ones(made, out, spatial=x.perm != identity(x.rank))

@@ -109,6 +109,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {"inputs": IMAGE, "body": FIRST + "y = Transpose<perm = [0, 2, 3, 1]>(c)", "weights": {"w": [4, 3, 3, 3]}},
         {"TRANSPOSE": 1, "CONV_2D": 1},
     ),
+    "attention's heads put together again": (
+        {
+            "inputs": {"a": "float[1, 3, 5, 5]", "v": "float[1, 3, 5, 4]"},
+            "body": "m = MatMul(a, v)\n t = Transpose<perm = [0, 2, 1, 3]>(m)\n r = Reshape(t, s)\n y = MatMul(r, w)",
+            "weights": {"s": {"int64": [1, 5, 12]}, "w": [12, 6]},
+        },
+        {"BATCH_MATMUL": 1, "TRANSPOSE": 1, "FULLY_CONNECTED": 1},
+    ),
 }
 
 
