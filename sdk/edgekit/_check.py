@@ -21,7 +21,7 @@ from edgekit_converters.errors import ModelFileError, UnsupportedError
 from edgekit_converters.jobs import JobRunner
 
 _DEVICES: Mapping[str, str] = {"openvino-gpu": "GPU", "openvino-npu": "NPU"}
-_OWN_DATA = "its whole-number inputs may need certain values: edgekit compare SOURCE MODEL --data runs it on yours"
+_OWN_DATA = "its inputs may need certain values: edgekit compare SOURCE MODEL --data runs it on yours"
 # How TFLite's runtimes name the node at which they stopped.
 _NODE = re.compile(r"[Nn]ode number (\d+) \((\w+)\)")
 _BAD = (Status.CRASHES, Status.FAILS, Status.DIFFERS)

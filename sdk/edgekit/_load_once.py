@@ -9,7 +9,7 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ _ARENA_BYTES = 256 << 20
 _ONNX_TYPES = {"float": "float32", "double": "float64"}
 
 Loaded = tuple[Callable[[], object], bool]
-"""What runs the model once, and whether it takes whole numbers: axes, indices, lengths."""
+"""What runs the model once, and whether its inputs may need certain values: axes, indices, lengths, limits."""
 
 
 def _agents(runtime: str, model: Path, agent: Path) -> Loaded:
@@ -33,7 +33,7 @@ def _agents(runtime: str, model: Path, agent: Path) -> Loaded:
     (inputs,) = feeds.synthetic(session.inputs, 0, count=1)
     whole = [array.dtype.kind in "iu" and not one.scale for array, one in zip(inputs, session.inputs, strict=True)]
     fed = [array % 2 if small else array for array, small in zip(inputs, whole, strict=True)]
-    return functools.partial(session.invoke, fed), any(whole)
+    return functools.partial(session.invoke, fed), any(whole) or _has_single(fed)
 
 
 def _micro(_runtime: str, model: Path, _agent: Path) -> Loaded:
@@ -67,7 +67,12 @@ def _onnxruntime(_runtime: str, model: Path, _agent: Path) -> Loaded:
         shape = tuple(size if isinstance(size, int) else 1 for size in one.shape)
         inputs[one.name] = _made_up(shape, np.dtype(_ONNX_TYPES.get(kind, kind)))
     whole = any(array.dtype.kind in "iu" for array in inputs.values())
-    return functools.partial(session.run, None, inputs), whole
+    return functools.partial(session.run, None, inputs), whole or _has_single(list(inputs.values()))
+
+
+def _has_single(arrays: Sequence[Any]) -> bool:
+    """Whether a number stands by itself beside other inputs: a size or a limit, even as a float."""
+    return len(arrays) > 1 and any(array.size == 1 for array in arrays)
 
 
 def _made_up(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Any:  # noqa: ANN401  # a NumPy array

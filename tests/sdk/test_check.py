@@ -117,6 +117,16 @@ def test_a_crash_is_a_finding(tmp_path: Path, device: Path) -> None:
     assert {one.kind for one in found.findings} == {Kind.PROBED, Kind.LOADED}
 
 
+def test_made_up_numbers_that_do_not_fit_decide_nothing(tmp_path: Path) -> None:
+    """A shape that comes as an input cannot be guessed."""
+    inputs, outputs = (Value(type="float32"), Value(type="int32", shape=(2,))), (Value(type="float32", shape=(16, 4)),)
+    case = Case(op="RESHAPE", inputs=inputs, outputs=outputs, options=plain("ReshapeOptions"))
+    (found,) = check(_written(tmp_path / "reshape.tflite", case), [NEW]).runtimes
+    assert (found.predicted, found.loaded, found.verdict) == (Status.RUNS, Status.UNKNOWN, Status.UNKNOWN)
+    assert "made-up" in found.findings[0].reason
+    assert "--data" in found.findings[0].advice
+
+
 def test_a_range_asks_every_probed_version(models: Path) -> None:
     found = check(models / "conv.tflite", ["ai-edge-litert>=1.2,<2.1"])
     assert [one.version for one in found.runtimes] == ["1.2.0", "1.4.0", "2.0.3"]

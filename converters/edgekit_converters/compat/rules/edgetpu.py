@@ -94,9 +94,9 @@ def _reasons(node: Node, *, free: bool) -> Iterator[str]:
         if None in one.shape and not free:
             yield f"the shape of '{one.name}' is not fixed"
         if one.dtype not in _INTEGERS and node.op != "QUANTIZE":
-            yield f"'{one.name}' is {one.dtype} and all values have to be 8 bit integers"
+            yield f"it works on {one.dtype} and the Edge TPU on 8 bit integers only"
         if not one.data_bytes and sum(size > 1 for size in one.stored_shape) > _LONG_SIDES:
-            yield f"'{one.name}' has more than {_LONG_SIDES} dimensions larger than 1"
+            yield f"a value of it has more than {_LONG_SIDES} dimensions larger than 1"
     options = node.options
     if node.op in _NO_FUSED and options.get("fusedActivationFunction", 0):
         yield "it has an activation fused into it"

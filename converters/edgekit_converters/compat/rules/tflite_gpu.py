@@ -76,6 +76,6 @@ def _reasons(node: Node, *, free: bool) -> Iterator[str]:
         if None in one.shape and not free:
             yield f"the shape of '{one.name}' is not fixed"
         if len(one.stored_shape) > _MAX_RANK:
-            yield f"'{one.name}' has {len(one.stored_shape)} dimensions and the delegate has at most {_MAX_RANK}"
+            yield f"a value of it has {len(one.stored_shape)} dimensions and the delegate has at most {_MAX_RANK}"
         if one.dtype not in _TYPES and not one.data_bytes:
             yield f"it does not compute in {one.dtype}"
