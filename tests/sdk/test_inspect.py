@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -144,3 +145,18 @@ def test_a_model_of_a_thousand_layers_is_a_page(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     assert len(json.loads(answer.stdout)["layers"]) == 1000
     assert page.read_text().count('<g class="box') == 1001
+
+
+@pytest.mark.slow
+def test_a_browser_runs_the_pages_script(quantized: Path, tmp_path: Path) -> None:
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("needs chromium")
+    page = tmp_path / "page.html"
+    page.write_text(to_html(edgekit.inspect(quantized)))
+    own = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}")
+    done = subprocess.run(
+        [browser, *own, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert re.search(r'<svg id="graph" [^>]*viewBox="', done.stdout), done.stderr[-500:]
+    assert 'class="frame"' in done.stdout
