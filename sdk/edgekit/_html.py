@@ -1,10 +1,7 @@
 """Self-contained pages: `report.html`, drawn from the same document as `report.json`, and how every page is made."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from edgekit._inspect import grid_of
 from edgekit._report import Report
 from edgekit.errors import EnvironmentMissingError
 from edgekit_agent.store import write_durably
@@ -17,7 +14,7 @@ def render(template: str, **values: object) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edgekit"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"bytes": _bytes, "figure": _figure, "percent": _percent, "shape": shape_of, "grid": grid_of}
+    environment.filters |= {"bytes": _bytes, "figure": _figure, "percent": _percent}
     return environment.get_template(template).render(**values)
 
 
@@ -42,13 +39,6 @@ def to_html(report: Report) -> str:
         "size": _bars([(_name(a), a["size_bytes"]) for a in shown]),
     }
     return render("report.html.j2", report=document, bars=bars)
-
-
-def shape_of(tensor: Mapping[str, Any]) -> str:
-    """Return the shape of a described tensor as people write it."""
-    if tensor["shape"] is None:
-        return "?"
-    return "×".join("?" if size is None else str(size) for size in tensor["shape"]) or "scalar"  # noqa: RUF001  # a multiplication sign
 
 
 def _name(artifact: dict[str, object]) -> str:

@@ -43,17 +43,6 @@ def inspect(model: Path, on_event: OnEvent = ignore) -> dict[str, Any]:
     }
 
 
-def grid_of(tensor: Mapping[str, Any]) -> str | None:
-    """Return how a described tensor is quantized as people read it, None where it is not."""
-    known = tensor["quantization"]
-    if known is None:
-        return None
-    scales = known["scale"]
-    if len(scales) > 1:
-        return f"{len(scales)} scales along axis {known['axis']}, {min(scales):.4g} to {max(scales):.4g}"
-    return f"scale {scales[0]:.6g}, zero point {(known['zero_point'] or [0])[0]}"
-
-
 def _read(model: Path, work: Path) -> tuple[dict[str, Any], View]:
     jobs = JobRunner(log=work / "run.log")
     loaded, path = layered(model, jobs, work)

@@ -1,15 +1,13 @@
 """`edgekit inspect --html`: one self-contained page with the graph drawn, the layers and the memory over the run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from edgekit._graph_layout import layout
-from edgekit._html import render, shape_of
-from edgekit._inspect import grid_of
+from edgekit._html import render
+from edgekit._inspect_words import Document, alive_at_peak, grid_of, remarks, shape_of
 from edgekit_converters.layers.points import CARRIERS
-
-Document = Mapping[str, Any]  # of `edgekit.inspect`
 
 Path = tuple[tuple[float, int], ...]
 
@@ -20,11 +18,17 @@ _NAME_LENGTH, _OP_LENGTH = 32, 26
 
 def to_html(document: Document) -> str:
     """Return the document of `edgekit.inspect` as a page with no reference to anything outside it."""
-    drawing = _drawing(document)
-    made_by = {place: layer["name"] for layer in document["layers"] for place in layer["outputs"]}
-    makers = [made_by.get(place) for place in range(len(document["tensors"]))]
-    chart, details = _chart(document), _details(document)
-    return render("inspect.html.j2", model=document, drawing=drawing, chart=chart, details=details, makers=makers)
+    return render(
+        "inspect.html.j2",
+        model=document,
+        drawing=_drawing(document),
+        chart=_chart(document),
+        details=_details(document),
+        alive=list(alive_at_peak(document)),
+        remarks=list(remarks(document)),
+        shape_of=shape_of,
+        grid_of=grid_of,
+    )
 
 
 def _drawing(document: Document) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def _curves(
     return made
 
 
-def _edge(path: Path, tensor: Mapping[str, Any]) -> dict[str, Any]:
+def _edge(path: Path, tensor: Document) -> dict[str, Any]:
     """Return a curve from box to box through its bends, and where its label stands."""
     width, height = _BOX[0] + _GAP[0], _BOX[1] + _GAP[1]
     points = [(round(x * width + _BOX[0] / 2), row * height + _BOX[1] // 2) for x, row in path]
@@ -117,8 +121,8 @@ def _chart(document: Document) -> dict[str, Any]:
         }
         for at, layer in enumerate(layers)
     ]
-    lines = {"one block": memory["arena_bytes"], "lower bound": memory["lower_bound_bytes"]}
-    return {"bars": bars, "lines": [(name, size, 100 * size / top) for name, size in lines.items()], "top": top}
+    lines = {"block": memory["arena_bytes"], "bound": memory["lower_bound_bytes"]}
+    return {"bars": bars, "lines": {name: 100 * size / top for name, size in lines.items()}}
 
 
 def _details(document: Document) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def _details(document: Document) -> dict[str, Any]:
     return made
 
 
-def _tensor(tensor: Mapping[str, Any]) -> dict[str, Any]:
+def _tensor(tensor: Document) -> dict[str, Any]:
     return {
         "name": tensor["name"],
         "kind": tensor["kind"],

@@ -1,34 +1,30 @@
 """Hand a model over to a program that draws models: Netron or Model Explorer, when it is installed."""
 
 import importlib.util
-import subprocess
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NoReturn
 
 from edgekit.errors import EnvironmentMissingError, UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """A program to look at models: the package it comes in, and how its own Python starts it on 127.0.0.1."""
+    """A program to look at models: the package it comes in, and how Python starts it on 127.0.0.1."""
 
     package: str
     module: str
     code: str
 
-    def show(self, model: Path) -> None:
-        """Show a model until the viewer is closed, by Ctrl-C as its own command is.
-
-        Raises:
-            EnvironmentMissingError: if it fails to start.
-        """
-        command = [sys.executable, "-P", "-c", self.code, str(model.resolve())]
-        code = subprocess.run(command, check=False).returncode
-        if code:
-            raise EnvironmentMissingError(f"{self.package} ended with code {code}")
+    def show(self, model: Path) -> NoReturn:
+        """Become the viewer, so that what ends this process (Ctrl-C, a signal) ends it and nothing is left running."""
+        sys.stdout.flush()
+        # -P keeps the current folder off the import path: a user's file named like a library is not run.
+        os.execv(sys.executable, [sys.executable, "-P", "-c", self.code, str(model.resolve())])  # noqa: S606  # a fixed program
 
 
 # Both are told the address: neither is to listen to anything but this machine.
@@ -59,7 +55,7 @@ def find(name: str) -> Viewer:
         raise UsageError(f"there is no viewer '{name}'; there are: {', '.join(VIEWERS)}")
     viewer = VIEWERS[name]
     if importlib.util.find_spec(viewer.module) is None:
-        error = EnvironmentMissingError(f"{name} is not installed")
-        error.add_note(f"pip install {viewer.package}; or write a page with --html")
+        error = EnvironmentMissingError(f"the package '{viewer.package}' is not installed")
+        error.add_note(f"install it with `pip install {viewer.package}`, or write a page with --html")
         raise error
     return viewer

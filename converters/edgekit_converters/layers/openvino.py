@@ -11,9 +11,9 @@ import numpy as np
 from edgekit_converters.errors import ModelFileError, UnsupportedError
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.layers.base import Runner
+from edgekit_converters.layers.openvino_grids import grid_of
 from edgekit_converters.layers.view import Node, Value, View
 from edgekit_converters.model import Array
-from edgekit_converters.tflite_file import Quantization
 
 OpenVINO = Any  # OpenVINO has no types
 
@@ -96,20 +96,8 @@ def _value(port: OpenVINO) -> Value:
         shape=sizes,
         dtype=_dtype(port.get_element_type()),
         constant=node.get_type_name() == "Constant",
-        quantization=_grid(node) if node.get_type_name() == "FakeQuantize" else None,
+        quantization=grid_of(node),
     )
-
-
-def _grid(node: OpenVINO) -> Quantization | None:
-    """Return the grid a FakeQuantize puts values on, its numbers counted from 0 at the lower end."""
-    ends = [port.get_node() for port in node.input_values()[3:5]]
-    if any(one.get_type_name() != "Constant" for one in ends):
-        return None
-    low, high = (one.get_data() for one in ends)
-    scale = ((high - low) / (node.get_attributes()["levels"] - 1)).astype(float)
-    axis = next((at for at, size in enumerate(scale.shape) if size > 1), 0)
-    points = tuple(round(-one / step) if step else 0 for one, step in zip(low.flat, scale.flat, strict=True))
-    return Quantization(scale=tuple(scale.ravel().tolist()), zero_point=points, axis=axis)
 
 
 def _sizes(shape: OpenVINO) -> list[int | None]:

@@ -55,53 +55,46 @@ def inspect(
 
 
 def _print(found: Document, *, layers: bool) -> None:
-    from edgekit._inspect import grid_of
+    from edgekit._inspect_words import grid_of, remarks, shape_of
 
     console = stdout()
     known = [f"{found['format']}", f"{found['size_bytes']:,} bytes"]
     counts = (("parameters", "parameters"), ("macs", "MACs"))
     known += [f"{found[key]:,} {words}" for key, words in counts if found[key] is not None]
     console.print(f"{found['path']}: {', '.join(known)}", markup=False, highlight=False)
-    quantized = any(spec["quantization"] for kind in ("inputs", "outputs") for spec in found[kind])
-    tensors = _table("", "name", "shape", "dtype", "quantization" if quantized else "")
+    tensors = _table("", "name", "shape", "dtype", "quantization")
     for kind in ("inputs", "outputs"):
         for spec in found[kind]:
-            tensors.add_row(kind[:-1], spec["name"], _shape(spec["shape"]), spec["dtype"], grid_of(spec) or "")
+            tensors.add_row(kind[:-1], spec["name"], shape_of(spec), spec["dtype"], grid_of(spec))
     console.print(tensors, markup=False)
     operators = _table("operator", ">count", ">parameters", ">MACs")
     for row in found["operators"]:
         operators.add_row(row["op"], f"{row['count']:,}", f"{row['parameters']:,}", f"{row['macs']:,}")
     console.print(operators)
-    for line in _memory(found):
+    for line in (*_memory(found), *remarks(found)):
         console.print(line, markup=False, highlight=False)
     if layers:
         console.print(_layers(found), markup=False)
 
 
 def _memory(found: Document) -> list[str]:
+    from edgekit._inspect_words import alive_at_peak, shape_of
+
     memory, peak = found["memory"], found["memory"]["peak"]
     if peak is None:
         return []
-    makers = {place: layer["name"] for layer in found["layers"] for place in layer["outputs"]}
-    alive = sorted(peak["alive"], key=lambda place: -(found["tensors"][place]["bytes"] or 0))
-    lines = [f"peak of activations: {memory['peak_bytes']:,} bytes at layer {peak['layer']} '{peak['name']}', holding"]
-    for place in alive:
-        one = found["tensors"][place]
-        name = makers.get(place, one["name"])
-        lines.append(f"  {one['bytes'] or 0:>12,}  {name} {_shape(one['shape'])} {one['dtype']}")
-    lines.append(f"one block for all activations: {memory['arena_bytes']:,} bytes")
-    lines.append(f"whatever the order of layers, at least: {memory['lower_bound_bytes']:,} bytes")
-    if memory["unknown_sizes"]:
-        lines.append(f"not counted: {memory['unknown_sizes']} tensors of unknown size")
-    return lines
+    return [
+        f"peak of activations: {memory['peak_bytes']:,} bytes at layer {peak['layer']} '{peak['name']}', holding",
+        *(f"  {one['bytes'] or 0:>12,}  {name} {shape_of(one)} {one['dtype']}" for name, one in alive_at_peak(found)),
+        f"one block for all activations: {memory['arena_bytes']:,} bytes",
+        f"whatever the order of layers, at least: {memory['lower_bound_bytes']:,} bytes",
+    ]
 
 
 def _layers(found: Document) -> "Table":
-    from edgekit._inspect import grid_of
+    from edgekit._inspect_words import grid_of, shape_of
 
-    made = [found["tensors"][at] for layer in found["layers"] for at in layer["outputs"]]
-    quantized = "quantization" if any(one["quantization"] for one in made) else ""
-    table = _table(">#", "layer", "operator", "output", quantized, ">parameters", ">MACs", ">alive bytes", "")
+    table = _table(">#", "layer", "operator", "output", "quantization", ">parameters", ">MACs", ">alive bytes", "")
     peak = found["memory"]["peak_bytes"] or 1
     for place, layer in enumerate(found["layers"]):
         outputs = [found["tensors"][at] for at in layer["outputs"]]
@@ -109,8 +102,8 @@ def _layers(found: Document) -> "Table":
             str(place),
             layer["name"],
             layer["op"],
-            ", ".join(f"{_shape(one['shape'])} {one['dtype']}" for one in outputs),
-            ", ".join(grid_of(one) or "" for one in outputs),
+            ", ".join(f"{shape_of(one)} {one['dtype']}" for one in outputs),
+            "; ".join(filter(None, map(grid_of, outputs))),
             f"{layer['parameters']:,}" if layer["parameters"] else "",
             f"{layer['macs']:,}" if layer["macs"] else "",
             f"{layer['alive_bytes']:,}",
@@ -127,7 +120,3 @@ def _table(*headings: str) -> "Table":
     for heading in headings:
         table.add_column(heading.lstrip(">"), justify="right" if heading.startswith(">") else "left")
     return table
-
-
-def _shape(shape: list[int | None] | None) -> str:
-    return "unknown" if shape is None else " x ".join("?" if size is None else str(size) for size in shape)
