@@ -1,15 +1,15 @@
 """`edgekit.check`: will this artifact run there? By the table of probes, by rules, and by loading it where it can."""
 
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit._events import Event, OnEvent, ignore
-from edgekit._interpreters import Interpreter, Loaded, interpreters, load
+from edgekit._interpreters import Interpreter, interpreters, load
 from edgekit._report import SCHEMA
 from edgekit._targets import target
+from edgekit._verdict import RuntimeCheck, decided
 from edgekit.errors import GateError, UsageError
 from edgekit_converters.compat import runtimes as known
 from edgekit_converters.compat import table as probes
@@ -21,35 +21,6 @@ from edgekit_converters.errors import ModelFileError, UnsupportedError
 from edgekit_converters.jobs import JobRunner
 
 _DEVICES: Mapping[str, str] = {"openvino-gpu": "GPU", "openvino-npu": "NPU"}
-_OWN_DATA = "its inputs may need certain values: edgekit compare SOURCE MODEL --data runs it on yours"
-# How TFLite's runtimes name the node at which they stopped.
-_NODE = re.compile(r"[Nn]ode number (\d+) \((\w+)\)")
-_BAD = (Status.CRASHES, Status.FAILS, Status.DIFFERS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeCheck:
-    """A model on one version of a runtime; `version` is empty where rules hold for all of them.
-
-    `predicted` is what table and rules say, `loaded` what came of a real run (None where the runtime is not here).
-    """
-
-    runtime: str
-    version: str
-    verdict: Status
-    predicted: Status
-    kinds: tuple[Kind, ...]
-    findings: tuple[Finding, ...]
-    loaded: Status | None = None
-
-    @property
-    def name(self) -> str:
-        """Name and version."""
-        return f"{self.runtime} {self.version}".rstrip()
-
-    def to_json(self) -> dict[str, object]:
-        """Return the check as JSON values."""
-        return {**asdict(self), "kinds": list(self.kinds), "findings": [asdict(one) for one in self.findings]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +112,7 @@ def _wanted(model: Path, runtimes: Sequence[str], targets: Sequence[str]) -> lis
 def _check_one(subject: _Subject, wanted: known.Wanted, here: Sequence[Interpreter]) -> list[RuntimeCheck]:
     """Check against every version that was asked for."""
     if wanted.runtime in TFLITE_RULES or wanted.runtime in _DEVICES:
-        return [_decided((wanted.runtime, ""), Kind.RULE, _by_rules(subject, wanted.runtime))]
+        return [decided((wanted.runtime, ""), Kind.RULE, _by_rules(subject, wanted.runtime))]
     present = _present(wanted, here)
     table = probes.load()
     columns = known.columns(table, wanted) if subject.nodes is not None else {}
@@ -154,7 +125,7 @@ def _check_one(subject: _Subject, wanted: known.Wanted, here: Sequence[Interpret
         if subject.nodes is not None and version in columns:
             findings = tflite_check.judge(table, subject.nodes, wanted.runtime, columns[version])
         loaded = load(subject.model, wanted.runtime, present[version]) if version in present else None
-        rows.append(_decided((wanted.runtime, version), Kind.PROBED, findings, loaded, subject.nodes or ()))
+        rows.append(decided((wanted.runtime, version), Kind.PROBED, findings, loaded, subject.nodes or ()))
     return rows
 
 
@@ -177,58 +148,3 @@ def _by_rules(subject: _Subject, runtime: str) -> list[Finding]:
         return openvino_devices.judge(_DEVICES[runtime], subject.openvino_nodes())
     assert subject.nodes is not None  # noqa: S101  # these take .tflite only
     return TFLITE_RULES[runtime](subject.nodes)
-
-
-def _decided(
-    name: tuple[str, str],
-    kind: Kind,
-    findings: Sequence[Finding] | None,
-    loaded: Loaded | None = None,
-    nodes: Sequence[Node] = (),
-) -> RuntimeCheck:
-    """Put prediction and real run together: a real run decides, except that it does not see wrong numbers."""
-    kept = list(findings or ())
-    if loaded is None:
-        kept += [_nothing_known(*name)] if findings is None else []
-    elif loaded.status is Status.RUNS:
-        kept = [one for one in kept if one.status is Status.DIFFERS]
-    else:
-        kept.append(_not_run(loaded, nodes))
-    kinds = (*((kind,) if findings is not None else ()), *((Kind.LOADED,) if loaded is not None else ()))
-    return RuntimeCheck(
-        runtime=name[0],
-        version=name[1],
-        verdict=_worst(kept),
-        predicted=Status.UNKNOWN if findings is None else _worst(findings),
-        kinds=kinds,
-        findings=tuple(kept),
-        loaded=None if loaded is None else loaded.status,
-    )
-
-
-def _worst(findings: Sequence[Finding]) -> Status:
-    found = {one.status for one in findings}
-    return next((one for one in (*_BAD, Status.UNKNOWN) if one in found), Status.RUNS)
-
-
-def _not_run(loaded: Loaded, nodes: Sequence[Node]) -> Finding:
-    said = Finding(
-        status=loaded.status,
-        kind=Kind.LOADED,
-        source=f"{loaded.runtime} {loaded.version}",
-        reason=loaded.reason,
-        advice=_OWN_DATA if loaded.status is Status.UNKNOWN else "",
-    )
-    named = _NODE.search(loaded.reason)
-    at = [one for one in nodes if named and one.graph == 0 and (str(one.index), one.op) == named.groups()]
-    return said.at(at[0]) if at else said
-
-
-def _nothing_known(runtime: str, version: str) -> Finding:
-    return Finding(
-        status=Status.UNKNOWN,
-        kind=Kind.RULE,
-        source="edgekit",
-        reason=f"{runtime} {version}".rstrip() + " is not installed here, and nothing else can tell",
-        advice="name an interpreter that has it: --python PATH",
-    )

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from edgekit._check import RuntimeCheck, check
+from edgekit._check import check
+from edgekit._verdict import RuntimeCheck
 from edgekit_converters.compat.findings import Status
 from edgekit_converters.errors import ConversionError
 

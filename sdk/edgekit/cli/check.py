@@ -11,7 +11,8 @@ from edgekit.cli._progress import Progress, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgekit._check import CheckResult, RuntimeCheck
+    from edgekit._check import CheckResult
+    from edgekit._verdict import RuntimeCheck
     from edgekit_converters.compat.findings import Finding
 
 _SHOWN = 4
