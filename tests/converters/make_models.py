@@ -49,6 +49,8 @@ def keras_3(folder: Path, images: Any, extra: Any) -> None:
     plain.export(folder / "plain_saved", verbose=False)
     np.savez(folder / "plain3.npz", np.asarray(plain(images)), pixels=images)
     keras.Sequential([keras.Input((5, 3)), keras.layers.GRU(4), keras.layers.Dense(2)]).save(folder / "gru.keras")
+    first, gate = keras.layers.LSTM(4, return_sequences=True), keras.layers.Dense(6, activation="gelu")
+    keras.Sequential([keras.Input((5, 3)), first, gate, keras.layers.GRU(4)]).save(folder / "gelu.keras")
 
 
 def keras_2(folder: Path, images: Any) -> None:

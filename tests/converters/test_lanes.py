@@ -118,3 +118,24 @@ def test_two_inputs_and_outputs_agree_over_onnx(tensorflow_models: Path, jobs: J
     described = tflite_file.read(loaded.float_tflite)
     assert [name for name, _ in described.public_inputs] == ["image", "a_meta"]
     assert [name for name, _ in described.public_outputs] == ["scores", "box"]
+
+
+def test_gelu_and_loops_reach_both_targets_over_onnx(
+    tensorflow_models: Path, jobs: JobRunner, work: Path, run_artifact: Run
+) -> None:
+    samples = {"x": np.random.default_rng(5).normal(size=(6, 5, 3)).astype(np.float32)}
+    request = ConversionRequest(
+        model=tensorflow_models / "gelu.keras",
+        wanted=WANTED,
+        output=work / "out",
+        work=work,
+        reference_inputs=samples,
+        through_onnx=True,
+    )
+    result = convert(request, jobs)
+    ((output, right),) = result.reference.items()
+    inputs = {result.source.inputs[0].name: samples["x"]}
+    assert not result.failures
+    for artifact in result.artifacts:
+        assert np.abs(run_artifact(artifact.path, inputs)[output] - right).max() <= 1e-5, artifact.format
+    assert "GELU" in {op.name for op in tflite_file.read(result.artifacts[0].path).ops}

@@ -32,6 +32,8 @@ _KERAS_PARTS = (
     "optimizers|quantizers|random|regularizers"
 )
 _KERAS = re.compile(rf"(tf_|tensorflow\.)?keras(\.src)?(\.({_KERAS_PARTS})(\.\w+)*)?")
+# Of Keras's own networks only the layer: its functions fetch weights from the net.
+_LAYER_OF_A_NETWORK = ("keras.src.applications.convnext", "LayerScale")
 # Keras 2 writes TensorFlow calls between layers by their public name: these compute, and nothing else.
 _TF_MODULES = re.compile(r"(compat\.v1\.)?(math|nn|linalg|signal|image|bitwise|dtypes|__operators__)\.\w+")
 # fmt: off
@@ -150,7 +152,7 @@ def _refuse_code(node: dict[str, Config]) -> None:
 def _is_keras(module: str, kind: str, config: Config) -> bool:
     if module == "builtins":  # how Keras names its own plain functions
         return kind == "slice" or (kind == "function" and not hasattr(builtins, str(config)))
-    return _KERAS.fullmatch(module) is not None
+    return _KERAS.fullmatch(module) is not None or (module, kind) == _LAYER_OF_A_NETWORK
 
 
 def _custom(who: str, what: str) -> UnsupportedError:

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.model import TensorSpec
 from edgekit_converters.tflite_file import SIGNATURE
 
-Function = Any  # of TensorFlow, which has no types
+Function = Any  # of TensorFlow and tf2onnx, which have no types
 Graph = Any  # of onnx-ir, which is not there when types are checked
 
 OPSET = 18  # the newest tf2onnx knows
@@ -44,13 +46,25 @@ def write_onnx(folder: Path, inputs: Mapping[str, TensorSpec], outputs: Mapping[
     signature = [tf.TensorSpec(one.shape, one.dtype, name=f"i{at}") for at, one in enumerate(inputs.values())]
     try:
         made, _ = tf2onnx.convert.from_function(
-            tf.function(serve, input_signature=signature), input_signature=signature, opset=OPSET
+            tf.function(serve, input_signature=signature),
+            input_signature=signature,
+            opset=OPSET,
+            custom_op_handlers={"Erfc": (_erfc, [])},
         )
     except Exception as exc:
         raise UnsupportedError(f"tf2onnx refuses the model: {first_line(exc)}") from exc
     model = onnx_ir.from_proto(made)
     _name(model.graph, [one.name for one in inputs.values()], list(outputs.values()))
     onnx_ir.save(model, target)
+
+
+def _erfc(graph: Graph, node: Function, name: str, _: object) -> None:
+    """Write the complement of the error function, in Keras' GELU, which tf2onnx does not know: 1 + erf(-x)."""
+    negated = graph.make_node("Neg", [node.input[0]])
+    error = graph.make_node("Erf", negated.output)
+    one = graph.make_const(f"{name}/one", np.ones((), dtype=np.float32))
+    node.type = "Add"
+    graph.replace_inputs(node, [error.output[0], one.output[0]])
 
 
 def _positional(inner: Function, inputs: Sequence[str], outputs: Sequence[str]) -> Function:

@@ -20,6 +20,7 @@ from edgekit_converters.lowering.numbers import is_about, number_of
 
 _CUBIC = 0.044715
 _SLOPE = math.sqrt(2 / math.pi)
+_PRODUCTS = frozenset({"Mul", "Div", "Neg"})
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ def _taken_apart(graph: Graph, root: Node) -> _Product | None:
     product, left = _Product(), [root]
     while left:
         node = left.pop()
+        product.number *= -1 if node.op == "Neg" else 1
         for place, name in enumerate(node.inputs):
             number = number_of(graph, name)
             inner = graph.producers.get(name)
@@ -68,7 +70,7 @@ def _taken_apart(graph: Graph, root: Node) -> _Product | None:
                 product.number *= 1 / number if node.op == "Div" and place == 1 else number
             elif node.op == "Div" and place == 1:
                 return None  # a quotient of two values
-            elif inner is not None and inner.op in {"Mul", "Div"} and graph.uses[name] == 1:
+            elif inner is not None and inner.op in _PRODUCTS and graph.uses[name] == 1:
                 left.append(inner)
             else:
                 product.factors.append(name)
@@ -108,7 +110,7 @@ def _of_sum(graph: Graph, x: str, gate: Node, number: float) -> _Found | str | N
     if node is None or node.op not in {"Erf", "Tanh"}:
         return None
     inner = graph.producers.get(node.inputs[0])
-    product = _taken_apart(graph, inner) if inner is not None and inner.op in {"Mul", "Div"} else None
+    product = _taken_apart(graph, inner) if inner is not None and inner.op in _PRODUCTS else None
     if product is None or not is_about(number, 0.5):
         return f"x * (1 + {node.op}(...)) is a Gelu with a factor of 1/2; it has {number:g}"
     if node.op == "Erf":
@@ -131,7 +133,7 @@ def _is_cubic(graph: Graph, factors: list[str], x: str) -> bool:
             continue
         for rest in rests:
             inner = graph.producers.get(rest or "")
-            product = _taken_apart(graph, inner) if inner is not None and inner.op in {"Mul", "Div"} else None
+            product = _taken_apart(graph, inner) if inner is not None and inner.op in _PRODUCTS else None
             if product is not None and is_about(product.number, _CUBIC) and _power(graph, product, x) == 3 - outer:
                 return True
     return False

@@ -87,13 +87,15 @@ def run(request: Json) -> Json:
 
 
 def _without_control_flow(model: "ir.Model", file: Path, work: Path) -> Path:
-    """Return the file for OpenVINO: with branches on what is known already taken, which its own reader stumbles over.
+    """Return the file for OpenVINO: branches and loops on what is known written out, as its reader stumbles over them.
 
-    Only of fixed shapes is it certain which branch is taken. What cannot be written out is left to OpenVINO.
+    Of loops too: their length is no free size, or they are left. Only of fixed shapes is it certain which branch an
+    `If` takes. What cannot be written out is left to OpenVINO.
     """
     import onnx_ir as ir
 
-    if not has_control_flow(model) or any(any(one.symbols) for one in _free_inputs(model)):
+    free = any(any(one.symbols) for one in _free_inputs(model))
+    if not has_control_flow(model) or (free and any(node.op_type == "If" for node in model.graph.all_nodes())):
         return file
     try:
         flat = flatten(model, _trials(model, {}), {node.op_type for node in model.graph.all_nodes()})
