@@ -127,7 +127,7 @@ def _run_all(result: ConversionResult, options: ConvertOptions, jobs: JobRunner,
         work,
         inputs=result.layout.to_artifact(result.reference_inputs, result.source.inputs),
         # whole numbers of a source stay such in its artifacts: a quantized source's own are not real values either
-        stored=[spec.name for spec in result.source.outputs if np.dtype(spec.dtype).kind in "iu"],
+        stored=[spec.name for spec in result.source.outputs if spec.dtype.startswith(("int", "uint"))],
         runs=RUNS if options.bench else 0,
         warmup=WARMUP,
         seed=options.seed,
