@@ -9,6 +9,7 @@ from typing import Any
 from edgekit_converters.errors import ModelFileError, UnsupportedError
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.frontends.keras_file import KerasFile, read_archive, read_h5
+from edgekit_converters.frontends.names import unique
 from edgekit_converters.frontends.shapes import frozen
 from edgekit_converters.model import TensorSpec
 
@@ -99,7 +100,7 @@ def serve(model: Model, keras: str, shapes: Mapping[str, tuple[int, ...]]) -> Se
         raise ModelFileError("the Keras model was never built: it does not know its input shape")
     own = tuple(
         TensorSpec(name=name, shape=tuple(one.shape), dtype=tf.as_dtype(one.dtype).name)
-        for name, one in zip(_unique(_input_names(model)), model.inputs, strict=True)
+        for name, one in zip(unique(_input_names(model)), model.inputs, strict=True)
     )
     inputs = frozen(own, shapes)
     structure = _graph(model).input
@@ -111,7 +112,7 @@ def serve(model: Model, keras: str, shapes: Mapping[str, tuple[int, ...]]) -> Se
     signature = [tf.TensorSpec(one.shape, one.dtype, name=f"i{index}") for index, one in enumerate(inputs)]
     function = tf.function(serve, input_signature=signature)
     made = function.get_concrete_function().structured_outputs
-    names = _unique(_output_names(model, len(made)))
+    names = unique(_output_names(model, len(made)))
     return Served(
         inputs=inputs,
         outputs=tuple(_output(name, made[f"o{index}"]) for index, name in enumerate(names)),
@@ -140,14 +141,3 @@ def _output(name: str, tensor: Model) -> TensorSpec:
     if tensor.shape.rank is None:
         raise UnsupportedError(f"output '{name}' has no known number of dimensions")
     return TensorSpec(name=name, shape=tuple(tensor.shape.as_list()), dtype=tensor.dtype.name)
-
-
-def _unique(names: list[str]) -> list[str]:
-    taken: list[str] = []
-    for name in names:
-        wanted, count = name, 0
-        while wanted in taken:
-            count += 1
-            wanted = f"{name}_{count}"
-        taken.append(wanted)
-    return taken

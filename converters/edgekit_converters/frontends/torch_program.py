@@ -12,6 +12,7 @@ from edgekit_converters.data import ONLY
 from edgekit_converters.errors import ConversionError, ModelFileError, UnsupportedError
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.frontends import torch_archive
+from edgekit_converters.frontends.names import unique
 from edgekit_converters.model import Array, Arrays, TensorSpec
 
 Model = Any  # of PyTorch, which is not there when types are checked
@@ -78,7 +79,7 @@ def from_exported(exported: Model) -> Program:
     places = list(signature.user_inputs)
     inputs = tuple(_spec(name, values[name], "input") for name in places if isinstance(name, str))
     keys = _keys(exported.call_spec.out_spec, len(signature.user_outputs))
-    names = _unique([key or str(value) for key, value in zip(keys, signature.user_outputs, strict=True)])
+    names = unique([key or str(value) for key, value in zip(keys, signature.user_outputs, strict=True)])
     outputs = tuple(
         _spec(name, values.get(value, value), "output")
         for name, value in zip(names, signature.user_outputs, strict=True)
@@ -199,17 +200,6 @@ def _keys(out_spec: Model, count: int) -> list[str]:
         return [""] * count
     keys = json.loads(described["context"])
     return [one if isinstance(one, str) else "" for one in keys]
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    taken: list[str] = []
-    for name in names:
-        wanted, count = name, 0
-        while wanted in taken:
-            count += 1
-            wanted = f"{name}_{count}"
-        taken.append(wanted)
-    return taken
 
 
 def export_program(exported: Model, inputs: Sequence[str], outputs: Sequence[str], target: Path) -> None:

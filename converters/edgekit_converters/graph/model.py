@@ -93,11 +93,6 @@ def _check_data(model: "ir.Model", path: Path) -> None:
                 raise ModelFileError(f"model '{path}': its external data '{tensor.location}' is truncated")
 
 
-def opset_of(model: "ir.Model") -> int:
-    """Return the version of ONNX's own ops."""
-    return max((version for domain, version in model.opset_imports.items() if domain in ONNX), default=0)
-
-
 def inputs_of(model: "ir.Model") -> "list[ir.Value]":
     """Return the graph inputs that are no weights (up to opset 8 the weights are listed too)."""
     return [value for value in model.graph.inputs if value.name not in model.graph.initializers]
