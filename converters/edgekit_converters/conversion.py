@@ -18,6 +18,7 @@ from edgekit_converters.frontends.samples import used
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.layout import Layout
 from edgekit_converters.model import Array, Arrays, Artifact, SourceModel
+from edgekit_converters.precisions import Precision, parse
 
 Wanted = tuple[tuple[str, str], ...]
 """Pairs of target format and precision."""
@@ -70,21 +71,19 @@ class ConversionResult:
     """What did not get the form it could have had in TFLite, and why."""
 
 
-def check_wanted(wanted: Wanted) -> None:
-    """Check targets and precisions without doing any work.
+def check_wanted(wanted: Wanted) -> Wanted:
+    """Check targets and precisions without doing any work, and return them as they are written shortest.
 
     Raises:
         PrecisionError: if a target or precision is not there; names those that are.
     """
     if not wanted:
         raise PrecisionError("no target is asked for")
-    for target, precision in wanted:
-        backend = backend_for(target)
-        if precision not in backend.precisions:
-            raise PrecisionError(f"{target} has no precision '{precision}': it has {', '.join(backend.precisions)}")
-    twice = [pair for pair in dict.fromkeys(wanted) if wanted.count(pair) > 1]
+    short = tuple((target, parse(how, target, backend_for(target).precisions).text) for target, how in wanted)
+    twice = [pair for pair in dict.fromkeys(short) if short.count(pair) > 1]
     if twice:
         raise PrecisionError(f"{' '.join(twice[0])} is asked for twice")
+    return short
 
 
 def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lambda _: None) -> ConversionResult:
@@ -105,7 +104,7 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
         ConversionError: if not one artifact could be made: the first one's error.
         OSError: if the output folder cannot be made or written.
     """
-    check_wanted(request.wanted)
+    request = replace(request, wanted=check_wanted(request.wanted))
     backends = [backend_for(target) for target in dict.fromkeys(target for target, _ in request.wanted)]
     _check_calibration(request, backends)
     total = len(request.wanted) + 1
@@ -120,17 +119,21 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
         )
     request.output.mkdir(parents=True, exist_ok=True)
     for backend in backends:
-        precisions = tuple(precision for target, precision in request.wanted if target == backend.format)
+        precisions = _of(backend, request)
         if any(one.format == backend.format for one in lost):
             continue
-        on_event(Event(stage=backend.format, detail=", ".join(precisions), done=1 + len(made), total=total))
+        on_event(
+            Event(
+                stage=backend.format, detail=", ".join(one.text for one in precisions), done=1 + len(made), total=total
+            )
+        )
         asked = BuildRequest(
             loaded=loaded,
             precisions=precisions,
             output=request.output,
             stem=stem_of(request.model),
             work=request.work,
-            calibration=calibration if backend.calibrated.intersection(precisions) else None,
+            calibration=calibration if any(map(backend.calibrated, precisions)) else None,
             layout=layout,
             seed=request.seed,
         )
@@ -172,12 +175,15 @@ def stem_of(model: Path) -> str:
 def _check_calibration(request: ConversionRequest, backends: Sequence[Backend]) -> None:
     if request.calibration is not None or request.random_calibration:
         return
-    calibrated = {backend.format: backend.calibrated for backend in backends}
-    for target, precision in request.wanted:
-        if precision in calibrated[target]:
-            error = CalibrationError(f"{target} {precision} needs calibration data")
+    for backend in backends:
+        for precision in filter(backend.calibrated, _of(backend, request)):
+            error = CalibrationError(f"{backend.format} {precision.text} needs calibration data")
             error.add_note("give --calib DATA, or --calib random to try it on random data (the report says so)")
             raise error
+
+
+def _of(backend: Backend, request: ConversionRequest) -> tuple[Precision, ...]:
+    return tuple(parse(how, one, backend.precisions) for one, how in request.wanted if one == backend.format)
 
 
 def _load(
@@ -227,7 +233,8 @@ def _completed(
     if isinstance(made, Failure):
         return made
     from_tflite = backend.needs_tflite or loaded.openvino_input == loaded.float_tflite
-    randomly = request.calibration is None and made.precision in backend.calibrated
+    precision = parse(made.precision, backend.format, backend.precisions)
+    randomly = request.calibration is None and backend.calibrated(precision)
     return replace(
         made,
         steps=(*(loaded.steps if from_tflite else ()), *made.steps),

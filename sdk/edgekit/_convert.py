@@ -39,7 +39,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
         DataError: if the data cannot be read or does not fit.
         EnvironmentMissingError: if the output folder cannot be written.
     """
-    check_wanted(options.wanted)
+    wanted = check_wanted(options.wanted)
     _metrics.check_metric(options.metric)
     how = options.how_images_are_read
     on_event(Event(stage="data", detail="reading"))
@@ -51,7 +51,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
             result = convert_model(
                 ConversionRequest(
                     model=model,
-                    wanted=options.wanted,
+                    wanted=wanted,
                     output=stage.path / "models",
                     work=Path(scratch),
                     calibration=calibration.arrays if calibration else None,
@@ -110,7 +110,7 @@ def _judge(
         judged[failure.format, failure.precision] = ArtifactReport(
             path=None, format=failure.format, precision=failure.precision, status="failed", reason=str(failure.error)
         )
-    return [judged[wanted] for wanted in options.wanted]
+    return [judged[wanted] for wanted in check_wanted(options.wanted)]
 
 
 def _run_all(result: ConversionResult, options: ConvertOptions, jobs: JobRunner, work: Path) -> dict[str, Measured]:

@@ -67,6 +67,8 @@ class Latency:
     p99_ms: float
     source_p50_ms: float | None = None
     speedup: float | None = None
+    quantiles_ms: tuple[float, ...] = ()
+    """The 0th to the 100th percentile in steps of one: the whole distribution, to be drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,55 @@ class Memory:
 
     peak_bytes: int | None = None
     arena_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerDamage:
+    """What quantizing one layer costs: `damage` is the error it alone causes at the outputs, as a share of their RMS.
+
+    `name` is the layer as the source calls it; `kept_float` whether the artifact computes it in float.
+    """
+
+    name: str
+    op: str
+    damage: float | None
+    own_error: float | None
+    kept_float: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One model the search made: how many layers in float, its score, and how long making and scoring it took."""
+
+    precision: str
+    float_layers: tuple[str, ...]
+    score: float | None
+    drop: float | None
+    size_bytes: int | None
+    seconds: float
+    passed: bool
+    why: str = ""
+    """What the search tried it for, in a few words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """How the layers left in float were found; `ended` is found, budget (time is over) or exhausted."""
+
+    trials: tuple[Trial, ...]
+    seconds: float
+    ended: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rim:
+    """An input or output as the artifact stores it: real = (stored - zero_point) * scale; no scale for real values."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    scale: tuple[float, ...] = ()
+    zero_point: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +143,15 @@ class ArtifactReport:
     accuracy: Accuracy | None = None
     latency: Latency | None = None
     memory: Memory = field(default_factory=Memory)
+    weights_bytes: int | None = None
+    chosen: bool = False
+    """Whether `auto` takes it: the fastest of its format that passes the gate and is not slower than float."""
+    inputs: tuple[Rim, ...] = ()
+    outputs: tuple[Rim, ...] = ()
     float_layers: tuple[Mapping[str, str], ...] = ()
+    layers: tuple[LayerDamage, ...] = ()
+    """The layers with the most damage first; empty where they were not looked at."""
+    search: Search | None = None
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -104,7 +163,10 @@ class Report:
     source: SourceModel
     seed: int
     artifacts: tuple[ArtifactReport, ...]
-    data: Mapping[str, str | None] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What it was calibrated and judged on: `calib`, `eval`, `metric`, `max_drop`."""
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    """How an image or sound becomes an input; empty where the data was ready."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Rules that did not apply, and why."""
@@ -125,6 +187,7 @@ class Report:
             "environment": body["environment"],
             "seed": self.seed,
             "data": body["data"],
+            "preprocess": body["preprocess"],
             "artifacts": steps,
             "warnings": body["warnings"],
             "notes": body["notes"],

@@ -12,6 +12,7 @@ from edgekit_converters.frontends.base import Loaded
 from edgekit_converters.jobs import JobRunner, Json
 from edgekit_converters.layout import Layout
 from edgekit_converters.model import Array, Arrays, Artifact, Step
+from edgekit_converters.precisions import Precision, Precisions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,17 +20,21 @@ class BuildRequest:
     """What to make of a loaded model; `calibration` has the model's input names and fits them."""
 
     loaded: Loaded
-    precisions: tuple[str, ...]
+    precisions: tuple[Precision, ...]
     output: Path
     stem: str
     work: Path
     calibration: dict[str, Array] | None
     layout: Layout
     seed: int
+    float_layers: tuple[str, ...] = ()
+    """Layers to leave in float whatever the precision, as `layers.choice` takes them."""
+    quantized_io: bool = False
+    """Inputs and outputs of a static integer precision as it stores them, instead of the source's dtypes."""
 
-    def path(self, precision: str, suffix: str) -> Path:
+    def path(self, precision: Precision, suffix: str) -> Path:
         """Return the artifact's path."""
-        return self.output / f"{self.stem}.{precision}{suffix}"
+        return self.output / f"{self.stem}.{precision.label}{suffix}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +53,14 @@ class Backend(Protocol):
     """A target format. Making one imports nothing heavy."""
 
     format: str
-    precisions: tuple[str, ...]
-    """Those it has, in the order they are told to people."""
-    calibrated: frozenset[str]
-    """Those that need calibration data."""
+    precisions: Precisions
+    """Those it has with their options, in the order they are told to people."""
     needs_tflite: bool
     """Whether it starts from the float TFLite."""
+
+    def calibrated(self, precision: Precision) -> bool:
+        """Whether it needs calibration data."""
+        ...
 
     def build(self, request: BuildRequest, jobs: JobRunner) -> Made:
         """Make an artifact a precision; one that fails does not lose the others."""
@@ -64,22 +71,23 @@ def build_with(job: Callable[[Json], Json], request: BuildRequest, *, target: st
     """Run the job once for all precisions, and once for each if that took its process down."""
     asked = {
         **common,
-        "paths": {one: str(request.path(one, suffix)) for one in request.precisions},
+        "paths": {one.text: str(request.path(one, suffix)) for one in request.precisions},
+        "options": {one.text: {"name": one.name, **one.values} for one in request.precisions},
         "calibration": _calibration(request),
         "work": str(request.work),
         "seed": request.seed,
     }
 
-    def run(precisions: Sequence[str]) -> list[Artifact | Failure]:
+    def run(precisions: Sequence[Precision]) -> list[Artifact | Failure]:
         try:
-            answers = job({**asked, "precisions": list(precisions)})
+            answers = job({**asked, "precisions": [one.text for one in precisions]})
         except errors.JobCrashedError as exc:
             if len(precisions) > 1:
                 return [made for one in precisions for made in run([one])]
-            return [Failure(format=target, precision=precisions[0], error=exc)]
+            return [Failure(format=target, precision=precisions[0].text, error=exc)]
         except errors.ConversionError as exc:
-            return [Failure(format=target, precision=one, error=exc) for one in precisions]
-        return [_made(target, request.path(one, suffix), one, answers[one]) for one in precisions]
+            return [Failure(format=target, precision=one.text, error=exc) for one in precisions]
+        return [_made(target, request.path(one, suffix), one.text, answers[one.text]) for one in precisions]
 
     return tuple(run(request.precisions))
 

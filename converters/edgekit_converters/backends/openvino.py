@@ -1,10 +1,12 @@
 """OpenVINO IR artifacts: `.xml` with its `.bin`."""
 
 from functools import partial
+from types import MappingProxyType
 
 from edgekit_converters._exchange import specs_to_json
 from edgekit_converters.backends.base import BuildRequest, Made, build_with
 from edgekit_converters.jobs import JobRunner
+from edgekit_converters.precisions import Precision, Precisions
 
 _NAMES = {True: "nchw", False: "nhwc"}
 
@@ -13,9 +15,12 @@ class OpenVINOBackend:
     """Inputs and outputs keep the source's names, order, dtypes, and free dimensions."""
 
     format = "openvino"
-    precisions = ("fp32", "fp16", "int8")
-    calibrated = frozenset({"int8"})
+    precisions: Precisions = MappingProxyType({"fp32": {}, "fp16": {}, "int8": {}})
     needs_tflite = False
+
+    def calibrated(self, precision: Precision) -> bool:
+        """Whether it needs calibration data."""
+        return precision.name == "int8"
 
     def build(self, request: BuildRequest, jobs: JobRunner) -> Made:
         """Make an artifact a precision; one that fails does not lose the others."""

@@ -2,30 +2,35 @@
 
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from edgekit_converters.backends import tflite_job
 from edgekit_converters.backends.base import BuildRequest, Failure, Made, build_with
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.jobs import JobRunner
+from edgekit_converters.precisions import Precision, Precisions
 
 
 class TFLiteBackend:
     """fp32 is the float file itself; inputs and outputs keep the source's dtypes in every precision."""
 
     format = "tflite"
-    precisions = ("fp32", "fp16", "int8", "int8-dynamic")
-    calibrated = frozenset({"int8"})
+    precisions: Precisions = MappingProxyType({"fp32": {}, "fp16": {}, "int8": {}, "int8-dynamic": {}})
     needs_tflite = True
+
+    def calibrated(self, precision: Precision) -> bool:
+        """Whether it needs calibration data."""
+        return precision.name == "int8"
 
     def build(self, request: BuildRequest, jobs: JobRunner) -> Made:
         """Make an artifact a precision; one that fails does not lose the others."""
         if request.loaded.float_tflite is None:
             error = UnsupportedError("the model has no float TFLite form")
-            return tuple(Failure(format=self.format, precision=one, error=error) for one in request.precisions)
+            return tuple(Failure(format=self.format, precision=one.text, error=error) for one in request.precisions)
         if request.calibration is not None:  # the float file lies as it was asked for already
             turned = request.layout.to_artifact(request.calibration, request.loaded.source.inputs)
             request = replace(request, calibration=turned)
         common = {"model": str(request.loaded.float_tflite)}
-        copied = request.precisions == ("fp32",)  # nothing heavy in it, no process of its own
+        copied = [one.text for one in request.precisions] == ["fp32"]  # nothing heavy in it, no process of its own
         job = tflite_job.run if copied else partial(jobs.run, tflite_job.__name__)
         return build_with(job, request, target=self.format, suffix=".tflite", common=common)

@@ -134,11 +134,11 @@ convert.__doc__ = _EXAMPLES
 
 def _plan(model: Path, folder: Path, wanted: tuple[tuple[str, str], ...]) -> None:
     from edgekit_converters import check_wanted, stem_of
+    from edgekit_converters.precisions import label_of
 
-    check_wanted(wanted)
-    for form, precision in wanted:
+    for form, precision in check_wanted(wanted):
         suffix = {"tflite": "tflite", "openvino": "xml"}[form]
-        typer.echo(f"{model} -> {folder / 'models' / f'{stem_of(model)}.{precision}.{suffix}'}")
+        typer.echo(f"{model} -> {folder / 'models' / f'{stem_of(model)}.{label_of(precision)}.{suffix}'}")
 
 
 def _print(report: "Report", folder: Path, *, explain: bool) -> None:
