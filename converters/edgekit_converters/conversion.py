@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgekit_converters.backends import backend_for
-from edgekit_converters.backends.base import Backend, BuildRequest, Failure
+from edgekit_converters.backends.base import Backend, Failure
 from edgekit_converters.calibration import random_calibration
 from edgekit_converters.data import bind
 from edgekit_converters.errors import CalibrationError, PrecisionError, UnsupportedError
@@ -19,11 +19,10 @@ from edgekit_converters.jobs import JobRunner
 from edgekit_converters.layout import Layout
 from edgekit_converters.model import Array, Arrays, Artifact, SourceModel
 from edgekit_converters.precisions import Precision, parse
+from edgekit_converters.workshop import Workshop
 
 Wanted = tuple[tuple[str, str], ...]
 """Pairs of target format and precision."""
-
-RANDOM_WARNING = "calibrated on random data: its accuracy says nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +49,10 @@ class ConversionRequest:
     """Inputs to take away, by name, with the value that stands in their place."""
     through_onnx: bool = False
     """Take the way over ONNX, the canonical graph, where the source has another one too (Keras, SavedModel)."""
+    float_layers: tuple[str, ...] = ()
+    """Layers to leave in float whatever the precision, as `layers.choice` takes them."""
+    quantized_io: bool = False
+    """Inputs and outputs of static integer artifacts as they store them; only of targets that can."""
     seed: int = 0
 
 
@@ -63,7 +66,8 @@ class ConversionResult:
     reference_inputs: Arrays
     reference: Arrays
     """The source's own outputs [N, ...] on the reference inputs, by output name."""
-    float_tflite: Path | None
+    workshop: Workshop
+    """Makes further artifacts of the same model."""
     layout: Layout = field(default_factory=Layout)
     """How the arrays of the artifacts lie beside the source's."""
     warnings: tuple[str, ...] = ()
@@ -107,12 +111,13 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
     request = replace(request, wanted=check_wanted(request.wanted))
     backends = [backend_for(target) for target in dict.fromkeys(target for target, _ in request.wanted)]
     _check_calibration(request, backends)
+    _check_rim(request, backends)
     total = len(request.wanted) + 1
     on_event(Event(stage="load", detail=request.model.name, done=0, total=total))
     loaded, inputs, lost = _load(request, backends, jobs)
     made: list[Artifact | Failure] = list(lost)
-    calibration = _calibration(request, loaded)
-    layout = Layout(request.layout, loaded.channels_first)
+    workshop = _workshop(request, loaded, jobs)
+    layout = workshop.layout
     if layout.turns and not loaded.channels_first and any(backend.needs_tflite for backend in backends):
         raise UnsupportedError(
             f"a TFLite file made of '{loaded.source.format}' has its channels last: NCHW cannot be had"
@@ -127,18 +132,8 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
                 stage=backend.format, detail=", ".join(one.text for one in precisions), done=1 + len(made), total=total
             )
         )
-        asked = BuildRequest(
-            loaded=loaded,
-            precisions=precisions,
-            output=request.output,
-            stem=stem_of(request.model),
-            work=request.work,
-            calibration=calibration if any(map(backend.calibrated, precisions)) else None,
-            layout=layout,
-            seed=request.seed,
-        )
-        made += [_completed(one, loaded, request, backend) for one in backend.build(asked, jobs)]
-    return _result(request, loaded, inputs, made)
+        made += workshop.make(backend, precisions)
+    return _result(request, workshop, inputs, made)
 
 
 def describe(model: Path, jobs: JobRunner, shapes: Mapping[str, tuple[int, ...]] | None = None) -> SourceModel:
@@ -182,6 +177,12 @@ def _check_calibration(request: ConversionRequest, backends: Sequence[Backend]) 
             raise error
 
 
+def _check_rim(request: ConversionRequest, backends: Sequence[Backend]) -> None:
+    for backend in backends if request.quantized_io else ():
+        if not backend.quantized_io:
+            raise PrecisionError(f"{backend.format} keeps inputs and outputs in the source's dtypes")
+
+
 def _of(backend: Backend, request: ConversionRequest) -> tuple[Precision, ...]:
     return tuple(parse(how, one, backend.precisions) for one, how in request.wanted if one == backend.format)
 
@@ -220,6 +221,22 @@ def _load(
     return loaded, used(asked, loaded.source.inputs), lost
 
 
+def _workshop(request: ConversionRequest, loaded: Loaded, jobs: JobRunner) -> Workshop:
+    return Workshop(
+        loaded=loaded,
+        stem=stem_of(request.model),
+        output=request.output,
+        work=request.work,
+        calibration=_calibration(request, loaded),
+        random=request.calibration is None,
+        layout=Layout(request.layout, loaded.channels_first),
+        float_layers=request.float_layers,
+        quantized_io=request.quantized_io,
+        seed=request.seed,
+        jobs=jobs,
+    )
+
+
 def _calibration(request: ConversionRequest, loaded: Loaded) -> dict[str, Array] | None:
     inputs = loaded.source.inputs
     if request.calibration is not None:
@@ -227,24 +244,10 @@ def _calibration(request: ConversionRequest, loaded: Loaded) -> dict[str, Array]
     return random_calibration(inputs, request.seed) if request.random_calibration else None
 
 
-def _completed(
-    made: Artifact | Failure, loaded: Loaded, request: ConversionRequest, backend: Backend
-) -> Artifact | Failure:
-    if isinstance(made, Failure):
-        return made
-    from_tflite = backend.needs_tflite or loaded.openvino_input == loaded.float_tflite
-    precision = parse(made.precision, backend.format, backend.precisions)
-    randomly = request.calibration is None and backend.calibrated(precision)
-    return replace(
-        made,
-        steps=(*(loaded.steps if from_tflite else ()), *made.steps),
-        warnings=(*made.warnings, RANDOM_WARNING) if randomly else made.warnings,
-    )
-
-
 def _result(
-    request: ConversionRequest, loaded: Loaded, inputs: Arrays, made: Sequence[Artifact | Failure]
+    request: ConversionRequest, workshop: Workshop, inputs: Arrays, made: Sequence[Artifact | Failure]
 ) -> ConversionResult:
+    loaded = workshop.loaded
     place = {pair: at for at, pair in enumerate(request.wanted)}
     ordered = sorted(made, key=lambda one: place[one.format, one.precision])
     artifacts = tuple(one for one in ordered if isinstance(one, Artifact))
@@ -261,8 +264,8 @@ def _result(
         failures=failures,
         reference_inputs=inputs,
         reference=loaded.reference,
-        float_tflite=loaded.float_tflite,
-        layout=Layout(request.layout, loaded.channels_first),
+        workshop=workshop,
+        layout=workshop.layout,
         warnings=loaded.warnings,
         notes=loaded.notes,
     )

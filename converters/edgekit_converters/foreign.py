@@ -14,3 +14,9 @@ def first_line(exc: BaseException) -> str:
     """Return the first line of an error that says something, shortened."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     return (lines[0] if lines else type(exc).__name__)[:300].rstrip(".")
+
+
+def last_line(exc: BaseException) -> str:
+    """Return the last line: OpenVINO's and NNCF's messages begin with where they come from."""
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else first_line(exc)

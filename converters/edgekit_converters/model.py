@@ -63,6 +63,10 @@ class Artifact:
     precision: str
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
+    weights_bytes: int | None = None
+    """Bytes of the learnt constants as stored; None where that was not counted."""
+    float_layers: tuple[str, ...] = ()
+    """Layers left in float although the precision would store them, as the source calls them."""
 
     @property
     def files(self) -> tuple[Path, ...]:

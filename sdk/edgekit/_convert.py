@@ -4,27 +4,27 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edgekit import _data, _metrics
 from edgekit._events import Event, OnEvent, ignore
+from edgekit._gate import Gate, Passed
 from edgekit._html import to_html
-from edgekit._measure import Candidate, Measured, measure
+from edgekit._judge import FLOATS, RUNS, Judge, is_slower
+from edgekit._ledger import Ledger
 from edgekit._options import ConvertOptions, to_recipe
-from edgekit._report import ArtifactReport, Latency, Memory, Report, sha256
+from edgekit._report import ArtifactReport, Report
 from edgekit._staging import Staging
-from edgekit.errors import DataError
 from edgekit_converters import ConversionRequest, ConversionResult, check_wanted
 from edgekit_converters import convert as convert_model
 from edgekit_converters.errors import JobCrashedError
 from edgekit_converters.jobs import JobRunner
-from edgekit_converters.model import Array, Arrays, Artifact
+from edgekit_converters.model import Arrays, Artifact
 
 GOLDEN_SAMPLES = 16
 SEEDED_SAMPLES = 16
-RUNS, WARMUP = 200, 20
-SLOWER = 0.97  # below this share of the float model's speed it is no noise
 
 
 def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEvent = ignore) -> Report:
@@ -61,14 +61,23 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
                     layout=options.io_layout,
                     shapes=options.shapes,
                     constants=options.constants,
+                    float_layers=options.float_layers,
+                    quantized_io=options.io_dtype == "quantized",
                     through_onnx=options.lane == "onnx",
                     seed=options.seed,
                 ),
                 jobs,
                 on_event,
             )
-            on_event(Event(stage="measure", detail=f"{len(result.artifacts)} artifacts"))
-            artifacts = _judge(result, options, evaluation, jobs, Path(scratch))
+            judge = Judge(
+                result=result,
+                options=options,
+                labels=evaluation.labels if evaluation else None,
+                work=Path(scratch),
+                jobs=jobs,
+            )
+            ledger = _ledger(output, result, options)
+            artifacts = _judge(judge, ledger, Path(scratch), on_event)
         except JobCrashedError as exc:
             kept = Path(tempfile.mkstemp(prefix="edgekit-run-", suffix=".log")[1])
             shutil.copyfile(jobs.log, kept)
@@ -78,14 +87,26 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
             source=result.source,
             seed=options.seed,
             artifacts=tuple(artifacts),
-            data={"calib": options.calib, "eval": options.eval},
+            data={"calib": options.calib, "eval": options.eval, "metric": options.metric, "max_drop": options.limit},
+            preprocess=dict(options.preprocess),
             warnings=result.warnings,
             notes=result.notes,
         )
         _write(stage.path, report, options, result)
         stage.commit()
+        if all(one.search is None or one.search.ended != "budget" for one in artifacts):
+            ledger.close()
     on_event(Event(stage="done", detail=str(output)))
     return report
+
+
+def _ledger(output: Path, result: ConversionResult, options: ConvertOptions) -> Ledger:
+    run: dict[str, Any] = {
+        "source": result.source.sha256,
+        "options": to_recipe(replace(options, max_drop=None, time_budget=None)),
+        "samples": [len(next(iter(result.reference_inputs.values())))],
+    }
+    return Ledger(output.with_name(f".{output.name}.search.jsonl"), run)
 
 
 def _reference_inputs(evaluation: _data.DataSet | None, calibration: _data.DataSet | None) -> Arrays | None:
@@ -93,119 +114,58 @@ def _reference_inputs(evaluation: _data.DataSet | None, calibration: _data.DataS
     return data.arrays if data else None
 
 
-def _judge(
-    result: ConversionResult,
-    options: ConvertOptions,
-    evaluation: _data.DataSet | None,
-    jobs: JobRunner,
-    work: Path,
-) -> list[ArtifactReport]:
-    measured = _run_all(result, options, jobs, work)
-    labels = evaluation.labels if evaluation else None
-    judged = {
-        (artifact.format, artifact.precision): _one(artifact, result, measured, options, labels)
-        for artifact in result.artifacts
-    }
+def _judge(judge: Judge, ledger: Ledger, work: Path, on_event: OnEvent) -> list[ArtifactReport]:
+    """Take the artifacts through the gate, measure those that are left, and say what is known of each."""
+    result, options = judge.result, judge.options
+    artifacts, passed = list(result.artifacts), {}
+    if options.limit is not None:
+        gate = Gate(judge=judge, ledger=ledger, seconds=options.time_budget, work=work, on_event=on_event)
+        for place, artifact in enumerate(artifacts):
+            if artifact.precision in FLOATS:
+                continue  # there is nothing to leave in float
+            one = gate.through(artifact)
+            artifacts[place] = one.artifact
+            passed[artifact.format, artifact.precision] = one
+    on_event(Event(stage="measure", detail=f"{len(artifacts)} artifacts"))
+    measured = judge.run(artifacts, runs=RUNS if options.bench else 0)
+    judged = {}
+    for artifact in artifacts:
+        on_event(Event(stage="layers", detail=f"{artifact.format} {artifact.precision}"))
+        key = (artifact.format, artifact.precision)
+        judged[key] = _gated(judge.report(artifact, measured), artifact, judge, passed.get(key))
     for failure in result.failures:
         judged[failure.format, failure.precision] = ArtifactReport(
             path=None, format=failure.format, precision=failure.precision, status="failed", reason=str(failure.error)
         )
-    return [judged[wanted] for wanted in check_wanted(options.wanted)]
+    return _with_choice([judged[wanted] for wanted in check_wanted(options.wanted)], options)
 
 
-def _run_all(result: ConversionResult, options: ConvertOptions, jobs: JobRunner, work: Path) -> dict[str, Measured]:
-    candidates = [
-        Candidate(key=f"{one.format}.{one.precision}", path=one.path, threads=options.threads)
-        for one in result.artifacts
-    ]
-    have = {one.key for one in candidates}
-    if result.float_tflite and "tflite.fp32" not in have and any(key.startswith("tflite.") for key in have):
-        candidates.append(Candidate(key="tflite.fp32", path=result.float_tflite, threads=options.threads))
-    measured = measure(
-        candidates,
-        jobs,
-        work,
-        inputs=result.layout.to_artifact(result.reference_inputs, result.source.inputs),
-        # whole numbers of a source stay such in its artifacts: a quantized source's own are not real values either
-        stored=[spec.name for spec in result.source.outputs if spec.dtype.startswith(("int", "uint"))],
-        runs=RUNS if options.bench else 0,
-        warmup=WARMUP,
-        seed=options.seed,
-    )
-    return {
-        key: replace(one, outputs=result.layout.to_source(one.outputs, result.source.outputs)) if one.outputs else one
-        for key, one in measured.items()
-    }
-
-
-def _one(
-    artifact: Artifact,
-    result: ConversionResult,
-    measured: dict[str, Measured],
-    options: ConvertOptions,
-    labels: Array | None,
-) -> ArtifactReport:
-    got = measured[f"{artifact.format}.{artifact.precision}"]
-    base = measured.get(f"{artifact.format}.fp32")
-    report = ArtifactReport(
-        path=f"models/{artifact.path.name}",
-        format=artifact.format,
-        precision=artifact.precision,
-        size_bytes=artifact.size_bytes,
-        sha256=sha256(artifact.path),
-        steps=artifact.steps,
-        warnings=artifact.warnings,
-    )
-    if got.error is not None or got.outputs is None:
-        return replace(report, status="failed", reason=got.error or "it gave no outputs")
-    try:
-        report = replace(
-            report,
-            agreement=_metrics.agreement(result.reference, got.outputs),
-            accuracy=None
-            if labels is None
-            else _metrics.accuracy(options.metric, labels, got.outputs, result.reference),
+def _gated(report: ArtifactReport, artifact: Artifact, judge: Judge, passed: Passed | None) -> ArtifactReport:
+    if passed is not None:
+        found = frozenset(passed.found)
+        floats = tuple(
+            {**one, "reason": "the accuracy gate"} if one["name"] in found else one for one in report.float_layers
         )
-    except DataError as exc:
-        return replace(report, status="failed", reason=str(exc))
-    report = replace(report, memory=Memory(peak_bytes=got.peak_rss_bytes))
-    if got.runs:
-        report = replace(report, latency=_latency(got, base, options.threads))
-    return _gated(_with_speed_warning(report), artifact, options)
-
-
-def _latency(got: Measured, base: Measured | None, threads: int) -> Latency:
-    before = base.p50_ms if base is not None and base.error is None else None
-    return Latency(
-        runtime=got.runtime,
-        runtime_version=got.version,
-        device=",".join(got.executed_on),
-        threads=threads,
-        runs=got.runs,
-        p50_ms=got.p50_ms,
-        p90_ms=got.p90_ms,
-        p99_ms=got.p99_ms,
-        source_p50_ms=before,
-        speedup=before / got.p50_ms if before and got.p50_ms else None,
-    )
-
-
-def _with_speed_warning(report: ArtifactReport) -> ArtifactReport:
-    latency = report.latency
-    if report.precision == "fp32" or latency is None or latency.speedup is None or latency.speedup >= SLOWER:
-        return report
-    slower = f"slower than float on {latency.runtime}: {latency.p50_ms:.3f} ms against {latency.source_p50_ms:.3f} ms"
-    return replace(report, warnings=(*report.warnings, slower))
-
-
-def _gated(report: ArtifactReport, artifact: Artifact, options: ConvertOptions) -> ArtifactReport:
-    drop = report.accuracy.drop if report.accuracy else None
-    if options.max_drop is None or drop is None or drop <= options.max_drop:
+        report = replace(report, search=passed.search, float_layers=floats)
+    if report.status == "failed" or judge.passes(report.accuracy):
         return report
     for file in artifact.files:
         file.rename(file.with_name(file.name + ".rejected"))
-    reason = f"{options.metric} drops by {drop:.4f}, more than {options.max_drop:.4f}"
+    accuracy, limit = report.accuracy, judge.options.limit
+    reason = f"{judge.options.metric} drops by {accuracy.drop:.4f}, more than {limit:.4f}" if accuracy else None
     return replace(report, status="rejected", reason=reason, path=f"{report.path}.rejected")
+
+
+def _with_choice(reports: list[ArtifactReport], options: ConvertOptions) -> list[ArtifactReport]:
+    """Mark the fastest of each format that passes and is not slower than its float form."""
+    if not options.auto:
+        return reports
+    usable = [one for one in reports if one.status == "ok" and not is_slower(one)]
+    best = {}
+    for form in dict.fromkeys(one.format for one in usable):
+        mine = [one for one in usable if one.format == form]
+        best[form] = min(mine, key=lambda one: (one.latency.p50_ms if one.latency else 0.0, one.size_bytes or 0))
+    return [replace(one, chosen=best.get(one.format) is one) for one in reports]
 
 
 def _write(folder: Path, report: Report, options: ConvertOptions, result: ConversionResult) -> None:

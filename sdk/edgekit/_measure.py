@@ -39,6 +39,9 @@ class Measured:
     min_ms: float = 0.0
     load_ms: float = 0.0
     peak_rss_bytes: int | None = None
+    takes: tuple[Mapping[str, Any], ...] = ()
+    """The inputs as the artifact stores them: name, shape (-1 where free), dtype, scale, zero_point."""
+    gives: tuple[Mapping[str, Any], ...] = ()
     error: str | None = None
     error_kind: str | None = None
 
@@ -106,6 +109,8 @@ def _measured(key: str, answer: Mapping[str, Any], folder: Path) -> Measured:
         outputs=outputs,
         load_ms=answer["load_ms"],
         peak_rss_bytes=answer["peak_rss_bytes"],
+        takes=tuple(answer["inputs"]),
+        gives=tuple(answer["outputs"]),
         **{
             name: timing[name] for name in ("runs", "p50_ms", "p90_ms", "p99_ms", "mean_ms", "min_ms") if name in timing
         },

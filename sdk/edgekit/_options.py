@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 TARGETS = ("tflite", "openvino")
 LAYOUTS = ("keep", "nhwc", "nchw")  # as converters have them: no import for three words
 LANES = ("tensorflow", "onnx")
+IO_DTYPES = ("float", "quantized")
+AUTO = "auto"
+AUTO_MAX_DROP = 0.005
+"""What `auto` lets be lost where nothing is said: half a point."""
+# What `auto` measures of each target; those with a * only with calibration data.
+_CANDIDATES: Mapping[str, tuple[str, ...]] = {
+    "tflite": ("fp32", "fp16", "int8*", "int8-dynamic", "int8-weights"),
+    "openvino": ("fp32", "fp16", "int8*", "int8-weights"),
+    "onnx": ("fp32", "int8*", "int8-dynamic"),
+}
 RECIPE_SCHEMA = 1
 _MAX_RECIPE_BYTES = 1 << 20
 
@@ -42,6 +52,12 @@ class ConvertOptions:
     bench: bool = True
     threads: int = 1
     seed: int = 0
+    io_dtype: str = "float"
+    """Inputs and outputs of static integer artifacts: the source's own dtypes, or `quantized`: as they store them."""
+    float_layers: tuple[str, ...] = ()
+    """Layers no precision is to touch: names, globs, or `op:SOFTMAX`."""
+    time_budget: float | None = None
+    """Seconds the search for layers to leave in float may take."""
 
     def __post_init__(self) -> None:
         """Check what needs no model.
@@ -50,24 +66,47 @@ class ConvertOptions:
             UsageError: naming the option and what it may be.
         """
         for target in self.to:
-            if target not in TARGETS:
-                raise UsageError(f"there is no target '{target}'; there are: {', '.join(TARGETS)}")
-        if self.io_layout not in LAYOUTS:
-            raise UsageError(f"there is no layout '{self.io_layout}'; there are: {', '.join(LAYOUTS)}")
-        if self.lane not in LANES:
-            raise UsageError(f"there is no lane '{self.lane}'; there are: {', '.join(LANES)}")
+            _known("target", target, TARGETS)
+        _known("layout", self.io_layout, LAYOUTS)
+        _known("lane", self.lane, LANES)
+        _known("io-dtype", self.io_dtype, IO_DTYPES)
         if self.max_drop is not None and not 0 <= self.max_drop <= 1:
             raise UsageError(f"max-drop {self.max_drop} is not between 0 and 1 (0.005 is half a point)")
         if self.max_drop is not None and self.eval is None:
             raise UsageError("max-drop needs labelled data: give --eval")
+        if self.time_budget is not None and not self.time_budget >= 0:
+            raise UsageError(f"time-budget {self.time_budget} is not a number of seconds")
+        if self.auto and (self.eval is None or not self.bench):
+            missing = "labelled data: give --eval" if self.eval is None else "measuring: leave --no-bench out"
+            raise UsageError(f"precision auto takes the fastest that passes; it needs {missing}")
         if self.threads < 1:
             raise UsageError(f"threads {self.threads} is not 1 or more")
 
     @property
     def wanted(self) -> tuple[tuple[str, str], ...]:
-        """Every (format, precision) asked for, once each, in order."""
+        """Every (format, precision) asked for, once each, in order; `auto` is its candidates."""
         precisions = self.precisions or (("fp32", "int8") if self.calib else ("fp32",))
-        return tuple(dict.fromkeys((target, precision) for target in self.to for precision in precisions))
+        return tuple(
+            dict.fromkeys(
+                (target, one)
+                for target in self.to
+                for precision in precisions
+                for one in (self._candidates(target) if precision == AUTO else (precision,))
+            )
+        )
+
+    def _candidates(self, target: str) -> tuple[str, ...]:
+        return tuple(one.rstrip("*") for one in _CANDIDATES[target] if self.calib or not one.endswith("*"))
+
+    @property
+    def auto(self) -> bool:
+        """Whether the fastest that passes is to be found."""
+        return AUTO in self.precisions
+
+    @property
+    def limit(self) -> float | None:
+        """What may be lost of the metric; None where nothing was said and nothing is to be chosen."""
+        return AUTO_MAX_DROP if self.max_drop is None and self.auto else self.max_drop
 
     @property
     def how_images_are_read(self) -> "Preprocess | None":
@@ -79,6 +118,11 @@ class ConvertOptions:
             return Preprocess.from_mapping(dict(self.preprocess)) if self.preprocess else None
         except ConfigError as exc:
             raise UsageError(str(exc)) from exc
+
+
+def _known(what: str, given: str, values: tuple[str, ...]) -> None:
+    if given not in values:
+        raise UsageError(f"there is no {what} '{given}'; there are: {', '.join(values)}")
 
 
 def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -179,7 +223,7 @@ def from_recipe(path: Path) -> ConvertOptions:
 _RECIPE_TYPES: Mapping[str, type | tuple[type, ...]] = {
     "to": list, "precisions": list, "calib": str, "eval": str, "preprocess": dict, "metric": str,
     "max_drop": (int, float), "io_layout": str, "shapes": dict, "constants": dict, "lane": str,
-    "bench": bool, "threads": int, "seed": int,
+    "bench": bool, "threads": int, "seed": int, "io_dtype": str, "float_layers": list, "time_budget": (int, float),
 }  # fmt: skip
 
 
@@ -188,7 +232,8 @@ def to_recipe(options: ConvertOptions, **facts: object) -> str:
     import tomli_w
 
     table = {one.name: getattr(options, one.name) for one in fields(options)}
-    table["precisions"] = tuple(dict.fromkeys(precision for _, precision in options.wanted))
+    if not options.auto:
+        table["precisions"] = tuple(dict.fromkeys(precision for _, precision in options.wanted))
     present = {key: value for key, value in table.items() if value is not None and value not in ({}, ())}
     return tomli_w.dumps({"schema": RECIPE_SCHEMA, "convert": _lists(present), "lock": _lists(facts)})
 

@@ -15,7 +15,7 @@ from edgekit_converters.frontends.base import Loaded
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.layout import Layout
 from edgekit_converters.model import Artifact, SourceModel, TensorSpec
-from edgekit_converters.precisions import Precision
+from edgekit_converters.precisions import parse
 
 CRASHES_ON_FP16 = """
 import os
@@ -42,7 +42,7 @@ def build_request(tmp_path: Path, loaded: Loaded, *precisions: str, calibration:
         (tmp_path / name).mkdir(exist_ok=True)
     return BuildRequest(
         loaded=loaded,
-        precisions=tuple(Precision(name=one, values={}, text=one) for one in precisions),
+        precisions=tuple(parse(one, "openvino", OpenVINOBackend().precisions) for one in precisions),
         output=tmp_path / "out",
         stem="m",
         work=tmp_path / "work",

@@ -189,7 +189,7 @@ def test_an_output_folder_that_cannot_be_made_is_said_before_any_work(digits: Pa
     ("options", "kind"),
     [
         ({"precisions": ("int8",)}, CalibrationError),
-        ({"precisions": ("int4-weights",)}, PrecisionError),
+        ({"precisions": ("int3",)}, PrecisionError),
         ({"metric": "map"}, UsageError),
         ({"calib": "no.npz"}, DataError),
     ],

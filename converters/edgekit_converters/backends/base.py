@@ -55,11 +55,17 @@ class Backend(Protocol):
     format: str
     precisions: Precisions
     """Those it has with their options, in the order they are told to people."""
+    quantized_io: bool
+    """Whether its static integer artifacts can have inputs and outputs of whole numbers."""
     needs_tflite: bool
     """Whether it starts from the float TFLite."""
 
     def calibrated(self, precision: Precision) -> bool:
         """Whether it needs calibration data."""
+        ...
+
+    def float_file(self, loaded: Loaded, work: Path) -> Path | None:
+        """Return the float model in this format: what its artifacts are compared with, layer by layer."""
         ...
 
     def build(self, request: BuildRequest, jobs: JobRunner) -> Made:
@@ -76,6 +82,8 @@ def build_with(job: Callable[[Json], Json], request: BuildRequest, *, target: st
         "calibration": _calibration(request),
         "work": str(request.work),
         "seed": request.seed,
+        "float_layers": list(request.float_layers),
+        "quantized_io": request.quantized_io,
     }
 
     def run(precisions: Sequence[Precision]) -> list[Artifact | Failure]:
@@ -95,7 +103,7 @@ def build_with(job: Callable[[Json], Json], request: BuildRequest, *, target: st
 def each(precisions: Sequence[str], make: Callable[[str], Json]) -> Json:
     """Inside a job: make every precision; an expected failure is an answer beside the others' steps.
 
-    `make` returns `{"steps": [...], "warnings": [...]}`.
+    `make` returns `{"steps": [...], "warnings": [...], "weights_bytes": N, "float_layers": [names]}`.
     """
     answers = {}
     for one in precisions:
@@ -120,4 +128,12 @@ def _made(target: str, path: Path, precision: str, answer: Json) -> Artifact | F
             error.add_note(note)
         return Failure(format=target, precision=precision, error=error)
     steps = tuple(Step(**step) for step in answer["steps"])
-    return Artifact(path=path, format=target, precision=precision, steps=steps, warnings=tuple(answer["warnings"]))
+    return Artifact(
+        path=path,
+        format=target,
+        precision=precision,
+        steps=steps,
+        warnings=tuple(answer["warnings"]),
+        weights_bytes=answer.get("weights_bytes"),
+        float_layers=tuple(answer.get("float_layers", ())),
+    )

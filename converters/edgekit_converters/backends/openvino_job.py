@@ -1,28 +1,31 @@
 """The job of the OpenVINO backend: convert with OpenVINO, quantize with NNCF, save the IR."""
 
-import itertools
-import random
 import re
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgekit_converters import tflite_file
 from edgekit_converters._exchange import read_arrays, specs_from_json
+from edgekit_converters.backends import openvino_precisions as precisions
 from edgekit_converters.backends.base import each
+from edgekit_converters.backends.openvino_float import key, relax, respread
 from edgekit_converters.backends.placing import place
-from edgekit_converters.data import runs
 from edgekit_converters.errors import UnsupportedError
-from edgekit_converters.foreign import first_line, missing
+from edgekit_converters.foreign import last_line, missing
 from edgekit_converters.jobs import Json
+from edgekit_converters.layers import choice
+from edgekit_converters.layers import openvino as layers
 from edgekit_converters.model import Array, TensorSpec
+from edgekit_converters.ranges import Range, Ranges, observe
 
 Model = Any  # ov.Model has no types
 
-_MAX_SAMPLES = 300
 _UNKNOWN_OPS = re.compile(r"No conversion rule found for operations: (.+)")
+_FLOAT = frozenset({"fp32", "fp16"})
+FLOAT = "float.xml"
+"""The float model as the job leaves it in its scratch folder."""
 
 
 def run(request: Json) -> Json:
@@ -30,30 +33,93 @@ def run(request: Json) -> Json:
 
     Raises:
         ConverterMissingError: if OpenVINO or NNCF is not installed.
-        UnsupportedError: if OpenVINO cannot read the model.
+        UnsupportedError: if OpenVINO cannot read the model, or a layer to be left in float is not there.
     """
     # The telemetry package cannot be imported here: OpenVINO and NNCF then send nothing and write no consent file.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # what `import` takes for "not there"
-    inputs, outputs = specs_from_json(request["inputs"]), specs_from_json(request["outputs"])
-    samples = read_arrays(request["calibration"]) if request["calibration"] else {}
-    model = _convert(Path(request["model"]), inputs, outputs)
-    work = Path(request["work"])
-    before = {"bytes": _save(model, work / "float.xml", fp16=False), "ops": len(model.get_ops())}
+    source = _Source(request)
 
     def make(precision: str) -> Json:
-        made = model.clone()
-        if precision == "int8":
-            _refuse_quantized(Path(request["model"]), made)
-            made = _quantize(made, inputs, samples, request["seed"])
+        asked = request["options"][precision]
+        made = source.model.clone() if asked["name"] in _FLOAT else source.made(precision, asked)
         if request["turn"]:
             made = _turned(made, *request["turn"])
-        saved = work / f"{precision}.xml"
-        after = {"bytes": _save(made, saved, fp16=precision == "fp16"), "ops": len(made.get_ops())}
+        saved = source.work / "made.xml"
+        after = {"bytes": _save(made, saved, fp16=asked["name"] != "fp32"), "ops": len(made.get_ops())}
         for suffix in (".bin", ".xml"):  # the .xml last: it is the one that is looked for
             place(saved.with_suffix(suffix).read_bytes(), Path(request["paths"][precision]).with_suffix(suffix))
-        return {"steps": [{"name": _NAMES[precision], "before": before, "after": after}], "warnings": []}
+        return {
+            "steps": [{"name": precisions.NAMES[asked["name"]], "before": source.before, "after": after}],
+            "warnings": [],
+            "weights_bytes": layers.weights_bytes(saved),
+            "float_layers": [] if asked["name"] in _FLOAT else source.floats,
+        }
 
     return each(request["precisions"], make)
+
+
+class _Source:
+    """The float model and what of it stays float; an int8 model is made once and kept beside for the next job."""
+
+    def __init__(self, request: Json) -> None:
+        self._path, self._request = Path(request["model"]), request
+        self.work = Path(request["work"])
+        self._inputs = specs_from_json(request["inputs"])
+        self._samples = read_arrays(request["calibration"]) if request["calibration"] else {}
+        self.model = _convert(self._path, self._inputs, specs_from_json(request["outputs"]))
+        self._float = self.work / FLOAT
+        self.before = {"bytes": _save(self.model, self._float, fp16=False), "ops": len(self.model.get_ops())}
+        view = layers.view(self.model)
+        self.floats = [view.nodes[at].name for at in choice.chosen(view, request["float_layers"])]
+
+    def made(self, precision: str, asked: Json) -> Model:
+        """Return the model in a precision that is not float."""
+        _refuse_quantized(self._path, self.model)
+        batches = precisions.batches(self._samples, self._inputs)
+        if asked["name"] != "int8":
+            if not precisions.looks_at_activations(asked):
+                batches = []
+            return precisions.compressed(self.model.clone(), asked, batches, self._request["seed"], self.floats)
+        if asked["model"] != "plain" and (asked["model"] == "transformer" or precisions.has_attention(self.model)):
+            # smoothing moves scales between layers: which are float must be known before
+            return self._spread(
+                precisions.quantized(self.model.clone(), asked, batches, self._request["seed"], self.floats), asked
+            )
+        kept = self.work / f"int8.{precision.partition(':')[2].replace(',', '.')}.xml"
+        if not kept.exists():
+            made = self._spread(
+                precisions.quantized(self.model.clone(), asked, batches, self._request["seed"], []), asked
+            )
+            _save(made, kept, fp16=False)
+        made = layers.read(kept)
+        relax(made, self.model, self.floats)
+        return made
+
+    def _spread(self, made: Model, asked: Json) -> Model:
+        """Give the grids the ranges asked for where they are not the limits of what was seen."""
+        if asked["ranges"] != "min-max":
+            respread(made, self._ranges(asked))
+        return made
+
+    def _ranges(self, asked: Json) -> Mapping[str, Range]:
+        model = layers.OpenVINOModel(self._float)
+        computed = [
+            at
+            for node in model.view.nodes
+            for at in node.outputs
+            if model.view.values[at].dtype == "float32" and at not in model.view.fixed
+        ]
+        names = [key(port) for one in layers.read(self._float).get_ordered_ops() for port in one.outputs()]
+        run = model.runner(computed)
+
+        def every() -> Iterable[Mapping[Any, Array]]:
+            for batch in precisions.batches(self._samples, self._inputs):
+                given = {model.inputs[name]: array for name, array in batch.items()}
+                floats = {at: array for at, array in given.items() if array.dtype.kind == "f"}
+                yield {**floats, **dict(zip(computed, run(given), strict=True))}
+
+        found = observe(Ranges(asked["ranges"], asked["percentile"]), every).found()
+        return {names[at]: limits for at, limits in found.items()}  # type: ignore[call-overload]  # keys are places
 
 
 def _convert(path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> Model:
@@ -67,7 +133,7 @@ def _convert(path: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSp
         return _named(model, inputs, outputs)
     except Exception as exc:
         found = _UNKNOWN_OPS.search(str(exc))
-        what = f"has no conversion for op {found[1]}" if found else f"cannot read the model: {_reason(exc)}"
+        what = f"has no conversion for op {found[1]}" if found else f"cannot read the model: {last_line(exc)}"
         raise UnsupportedError(f"OpenVINO {what}") from exc
 
 
@@ -106,33 +172,6 @@ def _ordered(ports: list[Model], specs: tuple[TensorSpec, ...]) -> list[Model]:
     return found if complete else ports
 
 
-def _quantize(model: Model, inputs: tuple[TensorSpec, ...], samples: dict[str, Array], seed: int) -> Model:
-    try:
-        import nncf
-        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-    except ImportError as exc:
-        raise missing("NNCF", "openvino") from exc
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  # the generator NNCF draws from
-    items = list(itertools.islice(runs(samples, inputs), _MAX_SAMPLES))
-    try:
-        # Chosen by measurement over five nets: true minima and maxima with exact bias correction lose about
-        # a tenth of the error power of NNCF's defaults (KWS 31 against 22 dB, ResNet8 24 against 12 dB).
-        return nncf.quantize(
-            model,
-            nncf.Dataset(items),
-            preset=nncf.QuantizationPreset.MIXED,
-            target_device=nncf.TargetDevice.CPU,
-            subset_size=len(items),
-            fast_bias_correction=False,
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
-            ),
-        )
-    except Exception as exc:
-        raise UnsupportedError(f"NNCF cannot quantize the model: {_reason(exc)}") from exc
-
-
 def _turned(model: Model, inside: str, outside: str) -> Model:
     """Give images at the rim another layout: OpenVINO writes the transposes."""
     from openvino.preprocess import PrePostProcessor
@@ -153,12 +192,3 @@ def _save(model: Model, path: Path, *, fp16: bool) -> int:
 
     ov.save_model(model, path, compress_to_fp16=fp16)
     return path.stat().st_size + path.with_suffix(".bin").stat().st_size
-
-
-def _reason(exc: Exception) -> str:
-    """OpenVINO's messages begin with where they come from; the last line says what."""
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else first_line(exc)
-
-
-_NAMES = {"fp32": "save float IR", "fp16": "compress weights to float16", "int8": "NNCF post-training int8"}

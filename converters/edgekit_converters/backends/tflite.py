@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
+from pathlib import Path
 
 from edgekit_converters.backends import tflite_job
 from edgekit_converters.backends.base import BuildRequest, Failure, Made, build_with
+from edgekit_converters.backends.tflite_recipes import STATIC, TFLITE
 from edgekit_converters.errors import UnsupportedError
+from edgekit_converters.frontends.base import Loaded
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.precisions import Precision, Precisions
 
@@ -15,12 +17,17 @@ class TFLiteBackend:
     """fp32 is the float file itself; inputs and outputs keep the source's dtypes in every precision."""
 
     format = "tflite"
-    precisions: Precisions = MappingProxyType({"fp32": {}, "fp16": {}, "int8": {}, "int8-dynamic": {}})
+    precisions: Precisions = TFLITE
+    quantized_io = True
     needs_tflite = True
 
     def calibrated(self, precision: Precision) -> bool:
         """Whether it needs calibration data."""
-        return precision.name == "int8"
+        return precision.name in STATIC
+
+    def float_file(self, loaded: Loaded, work: Path) -> Path | None:  # noqa: ARG002  # the port's
+        """Return the float TFLite itself."""
+        return loaded.float_tflite
 
     def build(self, request: BuildRequest, jobs: JobRunner) -> Made:
         """Make an artifact a precision; one that fails does not lose the others."""

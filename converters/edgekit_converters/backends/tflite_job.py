@@ -1,21 +1,27 @@
 """The job of the TFLite backend: quantize a float TFLite with ai-edge-quantizer."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgekit_converters import tflite_file
 from edgekit_converters._exchange import read_arrays
+from edgekit_converters.backends import tflite_recipes
 from edgekit_converters.backends.base import each
 from edgekit_converters.backends.placing import place
 from edgekit_converters.data import runs
 from edgekit_converters.errors import ConversionError, UnsupportedError
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.jobs import Json
+from edgekit_converters.layers import choice
+from edgekit_converters.layers import tflite as layers
 from edgekit_converters.model import Array, TensorSpec
+from edgekit_converters.ranges import Ranges, observe
 from edgekit_converters.tflite_rewrite import completed, signed
 
-Recipe = Any  # the quantizer's RecipeManager, which has no types
+Statistics = Any  # the quantizer's ranges by tensor name
 
 
 def run(request: Json) -> Json:
@@ -23,121 +29,149 @@ def run(request: Json) -> Json:
 
     Raises:
         ConverterMissingError: if ai-edge-quantizer is not installed.
+        UnsupportedError: if a layer to be left in float is not there.
     """
-    path = Path(request["model"])
-    data = path.read_bytes()
-    described = tflite_file.parse(data, str(path))
-    samples = read_arrays(request["calibration"]) if request["calibration"] else {}
+    source = _Source(Path(request["model"]), request)
 
     def make(precision: str) -> Json:
-        made, warnings = data, ["the source is quantized already: this is a copy"] if described.quantized else []
-        if precision != "fp32":
-            if described.quantized:
+        asked = request["options"][precision]
+        made, warnings = source.data, ["the source is quantized already: this is a copy"] if source.quantized else []
+        if asked["name"] != "fp32":
+            if source.quantized:
                 raise UnsupportedError(f"the TFLite file is quantized already: {precision} is made from a float one")
-            made, warnings = _quantize(data, described, precision, samples), []
+            made, warnings = source.quantize(precision, asked), []
         place(made, Path(request["paths"][precision]))
-        after = described if made is data else tflite_file.parse(made, precision)
+        after = source.described if made is source.data else tflite_file.parse(made, precision)
         step = {
-            "name": _NAMES[precision],
-            "before": {"bytes": len(data), "ops": len(described.ops)},
+            "name": tflite_recipes.NAMES[asked["name"]],
+            "before": {"bytes": len(source.data), "ops": len(source.described.ops)},
             "after": {"bytes": len(made), "ops": len(after.ops)},
         }
-        return {"steps": [step] if precision != "fp32" else [], "warnings": [*warnings, *_left(precision, after)]}
+        return {
+            "steps": [step] if asked["name"] != "fp32" else [],
+            "warnings": [*warnings, *_left(asked["name"], after, source.float_ops)],
+            "weights_bytes": weights_bytes(after),
+            "float_layers": list(dict.fromkeys(source.float_names)) if asked["name"] != "fp32" else [],
+        }
 
     return each(request["precisions"], make)
 
 
-def _quantize(data: bytes, described: tflite_file.TFLiteFile, precision: str, samples: dict[str, Array]) -> bytes:
-    try:
-        from ai_edge_quantizer import calibrator, quantizer, recipe_manager
-        from ai_edge_quantizer.utils import qsv_utils
-    except ImportError as exc:
-        raise missing("ai-edge-quantizer", "tflite") from exc
-    recipe = recipe_manager.RecipeManager()
-    _RECIPES[precision](recipe)
-    try:
-        work = quantizer.Quantizer(data)
-        work.load_quantization_recipe(recipe.get_quantization_recipe())
-        ranges = None
-        if precision == "int8":
-            # True minima and maxima: the quantizer's own moving average depends on the samples' order and
-            # costs half a point on a keyword spotter, where these give what TensorFlow's converter gives.
-            seen = calibrator.Calibrator(data, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-            seen.calibrate(_dataset(described, samples), recipe)
-            ranges = seen.get_model_qsvs()
-        made = work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model
-    except ConversionError:
-        raise
-    except Exception as exc:
-        raise UnsupportedError(f"ai-edge-quantizer cannot make {precision}: {first_line(exc)}") from exc
-    finished = completed(bytes(made))
-    after = tflite_file.parse(finished, precision)
-    inputs, outputs = (
-        [(name, one.index) for name, one in side] for side in (after.public_inputs, after.public_outputs)
-    )
-    return signed(finished, inputs, outputs)  # a new QUANTIZE or DEQUANTIZE at the rim took a name of its own
+def weights_bytes(file: tflite_file.TFLiteFile) -> int:
+    """Return the bytes of the learnt constants, each buffer once."""
+    buffers = {one.buffer: one.data_bytes for graph in file.subgraphs for one in graph.tensors if one.is_weight}
+    return sum(buffers.values())
 
 
-def _dataset(described: tflite_file.TFLiteFile, samples: dict[str, Array]) -> dict[str, list[dict[str, Array]]]:
-    inputs = [TensorSpec(name=name, shape=one.shape, dtype=one.dtype) for name, one in described.public_inputs]
-    key = described.signature.key if described.signature else tflite_file.SIGNATURE
-    return {key: list(runs(samples, inputs))}
+class _Source:
+    """The float file and what of it stays float; ranges are taken once and kept beside for the next job."""
+
+    def __init__(self, path: Path, request: Json) -> None:
+        self.data = path.read_bytes()
+        self.described = tflite_file.parse(self.data, str(path))
+        self.quantized = self.described.quantized
+        self._path, self._request = path, request
+        self._samples = read_arrays(request["calibration"]) if request["calibration"] else {}
+        view = layers.view(self.described)
+        nodes = [view.nodes[at] for at in choice.chosen(view, request["float_layers"])]
+        self.float_names = [node.name for node in nodes]
+        # the quantizer knows operators by the names of what they compute
+        self.float_ops = [view.values[node.outputs[0]].name for node in nodes if node.outputs]
+
+    def quantize(self, precision: str, asked: Json) -> bytes:
+        """Return the file in a precision."""
+        try:
+            from ai_edge_quantizer import quantizer
+        except ImportError as exc:
+            raise missing("ai-edge-quantizer", "tflite") from exc
+        static = asked["name"] in tflite_recipes.STATIC
+        recipe = tflite_recipes.recipe(asked, self.float_ops, quantized_io=self._request["quantized_io"])
+        try:
+            work = quantizer.Quantizer(self.data)
+            work.load_quantization_recipe(recipe.get_quantization_recipe())
+            statistics = self._statistics(asked) if static else None
+            made = work.quantize(statistics, enable_progress_bar=False, enable_progress_report=False).quantized_model
+        except ConversionError:
+            raise
+        except Exception as exc:
+            raise UnsupportedError(f"ai-edge-quantizer cannot make {precision}: {first_line(exc)}") from exc
+        finished = completed(bytes(made))
+        after = tflite_file.parse(finished, precision)
+        inputs, outputs = (
+            [(name, one.index) for name, one in side] for side in (after.public_inputs, after.public_outputs)
+        )
+        return signed(finished, inputs, outputs)  # a new QUANTIZE or DEQUANTIZE at the rim took a name of its own
+
+    def _statistics(self, asked: Json) -> Statistics:
+        """Return the ranges of every tensor: read where an earlier job with the same data wrote them."""
+        from ai_edge_quantizer import calibrator, recipe_manager
+        from ai_edge_quantizer.utils import calibration_utils, qsv_utils
+
+        kept = Path(self._request["work"], f"ranges.{asked['name']}.{asked['ranges']}.{asked['percentile']}.json")
+        if kept.exists():
+            return calibration_utils.load_calibration_results(str(kept))[0]
+        # True minima and maxima: the quantizer's own moving average depends on the samples' order and
+        # costs half a point on a keyword spotter, where these give what TensorFlow's converter gives.
+        seen = calibrator.Calibrator(self.data, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+        everything = recipe_manager.RecipeManager()
+        everything.load_quantization_recipe(
+            tflite_recipes.recipe(asked, (), quantized_io=True).get_quantization_recipe()
+        )
+        seen.calibrate(self._dataset(), everything)
+        statistics = seen.get_model_qsvs()
+        if asked["ranges"] != "min-max":
+            self._cut(statistics, asked)
+        seen.load_model_qsvs(statistics)
+        seen.save_calibration_result(str(kept))
+        return statistics
+
+    def _cut(self, statistics: Statistics, asked: Json) -> None:
+        """Put other ranges in the place of the limits, for tensors of the model's own graph."""
+        model = layers.TFLiteModel(self._path)
+        inputs = [model.inputs[name] for name, _ in self.described.public_inputs]
+        computed = [
+            at
+            for node in model.view.nodes
+            for at in node.outputs
+            if model.view.values[at].dtype == "float32" and model.view.values[at].name in statistics
+        ]
+        run = model.runner(computed)
+
+        def every() -> Iterable[Mapping[Any, Array]]:
+            for batch in runs(self._samples, self._specs()):
+                given = dict(zip(inputs, batch.values(), strict=True))
+                floats = {at: array for at, array in given.items() if array.dtype.kind == "f"}
+                yield {**floats, **dict(zip(computed, run(given), strict=True))}
+
+        found = observe(Ranges(asked["ranges"], asked["percentile"]), every).found(_LEVELS[asked["name"]])
+        for at, limits in found.items():
+            one = statistics.get(model.view.values[at].name)  # type: ignore[call-overload]  # keys are places
+            for side, limit in zip(("min", "max"), limits, strict=True) if one else ():
+                one[side] = np.full_like(one[side], limit)
+
+    def _dataset(self) -> dict[str, list[dict[str, Array]]]:
+        key = self.described.signature.key if self.described.signature else tflite_file.SIGNATURE
+        return {key: list(runs(self._samples, self._specs()))}
+
+    def _specs(self) -> list[TensorSpec]:
+        return [TensorSpec(name=name, shape=one.shape, dtype=one.dtype) for name, one in self.described.public_inputs]
 
 
-def _fp16(recipe: Recipe) -> None:
-    from ai_edge_quantizer import qtyping
-    from ai_edge_quantizer.algorithm_manager import AlgorithmName
-
-    recipe.add_quantization_config(
-        ".*",
-        qtyping.TFLOperationName.ALL_SUPPORTED,
-        qtyping.OpQuantizationConfig(
-            weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
-            compute_precision=qtyping.ComputePrecision.FLOAT,
-            explicit_dequantize=True,
-        ),
-        algorithm_key=AlgorithmName.FLOAT_CASTING,
-    )
-
-
-def _int8(recipe: Recipe) -> None:
-    from ai_edge_quantizer.algorithm_manager import AlgorithmName
-    from ai_edge_quantizer.qtyping import TFLOperationName as Op
-
-    recipe.add_static_config(".*", Op.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8)
-    for side in (Op.INPUT, Op.OUTPUT):  # the source's own dtype stays
-        recipe.add_quantization_config(".*", side, algorithm_key=AlgorithmName.NO_QUANTIZE)
-
-
-def _int8_dynamic(recipe: Recipe) -> None:
-    from ai_edge_quantizer.qtyping import QuantGranularity
-    from ai_edge_quantizer.qtyping import TFLOperationName as Op
-
-    for op in (Op.CONV_2D, Op.DEPTHWISE_CONV_2D):
-        recipe.add_dynamic_config(".*", op, 8)
-    # tflite-runtime 2.14 reads only the first scale here: with one a channel its results are silently wrong.
-    recipe.add_dynamic_config(".*", Op.FULLY_CONNECTED, 8, granularity=QuantGranularity.TENSORWISE)
-
-
-_RECIPES: dict[str, Callable[[Recipe], None]] = {"fp16": _fp16, "int8": _int8, "int8-dynamic": _int8_dynamic}
-_NAMES = {
-    "fp32": "copy",
-    "fp16": "weights to float16",
-    "int8": "static int8, weights a channel",
-    "int8-dynamic": "int8 weights, activations at run time",
-}
+_LEVELS = {"int8": 256, "int16x8": 65535}
 _FLOAT_IS_RIGHT = frozenset({"QUANTIZE", "DEQUANTIZE"})
 
 
-def _left(precision: str, made: tflite_file.TFLiteFile) -> list[str]:
-    """Say which operators a static int8 file still computes in float."""
-    if precision != "int8":
+def _left(name: str, made: tflite_file.TFLiteFile, asked_for: Sequence[str]) -> list[str]:
+    """Say which operators a static file still computes in float although nobody asked for it."""
+    if name not in tflite_recipes.STATIC:
         return []
+    kept = set(asked_for)
     names = sorted(
         {
             op.name
             for op in made.ops
-            if op.name not in _FLOAT_IS_RIGHT and any(one and one.dtype == "float32" for one in op.outputs)
+            if op.name not in _FLOAT_IS_RIGHT
+            and any(one and one.dtype == "float32" and one.name not in kept for one in op.outputs)
         }
     )
     return [f"computed in float: {', '.join(names)}"] if names else []

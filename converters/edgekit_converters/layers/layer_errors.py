@@ -6,7 +6,7 @@ import numpy as np
 
 from edgekit_converters.errors import ModelFileError
 from edgekit_converters.jobs import Json
-from edgekit_converters.layers import matching, segments
+from edgekit_converters.layers import choice, matching, segments
 from edgekit_converters.layers.base import LayeredModel
 from edgekit_converters.layers.consequences import Consequences
 from edgekit_converters.layers.damage import Tally
@@ -67,6 +67,8 @@ class LayerErrors:
             "value": self._view.values[one.first].name,
             "artifact_value": self._other.values[one.second].name,
             "artifact_dtype": self._other.values[one.second].dtype,
+            "made_by": [choice.exact(self._view, node) for node in nodes],
+            "taken_by": [choice.exact(self._view, node) for node in self._view.nodes if one.first in node.inputs],
         }
 
     def _between(self, place: int) -> list[Node]:

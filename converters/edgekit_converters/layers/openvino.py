@@ -83,6 +83,26 @@ def spec(port: OpenVINO) -> dict[str, Any]:
     return {"name": name, "shape": list(value.shape or ()), "dtype": str(port.get_element_type().to_dtype())}
 
 
+def weights_bytes(path: Path) -> int:
+    """Return the bytes of the learnt constants of an `.xml`, with the scales and zero points that belong to them."""
+    constants = [one for one in read(path).get_ops() if one.get_type_name() == "Constant" and not _is_limit(one)]
+    return sum(_constant_bytes(one) for one in constants if one.get_element_type().get_type_name() in _WEIGHT_TYPES)
+
+
+def _is_limit(node: OpenVINO) -> bool:
+    """Whether a constant is an end of the grid activations are put on."""
+    takers = [one.get_node() for one in node.output(0).get_target_inputs()]
+    if len(takers) == 1 and takers[0].get_type_name() == "Convert":
+        return _is_limit(takers[0])
+    return bool(takers) and all(one.get_type_name() == "FakeQuantize" for one in takers)
+
+
+def _constant_bytes(node: OpenVINO) -> int:
+    bits: int = node.get_element_type().bitwidth
+    elements: int = prod(node.shape)
+    return (elements * bits + 7) // 8
+
+
 def _key(port: OpenVINO) -> tuple[str, int]:
     return port.get_node().get_name(), port.get_index()
 

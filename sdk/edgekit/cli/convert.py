@@ -81,6 +81,18 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
     bench: Annotated[bool | None, typer.Option("--bench/--no-bench", help="Measure latency.")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads to measure with. [default: 1]")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of whatever is random. [default: 0]")] = None,
+    io_dtype: Annotated[
+        str | None,
+        typer.Option(metavar="D", help="Inputs and outputs of static int8: float, or quantized (TFLite, ONNX)."),
+    ] = None,
+    float_layers: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="Leave layers in float: a name, a glob, or op:SOFTMAX; repeatable."),
+    ] = None,
+    time_budget: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Seconds the search for layers to leave in float may take; run again to go on."),
+    ] = None,
     recipe: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="Take options from a recipe.lock.toml; options given win.")
     ] = None,
@@ -115,6 +127,9 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         bench=bench,
         threads=threads,
         seed=seed,
+        io_dtype=io_dtype,
+        float_layers=tuple(float_layers or ()),
+        time_budget=time_budget,
     )
     folder = output or Path("build") / stem_of(model)
     if dry_run:
@@ -193,6 +208,8 @@ def _verdict(report: "Report") -> None:
 
     for status, kind in (("failed", ConversionError), ("rejected", GateError)):
         bad = [one for one in report.artifacts if one.status == status]
+        if status == "rejected" and any(one.chosen for one in report.artifacts):
+            continue  # of candidates, those that were not taken
         if bad:
             error = kind(f"{bad[0].format} {bad[0].precision} {status}: {bad[0].reason}")
             for other in bad[1:]:

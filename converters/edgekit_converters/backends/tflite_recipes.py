@@ -1,0 +1,158 @@
+"""What ai-edge-quantizer is told to do for each precision."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from edgekit_converters.jobs import Json
+from edgekit_converters.precisions import Options, Precisions, choice, flag, number
+from edgekit_converters.ranges import METHODS
+
+Recipe = Any  # the quantizer's RecipeManager, which has no types
+
+RANGES: Options = MappingProxyType(
+    {
+        "ranges": choice(*METHODS, text="how the ranges of activations are taken from calibration data"),
+        "percentile": number(99.99, 50.0, 100.0, "share in percent kept inside, for ranges=percentile"),
+    }
+)
+GRAPH: Options = MappingProxyType(
+    {
+        "equalize": flag("even out the ranges of channels before (cross-layer equalization)"),
+        "correct": flag("take the shift that rounded weights cause off the biases (bias correction)"),
+    }
+)
+_BLOCKS = (32, 64, 128, 256)
+
+TFLITE: Precisions = MappingProxyType(
+    {
+        "fp32": {},
+        "fp16": {},
+        "int8": {
+            **RANGES,
+            **GRAPH,
+            "weights": choice("channel", "tensor", text="a scale a channel of the weights, or one a tensor"),
+        },
+        "int8-dynamic": {},
+        "int8-weights": {},
+        "int16x8": RANGES,
+        "int4-weights": {
+            "group": choice(
+                "channel", *map(str, _BLOCKS), text="values of a row that share a scale, in dense layers and embeddings"
+            ),
+            "fit": choice("min-max", "mse", "octav", text="how the scale of a row is found"),
+        },
+    }
+)
+STATIC = frozenset({"int8", "int16x8"})
+"""Those whose activations are stored on grids, from calibration."""
+NAMES = {
+    "fp32": "copy",
+    "fp16": "weights to float16",
+    "int8": "static int8",
+    "int8-dynamic": "int8 weights, activations at run time",
+    "int8-weights": "int8 weights, computed in float",
+    "int16x8": "static int16 activations, int8 weights",
+    "int4-weights": "int4 weights, computed in float",
+}
+
+
+def recipe(asked: Json, float_ops: Sequence[str], *, quantized_io: bool) -> Recipe:
+    """Return the recipe of a precision with its options, but for operators whose outputs have these names."""
+    from ai_edge_quantizer import recipe_manager
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from ai_edge_quantizer.qtyping import TFLOperationName as Op
+
+    made = recipe_manager.RecipeManager()
+    _RECIPES[asked["name"]](made, asked)
+    if asked["name"] in STATIC and not quantized_io:
+        for side in (Op.INPUT, Op.OUTPUT):  # the source's own dtype stays
+            made.add_quantization_config(".*", side, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    if float_ops:
+        # an operator's scope is its output names, each with a ';' behind it
+        named = "|".join(re.escape(f"{name};") for name in float_ops)
+        made.add_quantization_config(f"^({named})", Op.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    return made
+
+
+def _fp16(made: Recipe, _asked: Json) -> None:
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    made.add_quantization_config(
+        ".*",
+        qtyping.TFLOperationName.ALL_SUPPORTED,
+        qtyping.OpQuantizationConfig(
+            weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        ),
+        algorithm_key=AlgorithmName.FLOAT_CASTING,
+    )
+
+
+def _static(bits: int) -> Callable[[Recipe, Json], None]:
+    def add(made: Recipe, asked: Json) -> None:
+        from ai_edge_quantizer.qtyping import QuantGranularity
+        from ai_edge_quantizer.qtyping import TFLOperationName as Op
+
+        tensor = asked.get("weights") == "tensor"
+        made.add_static_config(
+            ".*",
+            Op.ALL_SUPPORTED,
+            activation_num_bits=bits,
+            weight_num_bits=8,
+            weight_granularity=QuantGranularity.TENSORWISE if tensor else QuantGranularity.CHANNELWISE,
+        )
+
+    return add
+
+
+def _int8_dynamic(made: Recipe, _asked: Json) -> None:
+    from ai_edge_quantizer.qtyping import QuantGranularity
+    from ai_edge_quantizer.qtyping import TFLOperationName as Op
+
+    for op in (Op.CONV_2D, Op.DEPTHWISE_CONV_2D):
+        made.add_dynamic_config(".*", op, 8)
+    # tflite-runtime 2.14 reads only the first scale here: with one a channel its results are silently wrong.
+    made.add_dynamic_config(".*", Op.FULLY_CONNECTED, 8, granularity=QuantGranularity.TENSORWISE)
+
+
+def _int8_weights(made: Recipe, _asked: Json) -> None:
+    from ai_edge_quantizer.qtyping import TFLOperationName as Op
+
+    made.add_weight_only_config(".*", Op.ALL_SUPPORTED, 8)
+
+
+def _int4_weights(made: Recipe, asked: Json) -> None:
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from ai_edge_quantizer.qtyping import QuantGranularity
+    from ai_edge_quantizer.qtyping import TFLOperationName as Op
+
+    fit = {
+        "min-max": AlgorithmName.MIN_MAX_UNIFORM_QUANT,
+        "mse": AlgorithmName.MSE,
+        "octav": AlgorithmName.OCTAV,
+    }[asked["fit"]]
+    made.add_weight_only_config(
+        ".*", Op.ALL_SUPPORTED, 8
+    )  # what has no four-bit kernel, such as depthwise convolutions
+    for op in (Op.CONV_2D, Op.FULLY_CONNECTED, Op.EMBEDDING_LOOKUP):
+        made.add_weight_only_config(".*", op, 4, algorithm_key=fit)
+    if asked["group"] != "channel":
+        block = QuantGranularity(f"BLOCKWISE_{asked['group']}")
+        for op in (Op.FULLY_CONNECTED, Op.EMBEDDING_LOOKUP):
+            made.add_dynamic_config(".*", op, 4, granularity=block, algorithm_key=fit)
+
+
+_RECIPES: Mapping[str, Callable[[Recipe, Json], None]] = MappingProxyType(
+    {
+        "fp16": _fp16,
+        "int8": _static(8),
+        "int8-dynamic": _int8_dynamic,
+        "int8-weights": _int8_weights,
+        "int16x8": _static(16),
+        "int4-weights": _int4_weights,
+    }
+)

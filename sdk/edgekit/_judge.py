@@ -1,0 +1,157 @@
+"""What artifacts of one conversion are worth: their outputs beside the source's, scored and timed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edgekit import _metrics
+from edgekit._layers import damages
+from edgekit._measure import Candidate, Measured, measure
+from edgekit._options import ConvertOptions
+from edgekit._report import ArtifactReport, Latency, Memory, Rim, sha256
+from edgekit.errors import DataError
+from edgekit_converters import ConversionResult
+from edgekit_converters.errors import ConversionError
+from edgekit_converters.jobs import JobRunner
+from edgekit_converters.model import Array, Arrays, Artifact
+
+RUNS, WARMUP = 200, 20
+SLOWER = 0.97  # below this share of the float model's speed it is no noise
+FLOATS = frozenset({"fp32", "fp16"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Runs artifacts on the reference inputs of a conversion; `labels` [N, ...] where the data has them."""
+
+    result: ConversionResult
+    options: ConvertOptions
+    labels: Array | None
+    work: Path
+    jobs: JobRunner = field(repr=False)
+
+    def run(self, artifacts: Sequence[Artifact], *, runs: int = 0) -> dict[tuple[str, str], Measured]:
+        """Return what each gives, by format and precision; timed in turns, with the float model of each format."""
+        candidates = {(one.format, one.precision): one.path for one in artifacts}
+        for form in dict.fromkeys(one.format for one in artifacts) if runs else ():
+            if (form, "fp32") not in candidates:
+                candidates[form, "fp32"] = self.result.workshop.float_file(form)
+        names = {str(place): key for place, key in enumerate(candidates)}
+        source, layout = self.result.source, self.result.layout
+        measured = measure(
+            [Candidate(key=name, path=candidates[key], threads=self.options.threads) for name, key in names.items()],
+            self.jobs,
+            self.work,
+            inputs=layout.to_artifact(self.result.reference_inputs, source.inputs),
+            # whole numbers of a source stay such in its artifacts: a quantized source's own are not real values either
+            stored=[spec.name for spec in source.outputs if spec.dtype.startswith(("int", "uint"))],
+            runs=runs,
+            warmup=WARMUP,
+            seed=self.options.seed,
+        )
+        return {
+            names[name]: replace(one, outputs=layout.to_source(one.outputs, source.outputs)) if one.outputs else one
+            for name, one in measured.items()
+        }
+
+    def accuracy(self, outputs: Arrays) -> _metrics.Accuracy | None:
+        """Score outputs by the metric; None where there are no labels.
+
+        Raises:
+            DataError: if outputs or labels do not fit the metric.
+        """
+        if self.labels is None:
+            return None
+        return _metrics.accuracy(self.options.metric, self.labels, outputs, self.result.reference)
+
+    def passes(self, accuracy: _metrics.Accuracy | None) -> bool:
+        """Whether a score keeps within what may be lost; always where nothing was said."""
+        limit, drop = self.options.limit, accuracy.drop if accuracy else None
+        return limit is None or drop is None or drop <= limit
+
+    def report(self, artifact: Artifact, measured: Mapping[tuple[str, str], Measured]) -> ArtifactReport:
+        """Return everything that is known of an artifact."""
+        got = measured[artifact.format, artifact.precision]
+        report = ArtifactReport(
+            path=f"models/{artifact.path.name}",
+            format=artifact.format,
+            precision=artifact.precision,
+            size_bytes=artifact.size_bytes,
+            weights_bytes=artifact.weights_bytes,
+            sha256=sha256(artifact.path),
+            steps=artifact.steps,
+            warnings=artifact.warnings,
+            float_layers=tuple({"name": name, "reason": "asked for"} for name in artifact.float_layers),
+        )
+        if got.error is not None or got.outputs is None:
+            return replace(report, status="failed", reason=got.error or "it gave no outputs")
+        try:
+            report = replace(
+                report,
+                agreement=_metrics.agreement(self.result.reference, got.outputs),
+                accuracy=self.accuracy(got.outputs),
+            )
+        except DataError as exc:
+            return replace(report, status="failed", reason=str(exc))
+        report = replace(
+            report,
+            memory=Memory(peak_bytes=got.peak_rss_bytes),
+            inputs=tuple(_rim(spec) for spec in got.takes),
+            outputs=tuple(_rim(spec) for spec in got.gives),
+        )
+        if got.runs:
+            base = measured.get((artifact.format, "fp32"))
+            report = replace(report, latency=_latency(got, base, self.options.threads))
+        return self._with_layers(_with_speed_warning(report), artifact)
+
+    def _with_layers(self, report: ArtifactReport, artifact: Artifact) -> ArtifactReport:
+        if artifact.precision in FLOATS:
+            return report
+        try:
+            found = damages(self.result, artifact, self.jobs, self.work)
+        except ConversionError as exc:  # what cannot be compared layer by layer is none the worse for it
+            return replace(report, warnings=(*report.warnings, f"its layers could not be looked at: {exc}"))
+        return replace(report, layers=tuple(one.damage for one in found))
+
+
+def _rim(spec: Mapping[str, Any]) -> Rim:
+    return Rim(
+        name=spec["name"],
+        dtype=spec["dtype"],
+        shape=tuple(None if size < 0 else size for size in spec["shape"]),
+        scale=tuple(spec["scale"]),
+        zero_point=tuple(spec["zero_point"]),
+    )
+
+
+def _latency(got: Measured, base: Measured | None, threads: int) -> Latency:
+    before = base.p50_ms if base is not None and base.error is None else None
+    return Latency(
+        runtime=got.runtime,
+        runtime_version=got.version,
+        device=",".join(got.executed_on),
+        threads=threads,
+        runs=got.runs,
+        p50_ms=got.p50_ms,
+        p90_ms=got.p90_ms,
+        p99_ms=got.p99_ms,
+        source_p50_ms=before,
+        speedup=before / got.p50_ms if before and got.p50_ms else None,
+    )
+
+
+def is_slower(report: ArtifactReport) -> bool:
+    """Whether an artifact is slower than its float form on the runtime measured."""
+    latency = report.latency
+    if report.precision == "fp32" or latency is None or latency.speedup is None:
+        return False
+    return latency.speedup < SLOWER
+
+
+def _with_speed_warning(report: ArtifactReport) -> ArtifactReport:
+    latency = report.latency
+    if latency is None or not is_slower(report):
+        return report
+    slower = f"slower than float on {latency.runtime}: {latency.p50_ms:.3f} ms against {latency.source_p50_ms:.3f} ms"
+    return replace(report, warnings=(*report.warnings, slower))
