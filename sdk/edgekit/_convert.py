@@ -185,6 +185,7 @@ def _latency(got: Measured, base: Measured | None, threads: int) -> Latency:
         p50_ms=got.p50_ms,
         p90_ms=got.p90_ms,
         p99_ms=got.p99_ms,
+        quantiles_ms=got.quantiles_ms,
         source_p50_ms=before,
         speedup=before / got.p50_ms if before and got.p50_ms else None,
     )
