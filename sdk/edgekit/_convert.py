@@ -12,7 +12,7 @@ from edgekit._events import Event, OnEvent, ignore
 from edgekit._html import to_html
 from edgekit._measure import Candidate, Measured, measure
 from edgekit._options import ConvertOptions, to_recipe
-from edgekit._report import ArtifactReport, Latency, Memory, Report, sha256
+from edgekit._report import SLOWER, ArtifactReport, Latency, Memory, Report, sha256
 from edgekit._staging import Staging
 from edgekit.errors import DataError
 from edgekit_converters import ConversionRequest, ConversionResult, check_wanted
@@ -24,7 +24,6 @@ from edgekit_converters.model import Array, Arrays, Artifact
 GOLDEN_SAMPLES = 16
 SEEDED_SAMPLES = 16
 RUNS, WARMUP = 200, 20
-SLOWER = 0.97  # below this share of the float model's speed it is no noise
 
 
 def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEvent = ignore) -> Report:
