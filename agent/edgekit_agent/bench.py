@@ -61,11 +61,14 @@ class Timing:
 
     def quantile_ms(self, q: float) -> float:
         """Return the q-quantile (0 to 1, nearest rank) in milliseconds."""
-        ordered = sorted(self.seconds)
-        return 1000 * ordered[max(0, math.ceil(q * len(ordered)) - 1)]
+        return self._quantiles_ms((q,))[0]
 
-    def to_json(self) -> dict[str, float]:
-        """Return the summary in milliseconds."""
+    def _quantiles_ms(self, shares: Sequence[float]) -> list[float]:
+        ordered = sorted(self.seconds)
+        return [1000 * ordered[max(0, math.ceil(q * len(ordered)) - 1)] for q in shares]
+
+    def to_json(self) -> dict[str, float | list[float]]:
+        """Return the summary in milliseconds; `quantiles_ms` are the 0th to the 100th percentile, 101 values."""
         return {
             "runs": len(self.seconds),
             "p50_ms": self.quantile_ms(0.5),
@@ -74,6 +77,7 @@ class Timing:
             "min_ms": 1000 * min(self.seconds),
             "max_ms": 1000 * max(self.seconds),
             "mean_ms": 1000 * sum(self.seconds) / len(self.seconds),
+            "quantiles_ms": self._quantiles_ms([percent / 100 for percent in range(101)]),
         }
 
 

@@ -1,10 +1,39 @@
 """Self-contained pages: `report.html`, drawn from the same document as `report.json`, and how every page is made."""
 
 from pathlib import Path
+from typing import Any
 
+from edgekit import _report_words as words
+from edgekit._charts_labels import shorten
+from edgekit._charts_plane import candidates_planes, found_trial, search_planes, shape_of
+from edgekit._charts_rows import (
+    LISTED_LAYERS,
+    SHOWN_LAYERS,
+    accuracy_chart,
+    by_damage,
+    damage_chart,
+    latency_chart,
+    size_chart,
+)
 from edgekit._report import Report
+from edgekit._report_verdict import verdict
+from edgekit._report_words import Document, Judged
 from edgekit.errors import EnvironmentMissingError
 from edgekit_agent.store import write_durably
+
+_FILTERS = {
+    "bytes": words.size_text,
+    "digits": words.significant,
+    "duration": words.span_text,
+    "grid": words.grid_text,
+    "name": words.name_of,
+    "setting": words.setting_text,
+    "shape": words.shape_text,
+    "share": words.share_text,
+    "shorten": shorten,
+    "snr": words.agreement_text,
+    "time": words.time_text,
+}
 
 
 def render(template: str, **values: object) -> str:
@@ -14,7 +43,7 @@ def render(template: str, **values: object) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edgekit"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"bytes": _bytes, "figure": _figure, "percent": _percent}
+    environment.filters |= _FILTERS
     return environment.get_template(template).render(**values)
 
 
@@ -32,36 +61,23 @@ def write_page(path: Path, page: str) -> None:
 
 def to_html(report: Report) -> str:
     """Return the report as a page with no reference to anything outside it."""
-    document = report.to_json()
-    shown = [artifact for artifact in document["artifacts"] if artifact["size_bytes"]]  # type: ignore[attr-defined]  # plain JSON
-    bars = {
-        "latency": _bars([(_name(a), a["latency"]["p50_ms"]) for a in shown if a["latency"]]),
-        "size": _bars([(_name(a), a["size_bytes"]) for a in shown]),
-    }
-    return render("report.html.j2", report=document, bars=bars)
-
-
-def _name(artifact: dict[str, object]) -> str:
-    return f"{artifact['format']} {artifact['precision']}"
-
-
-def _bars(rows: list[tuple[str, float]]) -> list[tuple[str, float, float]]:
-    """Return (name, value, width in percent of the largest)."""
-    largest = max((value for _, value in rows), default=0) or 1
-    return [(name, value, 100 * value / largest) for name, value in rows]
-
-
-def _bytes(value: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:  # noqa: PLR2004
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.2f} GiB"
-
-
-def _figure(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}g}" if 0 < abs(value) < 0.001 else f"{value:,.{digits}f}"  # noqa: PLR2004, RUF001  # an en dash
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f} %"  # noqa: RUF001  # an en dash
+    document: dict[str, Any] = report.to_json()
+    artifacts: list[Document] = document["artifacts"]
+    looked_at = [(one, damage_chart(one)) for one in artifacts]
+    searches = [(one, search_planes(one, document)) for one in artifacts if one["search"]]
+    return render(
+        "report.html.j2",
+        report=document,
+        verdict=verdict(document),
+        metric=Judged.of(document).metric,
+        candidates=candidates_planes(document),
+        accuracy=accuracy_chart(document),
+        latency=latency_chart(document),
+        size=size_chart(document),
+        damages=[(one, chart, by_damage(one)[SHOWN_LAYERS:]) for one, chart in looked_at if chart],
+        searches=[(one, drawings, found_trial(one["search"]["trials"])) for one, drawings in searches],
+        formats=list(dict.fromkeys(one["format"] for one in artifacts)),
+        shape_of=shape_of,
+        listed_layers=LISTED_LAYERS,
+        none_=words.NONE,
+    )

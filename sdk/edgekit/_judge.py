@@ -9,7 +9,7 @@ from edgekit import _metrics
 from edgekit._layers import damages
 from edgekit._measure import Candidate, Measured, measure
 from edgekit._options import ConvertOptions
-from edgekit._report import ArtifactReport, Latency, Memory, Rim, sha256
+from edgekit._report import SLOWER, ArtifactReport, Latency, Memory, Rim, sha256
 from edgekit.errors import DataError
 from edgekit_converters import ConversionResult
 from edgekit_converters.errors import ConversionError
@@ -17,7 +17,6 @@ from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Array, Arrays, Artifact
 
 RUNS, WARMUP = 200, 20
-SLOWER = 0.97  # below this share of the float model's speed it is no noise
 FLOATS = frozenset({"fp32", "fp16"})
 
 
@@ -136,6 +135,7 @@ def _latency(got: Measured, base: Measured | None, threads: int) -> Latency:
         p50_ms=got.p50_ms,
         p90_ms=got.p90_ms,
         p99_ms=got.p99_ms,
+        quantiles_ms=got.quantiles_ms,
         source_p50_ms=before,
         speedup=before / got.p50_ms if before and got.p50_ms else None,
     )

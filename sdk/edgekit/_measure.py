@@ -37,6 +37,8 @@ class Measured:
     p99_ms: float = 0.0
     mean_ms: float = 0.0
     min_ms: float = 0.0
+    quantiles_ms: tuple[float, ...] = ()
+    """The 0th to the 100th percentile."""
     load_ms: float = 0.0
     peak_rss_bytes: int | None = None
     takes: tuple[Mapping[str, Any], ...] = ()
@@ -111,6 +113,7 @@ def _measured(key: str, answer: Mapping[str, Any], folder: Path) -> Measured:
         peak_rss_bytes=answer["peak_rss_bytes"],
         takes=tuple(answer["inputs"]),
         gives=tuple(answer["outputs"]),
+        quantiles_ms=tuple(timing.get("quantiles_ms", ())),
         **{
             name: timing[name] for name in ("runs", "p50_ms", "p90_ms", "p99_ms", "mean_ms", "min_ms") if name in timing
         },

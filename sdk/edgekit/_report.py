@@ -17,6 +17,8 @@ from edgekit_agent import __version__
 from edgekit_converters.model import SourceModel, Step
 
 SCHEMA = 1
+SLOWER = 0.97
+"""A speed-up below this is slower than float: nearer to 1 it may be noise."""
 _PACKAGES = (
     "ai-edge-litert", "ai-edge-quantizer", "jax", "litert-converter", "nncf", "numpy", "onnx", "onnxruntime",
     "onnxscript", "openvino", "tensorflow", "tf-keras", "tf2onnx", "tflite-runtime", "torch",

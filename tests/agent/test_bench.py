@@ -37,6 +37,14 @@ def test_quantiles_are_of_the_nearest_rank(q: float, wanted: float) -> None:
     assert Timing(seconds=(4.0, 1.0, 3.0, 2.0)).quantile_ms(q) == wanted
 
 
+def test_the_summary_holds_the_whole_distribution(rng: np.random.Generator) -> None:
+    seconds = rng.lognormal(-7, 0.5, 333)
+    summary = Timing(seconds=tuple(seconds.tolist())).to_json()
+    wanted = 1000 * np.quantile(seconds, np.arange(101) / 100, method="inverted_cdf")
+    assert summary["quantiles_ms"] == pytest.approx(wanted, rel=1e-12)
+    assert [summary[f"p{percent}_ms"] for percent in (50, 90, 99)] == pytest.approx(wanted[[50, 90, 99]], rel=1e-12)
+
+
 @pytest.mark.slow
 def test_models_are_measured_side_by_side_and_one_failure_loses_no_other(models: Path, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert")

@@ -40,7 +40,8 @@ def test_the_host_wheel_holds_all_three_and_the_device_lock(host_wheel: Path) ->
     assert _packages(host_wheel) == {"edgekit", "edgekit_agent", "edgekit_converters"}
     with zipfile.ZipFile(host_wheel) as archive:
         names = set(archive.namelist())
-    pages = {f"edgekit/templates/{name}" for name in ("report.html.j2", "inspect.html.j2", "inspect.css", "inspect.js")}
+    shipped = ("report.html.j2", "report.css.j2", "charts.html.j2", "inspect.html.j2", "inspect.css", "inspect.js")
+    pages = {f"edgekit/templates/{name}" for name in shipped}
     wanted = {"edgekit/flash/device.txt", "edgekit/py.typed"} | pages
     assert wanted <= names
 
