@@ -19,7 +19,7 @@ from edgekit_converters import ConversionRequest, ConversionResult, check_wanted
 from edgekit_converters import convert as convert_model
 from edgekit_converters.errors import JobCrashedError
 from edgekit_converters.jobs import JobRunner
-from edgekit_converters.model import Array, Arrays, Artifact
+from edgekit_converters.model import Arrays, Artifact
 
 GOLDEN_SAMPLES = 16
 SEEDED_SAMPLES = 16
@@ -101,9 +101,8 @@ def _judge(
     work: Path,
 ) -> list[ArtifactReport]:
     measured = _run_all(result, options, jobs, work)
-    labels = evaluation.labels if evaluation else None
     judged = {
-        (artifact.format, artifact.precision): _one(artifact, result, measured, options, labels)
+        (artifact.format, artifact.precision): _one(artifact, result, measured, options, evaluation)
         for artifact in result.artifacts
     }
     for failure in result.failures:
@@ -143,7 +142,7 @@ def _one(
     result: ConversionResult,
     measured: dict[str, Measured],
     options: ConvertOptions,
-    labels: Array | None,
+    evaluation: _data.DataSet | None,
 ) -> ArtifactReport:
     got = measured[f"{artifact.format}.{artifact.precision}"]
     base = measured.get(f"{artifact.format}.fp32")
@@ -162,9 +161,7 @@ def _one(
         report = replace(
             report,
             agreement=_metrics.agreement(result.reference, got.outputs),
-            accuracy=None
-            if labels is None
-            else _metrics.accuracy(options.metric, labels, got.outputs, result.reference),
+            accuracy=_accuracy(options.metric, evaluation, got.outputs, result.reference),
         )
     except DataError as exc:
         return replace(report, status="failed", reason=str(exc))
@@ -172,6 +169,15 @@ def _one(
     if got.runs:
         report = replace(report, latency=_latency(got, base, options.threads))
     return _gated(_with_speed_warning(report), artifact, options)
+
+
+def _accuracy(
+    metric: str, evaluation: _data.DataSet | None, outputs: Arrays, reference: Arrays
+) -> _metrics.Accuracy | None:
+    labels = evaluation.labels if evaluation else None
+    if evaluation is None or (labels is None and _metrics.resolve(metric).against_source is None):
+        return None
+    return _metrics.accuracy(metric, labels, outputs, reference)
 
 
 def _latency(got: Measured, base: Measured | None, threads: int) -> Latency:
