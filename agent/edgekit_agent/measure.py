@@ -82,7 +82,13 @@ def _described(session: Session, load_ms: float) -> dict[str, Any]:
 
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
+    return {
+        "name": spec.name,
+        "shape": list(spec.shape),
+        "dtype": spec.dtype,
+        "scale": list(spec.scale),
+        "zero_point": list(spec.zero_point),
+    }
 
 
 def _inputs(
