@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit._events import Event, OnEvent, ignore
@@ -23,7 +23,7 @@ class BenchRow:
 
     def to_json(self) -> dict[str, object]:
         """Return the row as JSON values."""
-        figures = {key: value for key, value in asdict(self.measured).items() if key not in {"outputs", "error_kind"}}
+        figures = self.measured.figures()
         return {
             "model": self.model,
             "kind": "measured",

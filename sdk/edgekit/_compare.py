@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,12 @@ class _Side:
 
 def _sorted(rows: list[dict[str, Any]]) -> tuple[LayerError, ...]:
     """Return the layers with the most damage first; an error against nothing counts as the most."""
-    made = [LayerError(order=order, **{**row, "shape": tuple(row["shape"])}) for order, row in enumerate(rows)]
+    known = {one.name for one in fields(LayerError)}
+    made = [
+        LayerError(
+            order=order, **{key: value for key, value in row.items() if key in known} | {"shape": tuple(row["shape"])}
+        )
+        for order, row in enumerate(rows)
+    ]
     worst = float("inf")
     return tuple(sorted(made, key=lambda one: tuple(-(worst if x is None else x) for x in (one.damage, one.own_error))))

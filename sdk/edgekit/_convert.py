@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgekit import _data, _metrics
+from edgekit._data_checks import check_calibration, check_evaluation
 from edgekit._events import Event, OnEvent, ignore
 from edgekit._gate import Gate, Passed
 from edgekit._html import to_html
@@ -17,6 +18,7 @@ from edgekit._ledger import Ledger
 from edgekit._options import ConvertOptions, to_recipe
 from edgekit._report import ArtifactReport, Report
 from edgekit._staging import Staging
+from edgekit_agent.preprocess import Preprocess
 from edgekit_converters import ConversionRequest, ConversionResult, check_wanted
 from edgekit_converters import convert as convert_model
 from edgekit_converters.errors import JobCrashedError
@@ -45,6 +47,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
     on_event(Event(stage="data", detail="reading"))
     calibration = None if options.calib in {None, "random"} else _data.load(str(options.calib), how)
     evaluation = _data.load(options.eval, how) if options.eval else None
+    suspicions = _suspicions(calibration, evaluation, how)
     with Staging(output) as stage, tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         jobs = JobRunner(log=stage.path / "run.log")
         try:
@@ -72,7 +75,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
             judge = Judge(
                 result=result,
                 options=options,
-                labels=evaluation.labels if evaluation else None,
+                evaluation=evaluation,
                 work=Path(scratch),
                 jobs=jobs,
             )
@@ -89,7 +92,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
             artifacts=tuple(artifacts),
             data={"calib": options.calib, "eval": options.eval, "metric": options.metric, "max_drop": options.limit},
             preprocess=dict(options.preprocess),
-            warnings=result.warnings,
+            warnings=(*suspicions, *result.warnings),
             notes=result.notes,
         )
         _write(stage.path, report, options, result)
@@ -98,6 +101,19 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
             ledger.close()
     on_event(Event(stage="done", detail=str(output)))
     return report
+
+
+def _suspicions(
+    calibration: _data.DataSet | None, evaluation: _data.DataSet | None, how: Preprocess | None
+) -> tuple[str, ...]:
+    """Return what looks wrong about the data.
+
+    Raises:
+        DataError: if it cannot give a result.
+    """
+    if calibration is not None:
+        return check_calibration(calibration, evaluation, how)
+    return check_evaluation(evaluation, how) if evaluation is not None else ()
 
 
 def _ledger(output: Path, result: ConversionResult, options: ConvertOptions) -> Ledger:

@@ -1,56 +1,67 @@
-"""`edgekit.evaluate`: score a model on labelled data."""
+"""`edgekit.evaluate`: score a model on labelled data, fed as the run that made it fed it."""
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgekit import _data, _metrics
+import numpy as np
+
+from edgekit import _data, _metrics, _travelled
+from edgekit._data_checks import check_evaluation
 from edgekit._events import Event, OnEvent, ignore
 from edgekit._measure import Candidate, Measured, measure
 from edgekit._options import ConvertOptions
-from edgekit._report import SCHEMA
+from edgekit._report import SCHEMA, Rim, plain
 from edgekit.errors import DataError
 from edgekit_converters import reference
+from edgekit_converters.data import ONLY
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Arrays
 
+METRIC = "top1"
 RUNS = 200
 ARTIFACTS = frozenset({".tflite", ".xml"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """The accuracy of a model; `measured` is there for artifacts, which are run by the agent's runtimes."""
+    """The accuracy of a model; `measured` is there for artifacts, which are run by the agent's runtimes.
+
+    `report` is the `report.json` that settings were taken from, if any were: `preprocess` or the metric.
+    """
 
     model: str
     data: str
     accuracy: _metrics.Accuracy
     measured: Measured | None
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    report: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return the document of schema 1."""
-        latency = None
-        if self.measured is not None:
-            latency = {
-                key: value
-                for key, value in asdict(self.measured).items()
-                if key not in {"outputs", "error", "error_kind"}
-            }
-        return {
+        got = self.measured
+        document = {
             "schema": SCHEMA,
             "model": self.model,
             "data": self.data,
             "accuracy": asdict(self.accuracy),
-            "latency": latency,
+            "preprocess": dict(self.preprocess),
+            "report": self.report,
+            "inputs": [] if got is None else [asdict(one) for one in got.takes],
+            "outputs": [] if got is None else [asdict(one) for one in got.gives],
+            "latency": None if got is None else got.figures(),
+            "warnings": list(self.warnings),
         }
+        return {key: plain(value) for key, value in document.items()}
 
     def __str__(self) -> str:
         """Return the score as one line."""
-        score = self.accuracy
-        low, high = score.ci95
-        line = f"{score.metric} {score.artifact:.2%} (95 % interval {low:.2%} to {high:.2%}, {score.samples} samples)"
+        got = self.accuracy
+        value, low, high = (_metrics.shown(got.metric, one) for one in (got.artifact, *got.ci95))
+        line = f"{got.metric} {value} (95 % interval {low} to {high}, {got.samples} samples)"
         if self.measured is not None:
             line += f", p50 {self.measured.p50_ms:.3f} ms on {self.measured.runtime} {self.measured.version}"
         return line
@@ -60,7 +71,7 @@ def evaluate(  # noqa: PLR0913  # what a score is made of
     model: Path,
     data: str,
     *,
-    metric: str = "top1",
+    metric: str | None = None,
     preprocess: Mapping[str, Any] | None = None,
     runtime: str = "auto",
     threads: int = 1,
@@ -68,15 +79,32 @@ def evaluate(  # noqa: PLR0913  # what a score is made of
 ) -> Score:
     """Run a model on every sample of the data and score its outputs.
 
+    A quantized model is given real values in its own scale and zero point, and its outputs are real values again;
+    data of the input's own whole numbers is taken as it is.
+
+    Args:
+        model: an artifact or a source model.
+        data: see `edgekit._data.load`.
+        metric: None takes that of the report beside the model (`DIR/report.json` of `DIR/models/MODEL`), else top1.
+        preprocess: None takes that of the report, else nothing.
+        runtime: of an artifact.
+        threads: of one inference.
+        on_event: told what is done.
+
     Raises:
         DataError: if the data has no labels, cannot be read or does not fit.
         ModelError: if the artifact cannot be run.
         ConversionError: if the source model cannot be read.
     """
-    _metrics.check_metric(metric)
-    loaded = _data.load(data, ConvertOptions(preprocess=preprocess or {}).how_images_are_read)
+    travelled = _travelled.beside(model) if metric is None or preprocess is None else _travelled.Travelled()
+    metric = _metrics.check_metric(metric or travelled.metric or METRIC)
+    used = travelled.preprocess if preprocess is None else preprocess
+    how = ConvertOptions(preprocess=used).how_images_are_read
+    loaded = _data.load(data, how)
     if loaded.labels is None:
-        raise DataError(f"data '{data}' has no labels: an .npz needs '{_data.LABELS}', an image folder sub-folders")
+        error = DataError(f"data '{data}' has no labels: {metric} needs {_metrics.resolve(metric).labels}")
+        error.add_note("in an .npz or .csv they are called 'y', in a folder of images sub-folders are classes")
+        raise error
     on_event(Event(stage="evaluate", detail=f"{len(loaded)} samples"))
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         work = Path(scratch)
@@ -86,8 +114,27 @@ def evaluate(  # noqa: PLR0913  # what a score is made of
             outputs: Arrays = got.outputs or {}
         else:
             got, outputs = None, reference(model, loaded.arrays, jobs, work)
-    accuracy = _metrics.accuracy(metric, loaded.labels, outputs)
-    return Score(model=str(model), data=data, accuracy=accuracy, measured=got)
+    return Score(
+        model=str(model),
+        data=data,
+        accuracy=_metrics.accuracy(metric, loaded.labels, outputs),
+        measured=got,
+        preprocess=used,
+        report=str(travelled.report) if travelled.report else None,
+        warnings=check_evaluation(loaded, how, _limits(got.takes if got else (), loaded)),
+    )
+
+
+def _limits(takes: tuple[Rim, ...], data: _data.DataSet) -> dict[str, tuple[float, float]]:
+    """Return the real values that quantized inputs can hold, by the data's names, where the data is real."""
+    limits = {}
+    for rim in takes:
+        name = ONLY if set(data.arrays) == {ONLY} else rim.name
+        if len(rim.scale) == 1 and name in data.arrays and data.arrays[name].dtype.kind == "f":
+            whole = np.iinfo(rim.dtype)
+            low, high = ((end - rim.zero_point[0]) * rim.scale[0] for end in (whole.min, whole.max))
+            limits[name] = (float(low), float(high))
+    return limits
 
 
 def _run_artifact(candidate: Candidate, data: _data.DataSet, jobs: JobRunner, work: Path) -> Measured:

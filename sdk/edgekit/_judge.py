@@ -3,18 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from edgekit import _metrics
+from edgekit._data import DataSet
 from edgekit._layers import damages
 from edgekit._measure import Candidate, Measured, measure
 from edgekit._options import ConvertOptions
-from edgekit._report import SLOWER, ArtifactReport, Latency, Memory, Rim, sha256
+from edgekit._report import SLOWER, ArtifactReport, Latency, Memory, sha256
 from edgekit.errors import DataError
 from edgekit_converters import ConversionResult
 from edgekit_converters.errors import ConversionError
 from edgekit_converters.jobs import JobRunner
-from edgekit_converters.model import Array, Arrays, Artifact
+from edgekit_converters.model import Arrays, Artifact
 
 RUNS, WARMUP = 200, 20
 FLOATS = frozenset({"fp32", "fp16"})
@@ -22,11 +22,11 @@ FLOATS = frozenset({"fp32", "fp16"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """Runs artifacts on the reference inputs of a conversion; `labels` [N, ...] where the data has them."""
+    """Runs artifacts on the reference inputs of a conversion and scores them on the evaluation data, if any."""
 
     result: ConversionResult
     options: ConvertOptions
-    labels: Array | None
+    evaluation: DataSet | None
     work: Path
     jobs: JobRunner = field(repr=False)
 
@@ -55,14 +55,22 @@ class Judge:
         }
 
     def accuracy(self, outputs: Arrays) -> _metrics.Accuracy | None:
-        """Score outputs by the metric; None where there are no labels.
+        """Score outputs by the metric; None where there is nothing to score by.
 
         Raises:
             DataError: if outputs or labels do not fit the metric.
         """
-        if self.labels is None:
+        if not self.scored:
             return None
-        return _metrics.accuracy(self.options.metric, self.labels, outputs, self.result.reference)
+        labels = self.evaluation.labels if self.evaluation else None
+        return _metrics.accuracy(self.options.metric, labels, outputs, self.result.reference)
+
+    @property
+    def scored(self) -> bool:
+        """Whether there is anything to score by: labels, or a metric that compares with the source's outputs."""
+        if self.evaluation is None:
+            return False
+        return self.evaluation.labels is not None or _metrics.resolve(self.options.metric).against_source is not None
 
     def passes(self, accuracy: _metrics.Accuracy | None) -> bool:
         """Whether a score keeps within what may be lost; always where nothing was said."""
@@ -96,8 +104,8 @@ class Judge:
         report = replace(
             report,
             memory=Memory(peak_bytes=got.peak_rss_bytes),
-            inputs=tuple(_rim(spec) for spec in got.takes),
-            outputs=tuple(_rim(spec) for spec in got.gives),
+            inputs=got.takes,
+            outputs=got.gives,
         )
         if got.runs:
             base = measured.get((artifact.format, "fp32"))
@@ -112,16 +120,6 @@ class Judge:
         except ConversionError as exc:  # what cannot be compared layer by layer is none the worse for it
             return replace(report, warnings=(*report.warnings, f"its layers could not be looked at: {exc}"))
         return replace(report, layers=tuple(one.damage for one in found))
-
-
-def _rim(spec: Mapping[str, Any]) -> Rim:
-    return Rim(
-        name=spec["name"],
-        dtype=spec["dtype"],
-        shape=tuple(None if size < 0 else size for size in spec["shape"]),
-        scale=tuple(spec["scale"]),
-        zero_point=tuple(spec["zero_point"]),
-    )
 
 
 def _latency(got: Measured, base: Measured | None, threads: int) -> Latency:

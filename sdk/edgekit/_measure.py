@@ -1,12 +1,13 @@
 """Run artifacts in a child process: outputs on given inputs and latency, by the agent's own stopwatch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgekit._report import Rim
 from edgekit_agent import errors
 from edgekit_agent.errors import AgentError, ModelError
 from edgekit_converters.jobs import JobRunner
@@ -25,12 +26,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What a run gave: `outputs` [N, ...] by name, times in milliseconds; or `error`, and nothing else."""
+    """What a run gave: `outputs` [N, ...] by name, times in milliseconds; or `error`, and nothing else.
+
+    `takes` and `gives` are the model's inputs and outputs as it stores them.
+    """
 
     runtime: str = ""
     version: str = ""
     executed_on: tuple[str, ...] = ()
     outputs: Mapping[str, Array] | None = None
+    takes: tuple[Rim, ...] = ()
+    gives: tuple[Rim, ...] = ()
     runs: int = 0
     p50_ms: float = 0.0
     p90_ms: float = 0.0
@@ -41,11 +47,13 @@ class Measured:
     """The 0th to the 100th percentile."""
     load_ms: float = 0.0
     peak_rss_bytes: int | None = None
-    takes: tuple[Mapping[str, Any], ...] = ()
-    """The inputs as the artifact stores them: name, shape (-1 where free), dtype, scale, zero_point."""
-    gives: tuple[Mapping[str, Any], ...] = ()
     error: str | None = None
     error_kind: str | None = None
+
+    def figures(self) -> dict[str, object]:
+        """Return what was measured, as JSON has it: without arrays."""
+        left_out = {"outputs", "error_kind", "takes", "gives"}
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}
 
     def failure(self) -> AgentError:
         """Return the error as the agent's own kind, to raise."""
@@ -109,12 +117,22 @@ def _measured(key: str, answer: Mapping[str, Any], folder: Path) -> Measured:
         version=answer["version"],
         executed_on=tuple(answer["executed_on"]),
         outputs=outputs,
+        takes=tuple(_rim(one) for one in answer["inputs"]),
+        gives=tuple(_rim(one) for one in answer["outputs"]),
         load_ms=answer["load_ms"],
         peak_rss_bytes=answer["peak_rss_bytes"],
-        takes=tuple(answer["inputs"]),
-        gives=tuple(answer["outputs"]),
         quantiles_ms=tuple(timing.get("quantiles_ms", ())),
         **{
             name: timing[name] for name in ("runs", "p50_ms", "p90_ms", "p99_ms", "mean_ms", "min_ms") if name in timing
         },
+    )
+
+
+def _rim(described: Mapping[str, Any]) -> Rim:
+    return Rim(
+        name=described["name"],
+        dtype=described["dtype"],
+        shape=tuple(None if size == -1 else size for size in described["shape"]),
+        scale=tuple(described["scale"]),
+        zero_point=tuple(described["zero_point"]),
     )

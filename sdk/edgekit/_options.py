@@ -33,8 +33,8 @@ _MAX_RECIPE_BYTES = 1 << 20
 class ConvertOptions:
     """What to convert, into what, and how to judge it.
 
-    `precisions` empty means fp32 and, with calibration data, int8. `max_drop` and accuracies are
-    shares: 0.005 is half a point.
+    `precisions` empty means fp32 and, with calibration data, int8. `max_drop` is in the metric's unit; shares such
+    as top1 are of 1: 0.005 is half a point.
     """
 
     to: tuple[str, ...] = TARGETS
@@ -70,8 +70,8 @@ class ConvertOptions:
         _known("layout", self.io_layout, LAYOUTS)
         _known("lane", self.lane, LANES)
         _known("io-dtype", self.io_dtype, IO_DTYPES)
-        if self.max_drop is not None and not 0 <= self.max_drop <= 1:
-            raise UsageError(f"max-drop {self.max_drop} is not between 0 and 1 (0.005 is half a point)")
+        if self.max_drop is not None and not 0 <= self.max_drop < math.inf:
+            raise UsageError(f"max-drop {self.max_drop} is not 0 or more (of a share, 0.005 is half a point)")
         if self.max_drop is not None and self.eval is None:
             raise UsageError("max-drop needs labelled data: give --eval")
         if self.time_budget is not None and not self.time_budget >= 0:

@@ -116,7 +116,7 @@ def test_settings_survive_there_and_back() -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"reszie": 3}, "preprocess has no 'reszie'; it has: crop, layout"),
+        ({"reszie": 3}, "preprocess has no 'reszie'; it has: columns, crop"),
         ({"resize": 0}, "'resize'"),
         ({"resize": [1, 2, 3]}, "'resize'"),
         ({"crop": 1.5}, "'crop'"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgekit import _metrics
+from edgekit._metrics.intervals import wilson
 from edgekit.errors import DataError, UsageError
 
 
@@ -34,7 +35,7 @@ def test_a_missing_or_misshapen_output_is_named() -> None:
 
 
 def test_top1_and_drop() -> None:
-    labels = np.array([0, 1, 1, 0])
+    labels = {"y": np.array([0, 1, 1, 0])}
     source = {"o": np.array([[2, 1], [1, 2], [1, 2], [2, 1]])}
     artifact = {"o": np.array([[2, 1], [1, 2], [3, 2], [2, 1]])}
     got = _metrics.accuracy("top1", labels, artifact, source)
@@ -43,21 +44,21 @@ def test_top1_and_drop() -> None:
 
 def test_the_wilson_interval_matches_the_published_example() -> None:
     # 81 of 263: 0.2553 to 0.3662 (R. G. Newcombe, Statistics in Medicine 17, 1998, table I, method 3)
-    low, high = _metrics.wilson(81, 263)
+    low, high = wilson(81, 263)
     assert low == pytest.approx(0.2553, abs=5e-5)
     assert high == pytest.approx(0.3662, abs=5e-5)
 
 
 def test_a_label_outside_the_classes_is_refused() -> None:
     with pytest.raises(DataError, match="outside the model's 2 classes"):
-        _metrics.accuracy("top1", np.array([2]), {"o": np.zeros((1, 2))})
+        _metrics.accuracy("top1", {"y": np.array([2])}, {"o": np.zeros((1, 2))})
 
 
 def test_outputs_without_classes_have_no_top1() -> None:
     with pytest.raises(DataError, match="needs an output of shape"):
-        _metrics.accuracy("top1", np.array([0]), {"o": np.zeros((1, 1))})
+        _metrics.accuracy("top1", {"y": np.array([0])}, {"o": np.zeros((1, 1))})
 
 
 def test_an_unknown_metric_names_the_known() -> None:
     with pytest.raises(UsageError, match="there are: top1"):
-        _metrics.check_metric("map")
+        _metrics.check_metric("mAP")

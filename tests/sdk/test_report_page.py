@@ -16,7 +16,8 @@ import pytest
 from edgekit._charts_plane import WIDTHS, candidates_planes, found_trial, search_planes
 from edgekit._charts_rows import LISTED_LAYERS, SHOWN_LAYERS, accuracy_chart, latency_chart, size_chart
 from edgekit._html import to_html
-from edgekit._metrics import Accuracy, Agreement, wilson
+from edgekit._metrics import Accuracy, Agreement
+from edgekit._metrics.intervals import wilson
 from edgekit._report import ArtifactReport, Latency, LayerDamage, Memory, Report, Rim, Search, Trial
 from edgekit._report_verdict import verdict
 from edgekit._report_words import Judged, Metric, significant, size_text, span_text, speed_text, time_text

@@ -1,12 +1,10 @@
 """The job of the factory frontend: import the user's module, call the factory, export what it returns."""
 
-import importlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
+from edgekit_converters import user_function
 from edgekit_converters.errors import ModelFileError, UnsupportedError
-from edgekit_converters.foreign import first_line
 from edgekit_converters.frontends import jax_function, keras_model, tensorflow_job, torch_job
 from edgekit_converters.frontends.torch_program import Program, from_exported, from_module, import_torch
 from edgekit_converters.frontends.torchscript import from_script
@@ -15,6 +13,7 @@ from edgekit_converters.jobs import Json
 Made = Any  # whatever the factory returns
 
 
+@user_function.current_folder_importable()  # a model may import more of the user's when it is traced
 def run(request: Json) -> Json:
     """Call `request["model"]` and make everything asked for.
 
@@ -42,30 +41,9 @@ def run(request: Json) -> Json:
 
 
 def _call(name: str) -> Made:
-    """The current folder is looked in first, as `python -m` does."""
-    module_name, _, path = name.partition(":")
-    sys.path.insert(0, "")
-    importlib.invalidate_caches()
-    try:
-        found = importlib.import_module(module_name)
-    except ModuleNotFoundError as exc:
-        if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
-            raise ModelFileError(f"'{module_name}' needs the module '{exc.name}', which is not installed") from exc
-        error = ModelFileError(f"there is no module '{module_name}'")
-        error.add_note("it is looked for in the current folder and among what is installed")
-        raise error from exc
-    except Exception as exc:
-        raise ModelFileError(f"'{module_name}' cannot be imported: {type(exc).__name__}: {first_line(exc)}") from exc
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise ModelFileError(f"the module '{module_name}' has no '{path}'")
-        found = getattr(found, part)
-    if not callable(found):
-        raise ModelFileError(f"'{name}' is a {type(found).__name__}, not a function that returns a model")
-    try:
-        return found()
-    except Exception as exc:
-        raise ModelFileError(f"'{name}' raises {type(exc).__name__}: {first_line(exc)}") from exc
+    factory = user_function.find(name, ModelFileError, "a function that returns a model")
+    with user_function.guarded(name, ModelFileError):
+        return factory()
 
 
 def _parts(made: Made, name: str) -> tuple[Made, Sequence[Made] | None]:

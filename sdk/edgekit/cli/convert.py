@@ -186,13 +186,15 @@ def _print(report: "Report", folder: Path, *, explain: bool) -> None:
 
 
 def _row(one: "ArtifactReport") -> dict[str, str]:
+    from edgekit._metrics import shown
+
     accuracy, agreement, latency = one.accuracy, one.agreement, one.latency
     return {
         "artifact": f"{one.format} {one.precision}",
         "status": one.status,
         "size": f"{one.size_bytes:,}" if one.size_bytes else "-",
-        "accuracy": f"{accuracy.artifact:.2%}" if accuracy else "-",
-        "drop": f"{accuracy.drop:+.2%}" if accuracy and accuracy.drop is not None else "-",
+        "accuracy": shown(accuracy.metric, accuracy.artifact) if accuracy else "-",
+        "drop": shown(accuracy.metric, accuracy.drop, signed=True) if accuracy and accuracy.drop is not None else "-",
         "max diff": f"{agreement.max_abs:.2g}" if agreement else "-",
         "same top-1": f"{agreement.top1:.1%}" if agreement and agreement.top1 is not None else "-",
         "p50 ms": f"{latency.p50_ms:.3f}" if latency else "-",

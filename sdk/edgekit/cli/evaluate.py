@@ -10,10 +10,21 @@ from edgekit.cli._progress import Progress, show
 
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An artifact (.tflite, .xml) or a source model.")],
-    data: Annotated[str, typer.Option(metavar="DATA", help="Data with labels: .npz with x and y, or an image folder.")],
-    metric: Annotated[str, typer.Option(metavar="NAME", help="top1.")] = "top1",
+    data: Annotated[str, typer.Option(metavar="DATA", help="Labelled data: .npz, .csv, a folder, MODULE:FUNCTION.")],
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="top1, top5, mae, mse, spearman, cosine, auc, f1, map or MODULE:FUNCTION. "
+            "Default: that of the report beside the model, else top1.",
+        ),
+    ] = None,
     preprocess: Annotated[
-        str | None, typer.Option(metavar="K=V,...|FILE.toml", help="How an image becomes an input.")
+        str | None,
+        typer.Option(
+            metavar="K=V,...|FILE.toml",
+            help="How an image, a sound or a row becomes an input. Default: as the report beside the model says.",
+        ),
     ] = None,
     runtime: Annotated[str, typer.Option(metavar="R", help="The runtime of an artifact.")] = "auto",
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of one inference.")] = 1,
@@ -27,13 +38,19 @@ def evaluate(
         edgekit evaluate build/kws/models/saved_model.int8.tflite --data kws.npz[200:1000]
 
         edgekit evaluate net.onnx --data photos --preprocess resize=224x224,mean=127,std=128,layout=nchw --json
+
+        edgekit evaluate build/voice/models/voice.int8.xml --data mymetrics:sounds --metric mymetrics:word_errors
     """
     from edgekit import _options
     from edgekit._evaluate import evaluate as run
 
-    how = _options.parse_preprocess(preprocess) if preprocess else {}
+    how = _options.parse_preprocess(preprocess) if preprocess else None
     with show(progress) as on_event:
         score = run(model, data, metric=metric, preprocess=how, runtime=runtime, threads=threads, on_event=on_event)
+    if score.report:
+        typer.echo(f"settings not given are those of {score.report}", err=True)
+    for warning in score.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     if json:
         import json as text
 
