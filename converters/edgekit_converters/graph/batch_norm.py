@@ -6,8 +6,8 @@ import numpy as np
 
 from edgekit_converters.graph.biases import WITH_BIAS, bias_of, set_bias
 from edgekit_converters.graph.model import ONNX
-from edgekit_converters.graph.scaling import outputs_of, scaled_outputs
-from edgekit_converters.graph.weights import Weights, is_constant, replaced, weights_of
+from edgekit_converters.graph.scaling import outputs_of, over_outputs
+from edgekit_converters.graph.weights import Weights, is_constant, only_user, replaced, weights_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -22,16 +22,11 @@ def fold_batch_norms(model: "ir.Model") -> int:
     """
     folded = 0
     for weights in list(weights_of(model, WITH_BIAS)):
-        norm = _only_user(weights.node.outputs[0])
+        norm = only_user(weights.node.outputs[0])
         if norm is not None and weights.place == 1 and _foldable(weights, norm):
             _fold(model, weights, norm)
             folded += 1
     return folded
-
-
-def _only_user(value: "ir.Value") -> "ir.Node | None":
-    uses = tuple(value.uses())
-    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
 def _foldable(weights: Weights, norm: "ir.Node") -> bool:
@@ -55,7 +50,7 @@ def _fold(model: "ir.Model", weights: Weights, norm: "ir.Node") -> None:
     factor = scale / np.sqrt(variance + (norm.attributes.get_float("epsilon", 1e-5) or 0.0))
     bias = np.asarray(bias_of(weights), np.float64)
     factor = np.broadcast_to(factor, outputs_of(weights))
-    replaced(weights.value, scaled_outputs(weights, factor))
+    replaced(weights.value, weights.array * over_outputs(weights, factor))
     set_bias(model, weights, (bias - mean) * factor + offset)
     made, wanted = weights.node.outputs[0], norm.outputs[0]
     _hand_over(made, wanted)

@@ -72,6 +72,12 @@ def is_constant(value: "ir.Value") -> bool:
     return tensor is not None and not value.is_graph_input() and tensor.dtype.is_floating_point() and tensor.size > 0
 
 
+def only_user(value: "ir.Value") -> "ir.Node | None":
+    """Return the node that alone takes a value; None where there are none or several, or it is an output."""
+    uses = tuple(value.uses())
+    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+
+
 def _axis(node: "ir.Node", place: int, rank: int) -> int | None:
     if rank < _MATRIX:
         return None
