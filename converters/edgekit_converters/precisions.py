@@ -65,8 +65,8 @@ def label_of(text: str) -> str:
     return text.replace(":", "-").replace(",", "-").replace("=", "")
 
 
-def parse(text: str, target: str, table: Precisions) -> Precision:
-    """Read a precision of a target.
+def parse(text: str, target: str, table: Precisions, what: str = "precision") -> Precision:
+    """Read a precision of a target; `what` is what messages call it.
 
     Raises:
         PrecisionError: if the target has no such precision or the precision no such option or value; names those there
@@ -74,7 +74,7 @@ def parse(text: str, target: str, table: Precisions) -> Precision:
     """
     name, colon, rest = text.strip().partition(":")
     if name not in table:
-        raise PrecisionError(f"{target} has no precision '{name}': it has {', '.join(table)}")
+        raise PrecisionError(f"{target} has no {what} '{name}': it has {', '.join(table)}")
     options = table[name]
     given: dict[str, Value] = {}
     for part in rest.split(",") if colon else ():

@@ -1,0 +1,158 @@
+"""Bias correction: take back the mean shift that coarse weights cause at every output channel.
+
+After Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2, from
+calibration data: E[W x] - E[Wq x] is the mean of what a layer with the weights W - Wq makes of the float model's x. So
+a copy of every layer with those weights is run beside it, exactly where borders and strides have it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit_converters.graph.biases import WITH_BIAS, bias_of, constant, free_name, set_bias
+from edgekit_converters.graph.chains import LAYERS
+from edgekit_converters.graph.channels import channels_of
+from edgekit_converters.graph.weights import Reals, Weights, is_constant, only_user, weights_of
+from edgekit_converters.grids.base import Grid, Sharing
+from edgekit_converters.grids.fitting import fit
+from edgekit_converters.model import Arrays
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrected:
+    """A layer's largest mean shift, as a share of the standard deviation of that channel's values."""
+
+    name: str
+    shift: float
+
+
+def correct_biases(
+    model: "ir.Model", arrays: Arrays, grid: Grid, sharing: Sharing, work: Path
+) -> tuple[list[Corrected], dict[str, str]]:
+    """Correct the biases of a plain model in place, as its weights on the grid will need them.
+
+    Args:
+        model: as `make_plain` leaves it; its weights stay as they are.
+        arrays: calibration samples as `data.bind` gives them.
+        grid: what the weights will be quantized to.
+        sharing: what shares the grid's tables.
+        work: an existing scratch folder.
+
+    Returns:
+        The layers that were corrected, and why others were left by name.
+
+    Raises:
+        CalibrationError: if the model stops on the samples.
+    """
+    layers, left = [], dict[str, str]()
+    inside = set(map(id, model.graph))
+    for one in weights_of(model, LAYERS):
+        why = _why_not(one, inside)
+        if why:
+            left[_name(one)] = why
+        else:
+            layers.append(one)
+    shifts, places = _with_shifts(model, layers, grid, sharing)
+    seen = channels_of(shifts, [place for pair in places for place in pair], arrays, work / "shifts.onnx")
+    made = []
+    for one, ((shifted, _), (output, _)) in zip(layers, places, strict=True):
+        means = seen[shifted].total / seen[shifted].count
+        deviation = np.sqrt(seen[output].variance)
+        _add(model, one, means)
+        heard = deviation > 0
+        made.append(
+            Corrected(name=_name(one), shift=float(np.max(np.abs(means[heard]) / deviation[heard], initial=0.0)))
+        )
+    return made, left
+
+
+def _name(weights: Weights) -> str:
+    return weights.node.name or str(weights.node.outputs[0].name)
+
+
+def _why_not(weights: Weights, inside: set[int]) -> str:
+    if weights.place != 1 or weights.axis is None:
+        return "its weights are no matrix on the right"
+    if id(weights.node) not in inside:
+        return "it is inside a branch or loop"
+    if weights.node.op_type in WITH_BIAS and bias_of(weights) is None:
+        return "its bias is no constant with a value a channel"
+    return ""
+
+
+Place = tuple[str, int]
+
+
+def _with_shifts(
+    model: "ir.Model", layers: list[Weights], grid: Grid, sharing: Sharing
+) -> tuple["ir.Model", list[tuple[Place, Place]]]:
+    """Return a model with a copy of each layer that makes its shift; the names of shifts and outputs, with axes."""
+    import onnx_ir as ir
+
+    both = model.clone()
+    nodes = {node.outputs[0].name: node for node in both.graph}
+    places = []
+    for one in layers:
+        node = nodes[one.node.outputs[0].name]
+        weights = one.array
+        lost = constant(
+            free_name(both, f"{one.value.name}/lost"),
+            weights - fit(grid, weights, one.axis, sharing).snap(weights),
+            one.value,
+        )
+        both.graph.register_initializer(lost)
+        name = free_name(both, f"{node.outputs[0].name}/shift")
+        twin = ir.node(node.op_type, [node.inputs[0], lost], dict(node.attributes), name=name)
+        twin.outputs[0].name = name
+        both.graph.insert_after(node, twin)
+        axis = -1 if one.node.op_type in {"Gemm", "MatMul"} else 1
+        places.append(((name, axis), (str(node.outputs[0].name), axis)))
+    return both, places
+
+
+def _add(model: "ir.Model", weights: Weights, shift: Reals) -> None:
+    """Add to a layer's bias; a MatMul's is the constant that is added behind it, or a new one."""
+    bias = bias_of(weights) if weights.node.op_type in WITH_BIAS else None
+    if bias is not None:
+        set_bias(model, weights, bias + shift)
+        return
+    user = only_user(weights.node.outputs[0])
+    at = _constant_of(user, len(shift)) if user is not None else None
+    if user is None or at is None:
+        _add_behind(model, weights, shift)
+        return
+    stored = user.inputs[at]
+    array = np.asarray(stored.const_value.numpy(), np.float64)  # type: ignore[union-attr]  # it is constant
+    value = constant(free_name(model, f"{user.outputs[0].name}/bias"), array + shift, weights.value)
+    model.graph.register_initializer(value)
+    user.replace_input_with(at, value)
+
+
+def _constant_of(node: "ir.Node", count: int) -> int | None:
+    """Return the place of the constant [..., count] that an Add adds."""
+    for at, value in enumerate(node.inputs if node.op_type == "Add" else ()):
+        if value is not None and is_constant(value) and tuple(value.const_value.shape)[-1:] == (count,):  # type: ignore[union-attr]
+            return at
+    return None
+
+
+def _add_behind(model: "ir.Model", weights: Weights, shift: Reals) -> None:
+    import onnx_ir as ir
+    from onnx_ir import convenience
+
+    made = weights.node.outputs[0]
+    value = constant(free_name(model, f"{made.name}/bias"), shift, weights.value)
+    model.graph.register_initializer(value)
+    name = str(made.name)
+    made.name = free_name(model, f"{name}/product")
+    added = ir.node("Add", [made, value], name=f"{name}/correction")
+    convenience.replace_all_uses_with(made, added.outputs[0], replace_graph_outputs=True)
+    added.replace_input_with(0, made)
+    added.outputs[0].name = name
+    added.outputs[0].type, added.outputs[0].shape = made.type, made.shape
+    weights.node.graph.insert_after(weights.node, added)  # type: ignore[union-attr]  # it is in the model

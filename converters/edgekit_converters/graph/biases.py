@@ -1,0 +1,69 @@
+"""The bias of a layer as one value a channel: read, and written where there was none."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit_converters.graph.scaling import outputs_of
+from edgekit_converters.graph.weights import Reals, Weights, is_constant
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+WITH_BIAS = frozenset({"Conv", "ConvTranspose", "Gemm"})
+"""Operators whose third input is a bias."""
+_PLACE = 2
+
+
+def bias_of(weights: Weights) -> Reals | None:
+    """Return the bias [outputs] that a layer of `WITH_BIAS` adds, zeros without one.
+
+    None where it is no constant, or of a Gemm no value a channel.
+    """
+    node, count = weights.node, outputs_of(weights)
+    value = node.inputs[_PLACE] if len(node.inputs) > _PLACE else None
+    beta = node.attributes.get_float("beta", 1.0) if node.op_type == "Gemm" else 1.0
+    if value is None:
+        return np.zeros(count)
+    if not is_constant(value):
+        return None
+    stored = np.asarray(value.const_value.numpy(), np.float64)  # type: ignore[union-attr]  # it is constant
+    if any(size != 1 for size in stored.shape[:-1]):
+        return None
+    return np.asarray(np.broadcast_to(stored.ravel() * (1.0 if beta is None else beta), count))
+
+
+def set_bias(model: "ir.Model", weights: Weights, bias: Reals) -> None:
+    """Give a layer of `WITH_BIAS` a bias [outputs] of its own; a stored one that others use stays theirs."""
+    import onnx_ir as ir
+
+    node = weights.node
+    name = free_name(model, f"{node.outputs[0].name}/bias")
+    value = constant(name, bias, weights.value)
+    model.graph.register_initializer(value)
+    if node.op_type == "Gemm":
+        node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
+    if len(node.inputs) <= _PLACE:
+        node.resize_inputs(_PLACE + 1)
+    node.replace_input_with(_PLACE, value)
+
+
+def constant(name: str, array: Reals, like: "ir.Value") -> "ir.Value":
+    """Return a stored tensor of the dtype of another one."""
+    import onnx_ir as ir
+
+    dtype = like.dtype or ir.DataType.FLOAT
+    tensor = ir.Tensor(array.astype(dtype.numpy()), dtype=dtype, name=name)
+    return ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(dtype), const_value=tensor)
+
+
+def free_name(model: "ir.Model", wanted: str) -> str:
+    """Return the name, or the name with a number, that no value has."""
+    taken = {
+        value.name for node in model.graph.all_nodes() for value in (*node.inputs, *node.outputs) if value is not None
+    }
+    taken |= {value.name for value in model.graph.inputs} | set(model.graph.initializers)
+    name, count = wanted, 1
+    while name in taken:
+        name, count = f"{wanted}.{count}", count + 1
+    return name
