@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from edgekit_converters.backends import backend_for
@@ -233,8 +234,18 @@ def _workshop(request: ConversionRequest, loaded: Loaded, jobs: JobRunner) -> Wo
         float_layers=request.float_layers,
         quantized_io=request.quantized_io,
         seed=request.seed,
+        over_onnx=partial(_over_onnx, request, jobs),
         jobs=jobs,
     )
+
+
+def _over_onnx(request: ConversionRequest, jobs: JobRunner) -> Loaded:
+    work = request.work / "over-onnx"
+    work.mkdir(exist_ok=True)
+    asked = LoadRequest(
+        model=request.model, work=work, shapes=request.shapes, constants=request.constants, through_onnx=True
+    )
+    return frontend_for(request.model).load(asked, jobs)
 
 
 def _calibration(request: ConversionRequest, loaded: Loaded) -> dict[str, Array] | None:

@@ -63,6 +63,8 @@ class Artifact:
     precision: str
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
+    made_as: str = ""
+    """The precision with the options it really has, where they are others than asked for."""
     weights_bytes: int | None = None
     """Bytes of the learnt constants as stored; None where that was not counted."""
     float_layers: tuple[str, ...] = ()

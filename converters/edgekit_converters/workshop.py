@@ -1,13 +1,15 @@
 """A loaded model and what artifacts are made of it with: also again later, with other layers in float."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgekit_converters.backends import backend_for
 from edgekit_converters.backends.base import Backend, BuildRequest, Failure
-from edgekit_converters.errors import ConversionError
-from edgekit_converters.frontends.base import Loaded
+from edgekit_converters.errors import ConversionError, UnsupportedError
+from edgekit_converters.frontends import frontend_for
+from edgekit_converters.frontends.base import Loaded, LoadRequest
+from edgekit_converters.graph import easing
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.layout import Layout
 from edgekit_converters.model import Array, Artifact
@@ -34,10 +36,23 @@ class Workshop:
     float_layers: tuple[str, ...]
     quantized_io: bool
     seed: int
+    over_onnx: Callable[[], Loaded]
+    """Loads the model again, over ONNX: its canonical graph, where it was not loaded that way."""
     jobs: JobRunner = field(repr=False)
+    _easier: "dict[tuple[bool, bool], Workshop]" = field(default_factory=dict, repr=False)
 
     def make(self, backend: Backend, precisions: Sequence[Precision]) -> tuple[Artifact | Failure, ...]:
         """Make an artifact a precision in the folder `output`; one that fails does not lose the others."""
+        made: list[Artifact | Failure] = []
+        for eased in dict.fromkeys(map(_easing, precisions)):
+            mine = [one for one in precisions if _easing(one) == eased]
+            try:
+                made += self._eased(*eased)._made(backend, mine)  # noqa: SLF001  # its own kind
+            except ConversionError as exc:
+                made += [Failure(format=backend.format, precision=one.text, error=exc) for one in mine]
+        return tuple(made)
+
+    def _made(self, backend: Backend, precisions: Sequence[Precision]) -> list[Artifact | Failure]:
         asked = BuildRequest(
             loaded=self.loaded,
             precisions=tuple(precisions),
@@ -50,7 +65,7 @@ class Workshop:
             float_layers=self.float_layers,
             quantized_io=self.quantized_io,
         )
-        return tuple(self._completed(one, backend) for one in backend.build(asked, self.jobs))
+        return [self._completed(one, backend) for one in backend.build(asked, self.jobs)]
 
     def again(self, target: str, precision: str, float_layers: Sequence[str], output: Path) -> Artifact:
         """Make one artifact in another folder, with other layers in float than the user's alone.
@@ -66,13 +81,47 @@ class Workshop:
             raise made.error
         return made
 
-    def float_file(self, target: str) -> Path:
-        """Return the float model in the target's format, to hold artifacts against.
+    def _eased(self, equalize: bool, correct: bool) -> "Workshop":  # as `_easing` gives them
+        """Return one for the same model made easier to quantize; itself where nothing is asked for."""
+        if not (equalize or correct):
+            return self
+        if (equalize, correct) not in self._easier:
+            onnx = self.loaded.onnx or self.over_onnx().onnx
+            if onnx is None:
+                raise UnsupportedError(
+                    f"a model that comes as {self.loaded.source.format} has no graph to equalize or correct"
+                )
+            work = self.work / f"eased-{equalize:d}{correct:d}"
+            work.mkdir()
+            made = easing.eased(onnx, self.calibration, self.jobs, work, equalize=equalize, correct=correct)
+            self._easier[equalize, correct] = replace(self, loaded=self._lowered(made, work), work=work, _easier={})
+        return self._easier[equalize, correct]
+
+    def _lowered(self, made: easing.Eased, work: Path) -> Loaded:
+        """Load an ONNX file in the source's place, in its names and layout."""
+        asked = LoadRequest(
+            model=made.path,
+            work=work,
+            want_tflite=self.loaded.float_tflite is not None,
+            layout=self.layout.wanted if self.loaded.channels_first else "keep",
+        )
+        loaded = frontend_for(made.path).load(asked, self.jobs)
+        return replace(
+            loaded,
+            source=self.loaded.source,
+            channels_first=self.loaded.channels_first,
+            steps=(*self.loaded.steps, *made.steps, *loaded.steps),
+        )
+
+    def float_file(self, target: str, precision: str = "fp32") -> Path:
+        """Return the float model in the target's format that artifacts of a precision are made of.
 
         Raises:
             ConversionError: if there is none.
         """
-        found = backend_for(target).float_file(self.loaded, self.work)
+        backend = backend_for(target)
+        shop = self._eased(*_easing(parse(precision, target, backend.precisions)))
+        found = backend.float_file(shop.loaded, shop.work)
         if found is None or not found.exists():
             raise ConversionError(f"there is no float {target} file to compare with")
         return found
@@ -87,3 +136,8 @@ class Workshop:
             steps=(*(self.loaded.steps if from_tflite else ()), *made.steps),
             warnings=(*made.warnings, RANDOM_WARNING) if self.random and calibrated else made.warnings,
         )
+
+
+def _easing(precision: Precision) -> tuple[bool, bool]:
+    """Return what a precision wants done to the float graph before: (equalize, correct)."""
+    return bool(precision.values.get("equalize")), bool(precision.values.get("correct"))

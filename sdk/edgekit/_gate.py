@@ -137,7 +137,13 @@ class _Attempts:
             before={"precision": self._artifact.precision, "drop": self.trials[0].drop},
             after={"precision": trial.precision, "drop": trial.drop, "float layers": len(trial.float_layers)},
         )
-        kept = replace(made, path=self._artifact.path, precision=self._artifact.precision, steps=(*made.steps, step))
+        kept = replace(
+            made,
+            path=self._artifact.path,
+            precision=self._artifact.precision,
+            made_as=trial.precision,
+            steps=(*made.steps, step),
+        )
         return Passed(artifact=kept, search=search, passes=trial.passed)
 
     def artifact_of(self, trial: Trial) -> Artifact:

@@ -35,7 +35,7 @@ def damages(result: ConversionResult, artifact: Artifact, jobs: JobRunner, work:
     answer = jobs.run(
         compare_job.__name__,
         {
-            "source": str(result.workshop.float_file(artifact.format)),
+            "source": str(result.workshop.float_file(artifact.format, artifact.made_as or artifact.precision)),
             "artifact": str(artifact.path),
             "data": write_arrays(work / "layers.npz", layout.to_artifact(samples, source.inputs)),
             "layers": True,
