@@ -39,7 +39,7 @@ class Workshop:
     over_onnx: Callable[[], Loaded]
     """Loads the model again, over ONNX: its canonical graph, where it was not loaded that way."""
     jobs: JobRunner = field(repr=False)
-    _easier: "dict[tuple[bool, bool], Workshop]" = field(default_factory=dict, repr=False)
+    _easier: dict[tuple[bool, bool], tuple[Loaded, Path]] = field(default_factory=dict, repr=False)
 
     def make(self, backend: Backend, precisions: Sequence[Precision]) -> tuple[Artifact | Failure, ...]:
         """Make an artifact a precision in the folder `output`; one that fails does not lose the others."""
@@ -94,8 +94,9 @@ class Workshop:
             work = self.work / f"eased-{equalize:d}{correct:d}"
             work.mkdir()
             made = easing.eased(onnx, self.calibration, self.jobs, work, equalize=equalize, correct=correct)
-            self._easier[equalize, correct] = replace(self, loaded=self._lowered(made, work), work=work, _easier={})
-        return self._easier[equalize, correct]
+            self._easier[equalize, correct] = self._lowered(made, work), work
+        loaded, work = self._easier[equalize, correct]
+        return replace(self, loaded=loaded, work=work)
 
     def _lowered(self, made: easing.Eased, work: Path) -> Loaded:
         """Load an ONNX file in the source's place, in its names and layout."""
