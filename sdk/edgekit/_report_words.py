@@ -49,6 +49,8 @@ class Metric:
 
     def span(self, interval: Sequence[float | None]) -> str:
         """Return an interval as `89.23 to 93.13 %`."""
+        if None in interval:
+            return NONE
         low, high = (self.text(end) for end in interval)
         return f"{low.removesuffix(self.unit)} to {high}"
 
