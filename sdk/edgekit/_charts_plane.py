@@ -168,8 +168,11 @@ def _candidate(artifact: Document, worth: float, cost: float, largest: int) -> P
 
 
 def search_planes(artifact: Document, document: Document) -> tuple[Plane, ...]:
-    """Return an artifact's search, score against the number of layers in float, drawn for each width."""
-    trials = (artifact["search"] or {"trials": ()})["trials"]
+    """Return an artifact's search, score against the number of layers in float, drawn for each width.
+
+    Nothing for fewer than two trials with a score: that was no search.
+    """
+    trials = artifact["search"]["trials"]
     judged = Judged.of(document)
     found = found_trial(trials)
     points = [
@@ -177,10 +180,11 @@ def search_planes(artifact: Document, document: Document) -> tuple[Plane, ...]:
         for number, one in enumerate(trials, 1)
         if one["score"] is not None
     ]
-    if not points:
+    if len(points) < 2:  # noqa: PLR2004
         return ()
     core = [*(value for _, value, _ in judged.lines()), *(p.y for p in points if "missed" not in p.states)]
-    layers = linear([0.0, *(point.x for point in points)], pad=0.05, least=4.0)
+    most = max(4.0, *(point.x for point in points))
+    layers = Scale(low=-0.04 * most, high=1.04 * most)
     across = _Axis(scale=layers, title="layers left in float", whole=True)
     up = _Axis(
         scale=with_outliers(core, [point.y for point in points], least=judged.least_span, pad=_ROOM),

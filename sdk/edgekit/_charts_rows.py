@@ -112,12 +112,12 @@ def _accuracy_row(artifact: Document, metric: Metric, scale: Scale, lines: tuple
     value, low, high = (
         _whisker(artifact, metric) if None not in accuracy["ci95"] else [_whisker(artifact, metric)[0]] * 3
     )
-    against = metric.against_source(accuracy["drop"])
+    notes = (metric.against_source(accuracy["drop"]), metric.drop_span(accuracy))
     return Row(
         name=artifact["precision"],
         value=metric.text(accuracy["artifact"]),
         said=f"{name_of(artifact)}: {metric.text(accuracy['artifact'])}, 95 % interval {metric.span(accuracy['ci95'])}",
-        notes=(against,) if against else (),
+        notes=tuple(filter(None, notes)),
         flags=_flags(artifact),
         off=0 if scale.holds(value) else -1 if value < scale.low else 1,
         marks={"value": scale.at(value), "low": scale.at(low), "high": scale.at(high)},

@@ -168,7 +168,7 @@ def _quality(artifact: Document) -> Fact | None:
     if accuracy:
         metric = Metric.of(accuracy)
         interval = "" if None in accuracy["ci95"] else f"95 %: {metric.span(accuracy['ci95'])}"
-        notes = [interval, metric.against_source(accuracy["drop"])]
+        notes = [interval, metric.against_source(accuracy["drop"]), metric.drop_span(accuracy)]
         if within_noise(accuracy):
             notes.append(f"within the noise of {accuracy['samples']:,} samples")
         return Fact(label=metric.name, value=metric.text(accuracy["artifact"]), notes=tuple(filter(None, notes)))
@@ -186,7 +186,7 @@ def within_noise(accuracy: Document) -> bool:
 
     The interval of the difference where the document has one (`drop_ci95`), else half of the accuracy's own.
     """
-    drop, paired, (low, high) = accuracy["drop"], accuracy.get("drop_ci95"), accuracy["ci95"]
+    drop, paired, (low, high) = accuracy["drop"], accuracy["drop_ci95"], accuracy["ci95"]
     if not drop:
         return False
     if paired and None not in paired:

@@ -228,6 +228,12 @@ def test_the_verdict_takes_what_was_chosen_and_says_why_the_others_were_not() ->
     assert [name for name, _ in said.slower] == ["tflite int8-dynamic"]
 
 
+def test_a_difference_is_judged_by_its_own_interval_where_there_is_one() -> None:
+    clear = replace(make_accuracy(0.752), drop_ci95=(0.001, 0.007))
+    (take,) = judge(make_report(make("fp32"), replace(make("int8", 0.1), accuracy=clear))).takes
+    assert take.facts[0].notes[1:] == ("0.40 points worse than the source", "drop 95 %: +0.10 to +0.70 points")
+
+
 def test_a_slower_artifact_is_not_taken_however_small() -> None:
     (take,) = judge(make_report(make("fp32"), make("int8", 0.4))).takes
     assert (take.name, take.why) == ("fp32", "the float model: nothing faster that passes")
@@ -294,7 +300,10 @@ def test_the_front_leaves_out_what_was_rejected() -> None:
 
 def test_a_metric_whose_smaller_value_is_better_is_drawn_with_the_smaller_on_top() -> None:
     def scored(one: ArtifactReport, value: float) -> ArtifactReport:
-        accuracy = Accuracy(metric="mae", samples=40, source=2.0, artifact=value, drop=value - 2.0, ci95=(value, value))
+        accuracy = Accuracy(
+            metric="mae", samples=40, source=2.0, artifact=value, drop=value - 2.0, ci95=(value, value),
+            higher_is_better=False,
+        )  # fmt: skip
         return replace(one, accuracy=accuracy)
 
     report = make_report(scored(make("fp32"), 2.0), scored(make("int8", 0.1), 2.05), max_drop=0.1)
@@ -331,6 +340,16 @@ def test_the_search_marks_the_passing_trial_with_the_fewest_float_layers() -> No
     assert [mark.point.x for mark in wide.marks if "found" in mark.point.states] == [3]
     assert any(mark.off == 1 for mark in wide.marks)  # the 14 points lost by all layers quantized are below the plot
     assert "6 models made and scored in 21 s" in to_html(FULL)
+
+
+def test_a_search_of_one_trial_is_said_and_not_drawn() -> None:
+    one = make_search()
+    assert one.search is not None
+    first = replace(one.search.trials[0], score=0.756, drop=0.0, passed=True)
+    report = make_report(make("fp32"), replace(one, search=replace(one.search, trials=(first,))))
+    page = to_html(report)
+    assert "passes with none of its layers in float" in page
+    assert "layers left in float" not in page
 
 
 def test_long_lists_of_layers_are_cut_and_the_rest_is_said() -> None:
