@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgekit._charts import Scale, tick_texts
+
 FONT = 12.0
 """Size of a chart's text, in pixels."""
 
+_AIR = 3.0  # between two labels, and between a label and its point
 _NARROW, _WIDE = set("iljtfr.,:;|!'() "), set("mwMW@%")
 
 
@@ -44,6 +47,16 @@ def shorten(text: str, length: int) -> str:
     return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
 
 
+def written_ticks(scale: Scale, count: int, pixels: float) -> list[tuple[float, str]]:
+    """Return at most about `count` ticks and their texts, fewer where these would touch on an axis of that length."""
+    for fewer in range(count, 0, -1):
+        ticks = scale.ticks(fewer)
+        texts = tick_texts(ticks)
+        if sum(text_width(text) + 2 * _AIR for text in texts) <= pixels or fewer == 1:
+            break
+    return list(zip(ticks, texts, strict=True))
+
+
 def place_labels(
     points: Sequence[tuple[float, float, float]], texts: Sequence[str], area: Box, words: Sequence[Box] = ()
 ) -> list[Box | None]:
@@ -58,7 +71,7 @@ def place_labels(
     taken = [*words, *(Box(x - radius, y - radius, 2 * radius, 2 * radius) for x, y, radius in points)]
     places: list[Box | None] = []
     for (x, y, radius), text in zip(points, texts, strict=True):
-        size = (text_width(text), FONT * 1.25)
+        size = (text_width(text) + 2 * _AIR, FONT * 1.25)
         free = (
             box
             for box in _around(x, y, radius, size)
@@ -75,7 +88,7 @@ def _around(x: float, y: float, radius: float, size: tuple[float, float]) -> lis
     """Return the places beside a point, the best first, then those further off."""
     wide, high = size
     found = []
-    for gap in (4.0, 14.0, 26.0, 40.0, 56.0):
+    for gap in (1.0, 12.0, 24.0, 40.0, 60.0):
         off = radius + gap
         right, left, middle = x + off, x - off - wide, x - wide / 2
         above, below, level = y - off - high, y + off, y - high / 2

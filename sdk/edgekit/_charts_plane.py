@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgekit._charts import Scale, from_zero_or_log, linear, pareto_front, tick_texts, with_outliers
-from edgekit._charts_labels import FONT, Box, place_labels, shorten, text_width
+from edgekit._charts_labels import FONT, Box, place_labels, shorten, text_width, written_ticks
 from edgekit._report_words import Document, Judged, Metric, agreement_text, is_slower, name_of, size_text, time_text
 
 WIDTHS = (960, 380)
@@ -13,7 +13,8 @@ WIDTHS = (960, 380)
 
 _ROOM = 0.13  # above and below the points, for their labels
 _LEAST_RADIUS, _RADII = 5.0, 9.0
-_NEAR = 9.0  # from here on a label has a line to its point
+_RING = 6.0
+_NEAR = 12.0  # from here on a label has a line to its point
 _SHAPES = {"tflite": "circle", "openvino": "square", "onnx": "diamond"}
 
 
@@ -35,6 +36,11 @@ class Point:
     states: tuple[str, ...] = ()
     rank: int = 0
     """The lower, the sooner its label is placed."""
+
+    @property
+    def ringed(self) -> bool:
+        """Whether it is the one to take or the one found."""
+        return bool({"chosen", "found"} & set(self.states))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +168,11 @@ def _candidate(artifact: Document, worth: float, cost: float, largest: int) -> P
 
 
 def search_planes(artifact: Document, document: Document) -> tuple[Plane, ...]:
-    """Return an artifact's search, score against the number of layers in float, drawn for each width."""
-    trials = (artifact["search"] or {"trials": ()})["trials"]
+    """Return an artifact's search, score against the number of layers in float, drawn for each width.
+
+    Nothing for fewer than two trials with a score: that was no search.
+    """
+    trials = artifact["search"]["trials"]
     judged = Judged.of(document)
     found = found_trial(trials)
     points = [
@@ -171,10 +180,11 @@ def search_planes(artifact: Document, document: Document) -> tuple[Plane, ...]:
         for number, one in enumerate(trials, 1)
         if one["score"] is not None
     ]
-    if not points:
+    if len(points) < 2:  # noqa: PLR2004
         return ()
     core = [*(value for _, value, _ in judged.lines()), *(p.y for p in points if "missed" not in p.states)]
-    layers = linear([0.0, *(point.x for point in points)], pad=0.05, least=4.0)
+    most = max(4.0, *(point.x for point in points))
+    layers = Scale(low=-0.04 * most, high=1.04 * most)
     across = _Axis(scale=layers, title="layers left in float", whole=True)
     up = _Axis(
         scale=with_outliers(core, [point.y for point in points], least=judged.least_span, pad=_ROOM),
@@ -237,8 +247,8 @@ def _drawn(title: str, points: Sequence[Point], across: _Axis, up: _Axis, width:
     height = 420 if wide else 340
     y_ticks = [tick for tick in up.scale.ticks(6) if all(tick < top for top, _ in up.names)]
     y_words = [*zip(y_ticks, tick_texts(y_ticks), strict=True), *up.names]
-    x_ticks = [tick for tick in across.scale.ticks(8 if wide else 5) if not across.whole or tick == int(tick)]
     frame = _Frame(across, up, 14 + max((text_width(text) for _, text in y_words), default=0.0), width, height)
+    x_words = written_ticks(across.scale, 8 if wide else 5, frame.right - frame.left)
     corners = [(frame.x(point.x), frame.y(point.y)) for point in _front(points, up)] if front else []
     stairs = _stairs(corners)
     lines = tuple(_across(kind, said, frame.y(value), frame, points) for kind, value, said in up.lines)
@@ -247,7 +257,7 @@ def _drawn(title: str, points: Sequence[Point], across: _Axis, up: _Axis, width:
         width=width,
         height=height,
         plot=(frame.left, frame.top, frame.right, frame.bottom),
-        x_ticks=tuple((frame.x(tick), text) for tick, text in zip(x_ticks, tick_texts(x_ticks), strict=True)),
+        x_ticks=tuple((frame.x(tick), text) for tick, text in x_words if not across.whole or tick == int(tick)),
         y_ticks=tuple((frame.y(tick), text) for tick, text in y_words),
         x_title=across.title,
         y_title=up.title,
@@ -290,9 +300,13 @@ def _marks(points: Sequence[Point], frame: _Frame, lines: Sequence[Across]) -> t
     circles = [
         (frame.x(point.x), frame.y(point.y), round(_LEAST_RADIUS + _RADII * point.size**0.5, 1)) for point in ordered
     ]
+    ringed = [
+        (x, y, radius + (_RING if point.ringed else 0.0))
+        for (x, y, radius), point in zip(circles, ordered, strict=True)
+    ]
     area = Box(frame.left, frame.top, frame.right - frame.left, frame.bottom - frame.top)
     across = [Box(area.x, line.y - 0.5, area.width, 1.0) for line in lines]
-    labels = place_labels(circles, [point.text for point in ordered], area, [*across, *(line.words for line in lines)])
+    labels = place_labels(ringed, [point.text for point in ordered], area, [*across, *(line.words for line in lines)])
     marks = [
         Mark(
             x=x,

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from edgekit._charts import Scale, from_zero_or_log, linear, outline, tick_texts, with_outliers
-from edgekit._charts_labels import shorten
+from edgekit._charts import Scale, from_zero_or_log, linear, outline, with_outliers
+from edgekit._charts_labels import shorten, written_ticks
 from edgekit._report_words import (
     FLOAT,
     Document,
@@ -24,6 +24,7 @@ from edgekit._report_words import (
 SHOWN_LAYERS = 25
 LISTED_LAYERS = 300
 _TICKS = 5
+_NARROWEST = 300  # pixels of an axis on a phone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +112,12 @@ def _accuracy_row(artifact: Document, metric: Metric, scale: Scale, lines: tuple
     value, low, high = (
         _whisker(artifact, metric) if None not in accuracy["ci95"] else [_whisker(artifact, metric)[0]] * 3
     )
-    against = metric.against_source(accuracy["drop"])
+    notes = (metric.against_source(accuracy["drop"]), metric.drop_span(accuracy))
     return Row(
         name=artifact["precision"],
         value=metric.text(accuracy["artifact"]),
         said=f"{name_of(artifact)}: {metric.text(accuracy['artifact'])}, 95 % interval {metric.span(accuracy['ci95'])}",
-        notes=(against,) if against else (),
+        notes=tuple(filter(None, notes)),
         flags=_flags(artifact),
         off=0 if scale.holds(value) else -1 if value < scale.low else 1,
         marks={"value": scale.at(value), "low": scale.at(low), "high": scale.at(high)},
@@ -254,13 +255,13 @@ def _layer_row(layer: Document, scale: Scale) -> Row:
         said=f"{layer['name']} ({layer['op']}): damage {share_text(damage)}{kept}",
         kind=shorten(layer["op"], 24),
         notes=() if own is None else (f"own {share_text(own)}",),
-        flags=("kept in float",) if layer["kept_float"] else (),
+        flags=("in float",) if layer["kept_float"] else (),
         marks={"damage": scale.at(100 * (damage or 0.0))} | ({"kept": 1.0} if layer["kept_float"] else {}),
     )
 
 
 def _flags(artifact: Document) -> tuple[str, ...]:
-    flags = [("taken", artifact["chosen"]), ("rejected", artifact["status"] == "rejected")]
+    flags = [("to take", artifact["chosen"]), ("rejected", artifact["status"] == "rejected")]
     flags += [("failed", artifact["status"] == "failed"), ("slower than float", is_slower(artifact))]
     return tuple(flag for flag, holds in flags if holds)
 
@@ -284,5 +285,4 @@ def _grouped(
 
 
 def _ticks(scale: Scale) -> tuple[tuple[float, str], ...]:
-    ticks = scale.ticks(_TICKS)
-    return tuple((scale.at(tick), text) for tick, text in zip(ticks, tick_texts(ticks), strict=True))
+    return tuple((scale.at(tick), text) for tick, text in written_ticks(scale, _TICKS, _NARROWEST))

@@ -1,7 +1,6 @@
 """Self-contained pages: `report.html`, drawn from the same document as `report.json`, and how every page is made."""
 
 from pathlib import Path
-from typing import Any
 
 from edgekit import _report_words as words
 from edgekit._charts_labels import shorten
@@ -16,7 +15,7 @@ from edgekit._charts_rows import (
     size_chart,
 )
 from edgekit._report import Report
-from edgekit._report_verdict import verdict
+from edgekit._report_verdict import picked, verdict
 from edgekit._report_words import Document, Judged
 from edgekit.errors import EnvironmentMissingError
 from edgekit_agent.store import write_durably
@@ -61,7 +60,7 @@ def write_page(path: Path, page: str) -> None:
 
 def to_html(report: Report) -> str:
     """Return the report as a page with no reference to anything outside it."""
-    document: dict[str, Any] = report.to_json()
+    document = picked(report.to_json())
     artifacts: list[Document] = document["artifacts"]
     looked_at = [(one, damage_chart(one)) for one in artifacts]
     searches = [(one, search_planes(one, document)) for one in artifacts if one["search"]]

@@ -55,14 +55,39 @@ class Verdict:
     slower: tuple[tuple[str, str], ...]
 
 
+def picked(document: Document) -> Document:
+    """Return a report's document with an artifact of every format chosen, where one is fit.
+
+    Where `auto` chose none it is the fastest that passes and is not slower than float; without latency the smallest.
+    """
+    artifacts: Sequence[Document] = document["artifacts"]
+    best = [_best([one for one in artifacts if one["format"] == name]) for name in _formats(artifacts)]
+    marked = [{**one, "chosen": one["chosen"] or any(one is pick for pick in best)} for one in artifacts]
+    return {**document, "artifacts": marked}
+
+
+def _formats(artifacts: Sequence[Document]) -> list[str]:
+    return list(dict.fromkeys(one["format"] for one in artifacts))
+
+
+def _best(own: Sequence[Document]) -> Document | None:
+    if any(one["chosen"] for one in own):
+        return None
+    fit = [
+        one for one in own if one["status"] == "ok" and not (one["accuracy"] and one["accuracy"]["artifact"] is None)
+    ]
+    timed = [one for one in fit if one["latency"] and not is_slower(one)]
+    if timed:
+        return min(timed, key=lambda one: (one["latency"]["p50_ms"], one["size_bytes"] or 0))
+    return min(fit, key=lambda one: one["size_bytes"] or 0, default=None)
+
+
 def verdict(document: Document) -> Verdict:
-    """Judge a report's document."""
+    """Judge a report's document, artifacts picked."""
     artifacts: Sequence[Document] = document["artifacts"]
     by_status = {status: [one for one in artifacts if one["status"] == status] for status in ("rejected", "failed")}
     takes = tuple(
-        take
-        for name in dict.fromkeys(one["format"] for one in artifacts)
-        for take in _takes(name, artifacts, document["data"].get("max_drop"))
+        take for name in _formats(artifacts) for take in _takes(name, artifacts, document["data"].get("max_drop"))
     )
     gate, said = _gate(document, takes)
     return Verdict(
@@ -111,18 +136,8 @@ def _reasons(artifacts: Iterable[Document]) -> tuple[tuple[str, str], ...]:
 
 def _takes(name: str, artifacts: Sequence[Document], max_drop: float | None) -> list[Take]:
     own = [one for one in artifacts if one["format"] == name]
-    chosen = [one for one in own if one["chosen"]]
-    if chosen:
-        return [_take(one, artifacts, _why(one, own, max_drop)) for one in chosen]
-    fit = [one for one in own if one["status"] == "ok"]
-    if not fit:
-        return [Take(format=name, name=None, why="nothing passes")]
-    timed = [one for one in fit if one["latency"] and not is_slower(one)]
-    if timed:
-        best = min(timed, key=lambda one: (one["latency"]["p50_ms"], one["size_bytes"] or 0))
-    else:
-        best = min(fit, key=lambda one: one["size_bytes"] or 0)
-    return [_take(best, artifacts, _why(best, own, max_drop))]
+    chosen = [_take(one, artifacts, _why(one, own, max_drop)) for one in own if one["chosen"]]
+    return chosen or [Take(format=name, name=None, why="nothing passes")]
 
 
 def _why(artifact: Document, own: Sequence[Document], max_drop: float | None) -> str:
@@ -152,7 +167,8 @@ def _quality(artifact: Document) -> Fact | None:
     accuracy, agreement = artifact["accuracy"], artifact["agreement"]
     if accuracy:
         metric = Metric.of(accuracy)
-        notes = [f"95 %: {metric.span(accuracy['ci95'])}", metric.against_source(accuracy["drop"])]
+        interval = "" if None in accuracy["ci95"] else f"95 %: {metric.span(accuracy['ci95'])}"
+        notes = [interval, metric.against_source(accuracy["drop"]), metric.drop_span(accuracy)]
         if within_noise(accuracy):
             notes.append(f"within the noise of {accuracy['samples']:,} samples")
         return Fact(label=metric.name, value=metric.text(accuracy["artifact"]), notes=tuple(filter(None, notes)))
@@ -170,7 +186,7 @@ def within_noise(accuracy: Document) -> bool:
 
     The interval of the difference where the document has one (`drop_ci95`), else half of the accuracy's own.
     """
-    drop, paired, (low, high) = accuracy["drop"], accuracy.get("drop_ci95"), accuracy["ci95"]
+    drop, paired, (low, high) = accuracy["drop"], accuracy["drop_ci95"], accuracy["ci95"]
     if not drop:
         return False
     if paired and None not in paired:

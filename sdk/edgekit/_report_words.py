@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgekit._metrics import METRICS
 from edgekit._report import SLOWER
 
 Document = Mapping[str, Any]
@@ -13,8 +14,6 @@ NONE = "\N{EN DASH}"
 FLOAT = "fp32"
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
-_SHARES = frozenset({"top1", "top5", "accuracy", "f1", "map"})  # said in percent, and their changes in points
-_ERRORS = frozenset({"mae", "mse", "rmse"})  # the smaller the better, where the document does not say
 _SAME_SPEED = 0.03
 _MANY = 3
 
@@ -31,12 +30,9 @@ class Metric:
     def of(cls, accuracy: Document) -> "Metric":
         """Return the metric of an artifact's accuracy."""
         name = accuracy["metric"]
-        higher = accuracy.get("higher_is_better")
-        return cls(
-            name=name,
-            higher_is_better=name not in _ERRORS if higher is None else higher,
-            unit=" %" if name in _SHARES else "",
-        )
+        known = METRICS.get(name.partition(":")[0])
+        percent = known is not None and known.percent
+        return cls(name=name, higher_is_better=accuracy["higher_is_better"], unit=" %" if percent else "")
 
     @property
     def factor(self) -> float:
@@ -49,6 +45,8 @@ class Metric:
 
     def span(self, interval: Sequence[float | None]) -> str:
         """Return an interval as `89.23 to 93.13 %`."""
+        if None in interval:
+            return NONE
         low, high = (self.text(end) for end in interval)
         return f"{low.removesuffix(self.unit)} to {high}"
 
@@ -68,6 +66,14 @@ class Metric:
     def signed(self, drop: float | None) -> str:
         """Return a drop as a figure; positive is worse."""
         return NONE if drop is None else f"{'+' if drop > 0 else MINUS if drop < 0 else ''}{self.amount(drop)}"
+
+    def drop_span(self, accuracy: Document) -> str:
+        """Return the interval of an artifact's drop as `drop 95 %: -0.10 to +0.35 points`, or nothing."""
+        paired = accuracy["drop_ci95"]
+        if not paired or None in paired or not any(paired):
+            return ""
+        low, high = (self.signed(end) for end in paired)
+        return f"drop 95 %: {low.removesuffix(' points')} to {high}"
 
     def limit(self, source: float, max_drop: float) -> float:
         """Return the worst value that passes the gate."""

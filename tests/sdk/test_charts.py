@@ -154,7 +154,7 @@ def test_labels_cover_neither_points_nor_each_other(points: list[tuple[float, fl
 
 def test_a_lone_point_has_its_label_beside_it() -> None:
     (box,) = place_labels([(100, 100, 5)], ["int8"], Box(0, 0, 300, 200))
-    assert box == Box(109, 92.5, text_width("int8"), 15)
+    assert box == Box(106, 92.5, text_width("int8") + 6, 15)
 
 
 def test_the_most_important_point_keeps_its_label_where_there_is_room_for_one() -> None:

@@ -19,7 +19,7 @@ from edgekit._html import to_html
 from edgekit._metrics import Accuracy, Agreement
 from edgekit._metrics.intervals import wilson
 from edgekit._report import ArtifactReport, Latency, LayerDamage, Memory, Report, Rim, Search, Trial
-from edgekit._report_verdict import verdict
+from edgekit._report_verdict import Verdict, picked, verdict
 from edgekit._report_words import Judged, Metric, significant, size_text, span_text, speed_text, time_text
 from edgekit_converters.model import SourceModel, Step, TensorSpec
 
@@ -109,6 +109,12 @@ NOT_FINITE = replace(
     agreement=Agreement(samples=3, max_abs=math.inf, snr_db=-math.inf, cosine=NAN, top1=None),
     layers=(LayerDamage(name="a", op="ADD", damage=None, own_error=None),),
 )
+
+
+def judge(report: Report) -> Verdict:
+    return verdict(picked(report.to_json()))
+
+
 REPORTS = {
     "full": FULL,
     "no artifact": make_report(),
@@ -170,7 +176,7 @@ def test_every_artifact_is_on_the_page(report: Report) -> None:
 
 @pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS.keys())
 def test_every_drawing_is_xml_within_its_frame(report: Report) -> None:
-    for drawing in re.findall(r"<svg (?:class=\"plane|role).*?</svg>(?=</div>|\n)", to_html(report), re.DOTALL):
+    for drawing in re.findall(r"<svg (?:viewBox=|role).*?</svg>(?=</div>|\n)", to_html(report), re.DOTALL):
         tree = ET.fromstring(drawing)  # noqa: S314  # our own
         box = [float(size) for size in tree.get("viewBox", "0 0 1e9 1e9").split()]
         for mark in tree.iter("circle"):
@@ -204,7 +210,7 @@ def test_names_cannot_write_into_the_page() -> None:
 
 
 def test_the_verdict_takes_what_was_chosen_and_says_why_the_others_were_not() -> None:
-    said = verdict(FULL.to_json())
+    said = judge(FULL)
     assert said.gate == "passed"
     assert said.said == "Gate passed: top1 may be at most 0.50 points worse"
     assert said.counted == "7 candidates: 5 fit to use, 1 rejected, 1 not made"
@@ -222,25 +228,31 @@ def test_the_verdict_takes_what_was_chosen_and_says_why_the_others_were_not() ->
     assert [name for name, _ in said.slower] == ["tflite int8-dynamic"]
 
 
+def test_a_difference_is_judged_by_its_own_interval_where_there_is_one() -> None:
+    clear = replace(make_accuracy(0.752), drop_ci95=(0.001, 0.007))
+    (take,) = judge(make_report(make("fp32"), replace(make("int8", 0.1), accuracy=clear))).takes
+    assert take.facts[0].notes[1:] == ("0.40 points worse than the source", "drop 95 %: +0.10 to +0.70 points")
+
+
 def test_a_slower_artifact_is_not_taken_however_small() -> None:
-    (take,) = verdict(make_report(make("fp32"), make("int8", 0.4)).to_json()).takes
+    (take,) = judge(make_report(make("fp32"), make("int8", 0.4))).takes
     assert (take.name, take.why) == ("fp32", "the float model: nothing faster that passes")
 
 
 def test_without_latency_the_smallest_is_taken() -> None:
-    (take,) = verdict(REPORTS["no latency"].to_json()).takes
+    (take,) = judge(REPORTS["no latency"]).takes
     assert (take.name, take.why) == ("int8", "the smallest that passes; latency was not measured")
 
 
 def test_nothing_passing_is_said_first() -> None:
     report = make_report(replace(make("int8"), status="rejected", reason="top1 drops by 0.1, more than 0.005"))
-    said = verdict(report.to_json())
+    said = judge(report)
     assert (said.gate, [take.name for take in said.takes]) == ("unmet", [None])
 
 
 def test_without_a_gate_or_labels_none_is_claimed() -> None:
-    assert verdict(REPORTS["no labels"].to_json()).said == "Not judged on labels: agreement with the source only"
-    assert verdict(make_report(make("fp32"), max_drop=None).to_json()).said == "No gate was asked"
+    assert judge(REPORTS["no labels"]).said == "Not judged on labels: agreement with the source only"
+    assert judge(make_report(make("fp32"), max_drop=None)).said == "No gate was asked"
 
 
 def test_the_interval_lies_around_its_value_beside_the_source_and_the_gate() -> None:
@@ -288,7 +300,10 @@ def test_the_front_leaves_out_what_was_rejected() -> None:
 
 def test_a_metric_whose_smaller_value_is_better_is_drawn_with_the_smaller_on_top() -> None:
     def scored(one: ArtifactReport, value: float) -> ArtifactReport:
-        accuracy = Accuracy(metric="mae", samples=40, source=2.0, artifact=value, drop=value - 2.0, ci95=(value, value))
+        accuracy = Accuracy(
+            metric="mae", samples=40, source=2.0, artifact=value, drop=value - 2.0, ci95=(value, value),
+            higher_is_better=False,
+        )  # fmt: skip
         return replace(one, accuracy=accuracy)
 
     report = make_report(scored(make("fp32"), 2.0), scored(make("int8", 0.1), 2.05), max_drop=0.1)
@@ -325,6 +340,16 @@ def test_the_search_marks_the_passing_trial_with_the_fewest_float_layers() -> No
     assert [mark.point.x for mark in wide.marks if "found" in mark.point.states] == [3]
     assert any(mark.off == 1 for mark in wide.marks)  # the 14 points lost by all layers quantized are below the plot
     assert "6 models made and scored in 21 s" in to_html(FULL)
+
+
+def test_a_search_of_one_trial_is_said_and_not_drawn() -> None:
+    one = make_search()
+    assert one.search is not None
+    first = replace(one.search.trials[0], score=0.756, drop=0.0, passed=True)
+    report = make_report(make("fp32"), replace(one, search=replace(one.search, trials=(first,))))
+    page = to_html(report)
+    assert "passes with none of its layers in float" in page
+    assert "layers left in float" not in page
 
 
 def test_long_lists_of_layers_are_cut_and_the_rest_is_said() -> None:
