@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit import _data, _metrics, _travelled
+from edgekit import _data, _grid, _metrics, _travelled
 from edgekit._data_checks import check_evaluation
 from edgekit._events import Event, OnEvent, ignore
 from edgekit._measure import Candidate, Measured, measure
@@ -17,8 +17,9 @@ from edgekit._report import SCHEMA, Rim, plain
 from edgekit.errors import DataError
 from edgekit_converters import reference
 from edgekit_converters.data import ONLY
+from edgekit_converters.grids import parse_grid
+from edgekit_converters.grids.snapping import GridFigures
 from edgekit_converters.jobs import JobRunner
-from edgekit_converters.model import Arrays
 
 METRIC = "top1"
 RUNS = 200
@@ -36,6 +37,8 @@ class Score:
     data: str
     accuracy: _metrics.Accuracy
     measured: Measured | None
+    simulated: GridFigures | None = None
+    """What a grid for the weights does to them, where one was asked for."""
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     report: str | None = None
     warnings: tuple[str, ...] = ()
@@ -53,6 +56,7 @@ class Score:
             "inputs": [] if got is None else [asdict(one) for one in got.takes],
             "outputs": [] if got is None else [asdict(one) for one in got.gives],
             "latency": None if got is None else got.figures(),
+            "simulated": None if self.simulated is None else asdict(self.simulated),
             "warnings": list(self.warnings),
         }
         return {key: plain(value) for key, value in document.items()}
@@ -64,6 +68,8 @@ class Score:
         line = f"{got.metric} {value} (95 % interval {low} to {high}, {got.samples} samples)"
         if self.measured is not None:
             line += f", p50 {self.measured.p50_ms:.3f} ms on {self.measured.runtime} {self.measured.version}"
+        if self.simulated is not None and got.source is not None:
+            line += f", {_metrics.shown(got.metric, got.source)} in float\n{_grid.said(self.simulated)}"
         return line
 
 
@@ -75,6 +81,7 @@ def evaluate(  # noqa: PLR0913  # what a score is made of
     preprocess: Mapping[str, Any] | None = None,
     runtime: str = "auto",
     threads: int = 1,
+    weights_grid: str | None = None,
     on_event: OnEvent = ignore,
 ) -> Score:
     """Run a model on every sample of the data and score its outputs.
@@ -89,13 +96,16 @@ def evaluate(  # noqa: PLR0913  # what a score is made of
         preprocess: None takes that of the report, else nothing.
         runtime: of an artifact.
         threads: of one inference.
+        weights_grid: `kmeans:bits=4` and so on: the source model's weights as this grid has them, run in float.
         on_event: told what is done.
 
     Raises:
         DataError: if the data has no labels, cannot be read or does not fit.
         ModelError: if the artifact cannot be run.
-        ConversionError: if the source model cannot be read.
+        ConversionError: if the source model cannot be read, or there is no such grid.
     """
+    if weights_grid is not None:
+        parse_grid(weights_grid)
     travelled = _travelled.beside(model) if metric is None or preprocess is None else _travelled.Travelled()
     metric = _metrics.check_metric(metric or travelled.metric or METRIC)
     used = travelled.preprocess if preprocess is None else preprocess
@@ -109,16 +119,21 @@ def evaluate(  # noqa: PLR0913  # what a score is made of
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         work = Path(scratch)
         jobs = JobRunner(log=work / "run.log")
-        if model.suffix.lower() in ARTIFACTS:
+        got = sim = None
+        if weights_grid is not None:
+            sim = _grid.simulated(model, weights_grid, loaded.arrays, jobs, work)
+            outputs = sim.outputs
+        elif model.suffix.lower() in ARTIFACTS:
             got = _run_artifact(Candidate(key="0", path=model, runtime=runtime, threads=threads), loaded, jobs, work)
-            outputs: Arrays = got.outputs or {}
+            outputs = got.outputs or {}
         else:
-            got, outputs = None, reference(model, loaded.arrays, jobs, work)
+            outputs = reference(model, loaded.arrays, jobs, work)
     return Score(
         model=str(model),
         data=data,
-        accuracy=_metrics.accuracy(metric, loaded.labels, outputs),
+        accuracy=_metrics.accuracy(metric, loaded.labels, outputs, sim.source if sim else None),
         measured=got,
+        simulated=sim.figures if sim else None,
         preprocess=used,
         report=str(travelled.report) if travelled.report else None,
         warnings=check_evaluation(loaded, how, _limits(got.takes if got else (), loaded)),

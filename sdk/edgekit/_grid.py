@@ -1,5 +1,6 @@
 """`edgekit evaluate --weights-grid`: what a numeric grid does to a model's answers, simulated in float."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit_converters import reference
@@ -8,14 +9,24 @@ from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Arrays
 
 
-def simulated(model: Path, grid: str, arrays: Arrays, jobs: JobRunner, work: Path) -> tuple[GridFigures, Arrays]:
-    """Snap a source model's weights to a grid and run it on samples; return the figures and the outputs [N, ...].
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """What a source model with its weights on a grid gives, and what it gives as it is: outputs [N, ...] by name."""
+
+    figures: GridFigures
+    outputs: Arrays
+    source: Arrays
+
+
+def simulated(model: Path, grid: str, arrays: Arrays, jobs: JobRunner, work: Path) -> Simulated:
+    """Snap a source model's weights to a grid and run it on samples, beside the model itself.
 
     Raises:
         ConversionError: as `snapped` and `reference` do.
     """
-    path, figures = snapped(model, grid, jobs, work)
-    return figures, reference(path, arrays, jobs, work)
+    made = snapped(model, grid, jobs, work, arrays)
+    outputs = reference(made.path, arrays, jobs, work)
+    return Simulated(figures=made.figures, outputs=outputs, source=made.reference)
 
 
 def said(figures: GridFigures) -> str:

@@ -166,8 +166,6 @@ def _sum(node: "ir.Node", place: _Place) -> _Place:
     at = 1 if node.inputs[0] is place.value else 0
     if node.op_type == "Sub" and at == 0:
         raise _StopError(f"{_said(node)} turns its sign")
-    if len(tuple(node.inputs[at].uses())) > 1:  # type: ignore[union-attr]  # it is constant
-        raise _StopError(f"{_said(node)} adds a constant that is used elsewhere too")
     return replace(made, added=(*place.added, (node, at, place.behind)))
 
 

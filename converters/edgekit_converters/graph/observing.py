@@ -32,6 +32,8 @@ def observe(model: "ir.Model", names: Sequence[str], arrays: Arrays, file: Path)
         CalibrationError: if the model stops on the samples.
         ModelFileError: if ONNX Runtime does not take the model.
     """
+    if not names:
+        return
     inputs = graph_model.specs(graph_model.inputs_of(model))
     opened = model.clone()
     made = {value.name: value for node in opened.graph for value in node.outputs}

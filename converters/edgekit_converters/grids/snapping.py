@@ -8,6 +8,7 @@ from edgekit_converters.frontends import frontend_for
 from edgekit_converters.frontends.base import LoadRequest
 from edgekit_converters.grids import parse_grid
 from edgekit_converters.jobs import JobRunner
+from edgekit_converters.model import Arrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,24 +33,34 @@ class GridFigures:
     worst_snr_db: float | None
 
 
-def snapped(model: Path, grid: str, jobs: JobRunner, work: Path) -> tuple[Path, GridFigures]:
-    """Snap the weights of a source model's convolutions, matrix products, recurrent layers and embeddings.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapped:
+    """An ONNX file that computes in float with a grid's values as weights; `reference` are the source's outputs."""
 
-    The result is an ONNX file that computes in float with the grid's values as weights.
+    path: Path
+    figures: GridFigures
+    reference: Arrays
+
+
+def snapped(model: Path, grid: str, jobs: JobRunner, work: Path, arrays: Arrays | None = None) -> Snapped:
+    """Snap the weights of a source model's convolutions, matrix products, recurrent layers and embeddings.
 
     Args:
         model: a source that has a canonical graph: all but TFLite and OpenVINO IR.
         grid: as `parse_grid` takes it.
         jobs: where frameworks run.
         work: an existing scratch folder; the file is written there.
+        arrays: samples to run the source on, as `data.bind` takes them.
 
     Raises:
         PrecisionError: if there is no such grid, before any work.
         ModelFileError: if the model is missing or damaged.
+        CalibrationError: if the samples do not fit its inputs.
         UnsupportedError: if it has no ONNX form, no weights to snap, or some that are no numbers.
     """
     asked = parse_grid(grid)
-    loaded = frontend_for(model).load(LoadRequest(model=model, work=work, through_onnx=True), jobs)
+    asked_of_source = LoadRequest(model=model, work=work, through_onnx=True, reference_inputs=arrays)
+    loaded = frontend_for(model).load(asked_of_source, jobs)
     if loaded.onnx is None:
         raise UnsupportedError(f"model '{model.name}': a {loaded.source.format} source has no ONNX form to snap")
     path = work / f"{model.stem}.{asked.label}.onnx"
@@ -57,4 +68,4 @@ def snapped(model: Path, grid: str, jobs: JobRunner, work: Path) -> tuple[Path, 
         "edgekit_converters.grids.snapping_job",
         {"model": str(loaded.onnx), "label": model.name, "grid": asked.text, "output": str(path)},
     )
-    return path, GridFigures(grid=asked.text, **figures)
+    return Snapped(path=path, figures=GridFigures(grid=asked.text, **figures), reference=loaded.reference)

@@ -42,9 +42,10 @@ def test_the_weights_of_layers_are_on_the_grid_and_all_else_stays(
     grid: str, model: tuple[Path, dict[str, Any]], jobs: JobRunner, work: Path
 ) -> None:
     path, arrays = model
-    made, figures = snapped(path, grid, jobs, work)
+    made = snapped(path, grid, jobs, work)
+    figures = made.figures
     asked = parse_grid(grid)
-    after = {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(made).graph.initializer}
+    after = {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(made.path).graph.initializer}
     bits = 0
     for name, axis in AXES.items():
         one = fit(grid_of(asked), arrays[name], axis, sharing_of(asked))
@@ -65,7 +66,7 @@ def test_weights_behind_a_transpose_count_and_shared_ones_count_once(
 ) -> None:
     text = "(float[2, 2] x) => (float[2, 2] y) { t = Transpose(w)  a = MatMul(x, t)  y = MatMul(a, t) }"
     weights = {"w": rng.normal(size=(2, 2)).astype(np.float32)}
-    _, figures = snapped(onnx_text.write(work / "m.onnx", text, weights), "linear:bits=2", jobs, work)
+    figures = snapped(onnx_text.write(work / "m.onnx", text, weights), "linear:bits=2", jobs, work).figures
     assert figures.layers == 1
     assert figures.source_bytes == 16
 
