@@ -46,7 +46,8 @@ VALUES = np.array([0.0, 0.5, -0.5, -1.0, 0.25])
 )
 def test_every_coding_gives_the_same_values(tmp_path: Path, tag: int, bits: int, content: bytes) -> None:
     samples, rate = read_wav(write(tmp_path, wav(content, tag=tag, bits=bits)))
-    assert (samples.dtype, rate) == (np.float32, 16000)
+    assert samples.dtype == np.float32
+    assert rate == 16000
     assert np.array_equal(samples, VALUES)
 
 
