@@ -15,6 +15,8 @@ _SIDES = 4
 _ROW, _DETECTION_OUTPUT = 6, 7  # values of a detection in outputs that hold all of it
 _PIXELS_FROM = 2  # shares of a picture reach a little over 1, pixels far more
 
+_NOTHING = Image(np.empty((0, _SIDES)), np.empty(0), np.empty((0, _SIDES)), np.empty(0, dtype=bool))
+
 Detections = tuple[Values, Values, NDArray[np.int64] | None]
 """Of one image: boxes [D, 4] as left, top, right, bottom; scores [D] or [D, classes]; classes [D]."""
 
@@ -83,6 +85,8 @@ def _image(found: Detections, truth: tuple[Values, NDArray[np.int64], NDArray[np
             boxes = boxes[: len(scores)]
         elif classes is not None:
             boxes, scores = boxes[classes == number], scores[classes == number]
+    if not len(scores) and not len(wanted):  # most pictures hold none of most classes
+        return _NOTHING
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
     boxes, scores = boxes[finite], scores[finite]
     order = np.argsort(-scores, kind="stable")[:MOST_DETECTIONS]
