@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from edgekit._gate import Gate, Passed
 from edgekit._html import to_html
 from edgekit._judge import FLOATS, RUNS, Judge, is_slower
 from edgekit._ledger import Ledger
+from edgekit._metrics import half_width, resolve, shown
 from edgekit._options import ConvertOptions, to_recipe
 from edgekit._report import ArtifactReport, Report
 from edgekit._staging import Staging
+from edgekit.errors import DataError, UsageError
 from edgekit_agent.preprocess import Preprocess
 from edgekit_converters import ConversionRequest, ConversionResult, check_wanted
 from edgekit_converters import convert as convert_model
@@ -25,6 +28,8 @@ from edgekit_converters.errors import JobCrashedError
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Arrays, Artifact
 
+MANY = 1000
+"""Of so many samples on, nothing is said about how few they are."""
 GOLDEN_SAMPLES = 16
 SEEDED_SAMPLES = 16
 
@@ -43,6 +48,8 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
     """
     wanted = check_wanted(options.wanted)
     _metrics.check_metric(options.metric)
+    if options.max_drop is not None and options.max_drop > 1 and resolve(options.metric).percent:
+        raise UsageError(f"max-drop {options.max_drop} is not between 0 and 1 (0.005 is half a point)")
     how = options.how_images_are_read
     on_event(Event(stage="data", detail="reading"))
     calibration = None if options.calib in {None, "random"} else _data.load(str(options.calib), how)
@@ -92,7 +99,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
             artifacts=tuple(artifacts),
             data={"calib": options.calib, "eval": options.eval, "metric": options.metric, "max_drop": options.limit},
             preprocess=dict(options.preprocess),
-            warnings=(*suspicions, *result.warnings),
+            warnings=(*suspicions, *_too_few(artifacts, options), *result.warnings),
             notes=result.notes,
         )
         _write(stage.path, report, options, result)
@@ -116,6 +123,19 @@ def _suspicions(
     return check_evaluation(evaluation, how) if evaluation is not None else ()
 
 
+def _too_few(artifacts: Sequence[ArtifactReport], options: ConvertOptions) -> tuple[str, ...]:
+    """Say when the gate is finer than what so few samples can show."""
+    known = [one.accuracy for one in artifacts if one.accuracy is not None]
+    if options.limit is None or not known or known[0].samples >= MANY:
+        return ()
+    half = max(map(half_width, known))
+    if half <= options.limit:
+        return ()
+    shown_half, shown_limit = (shown(options.metric, one) for one in (half, options.limit))
+    samples = f"with {known[0].samples} samples the 95 % interval is {shown_half} to each side"
+    return (f"{samples}: drops around the allowed {shown_limit} may be chance",)
+
+
 def _ledger(output: Path, result: ConversionResult, options: ConvertOptions) -> Ledger:
     run: dict[str, Any] = {
         "source": result.source.sha256,
@@ -134,6 +154,8 @@ def _judge(judge: Judge, ledger: Ledger, work: Path, on_event: OnEvent) -> list[
     """Take the artifacts through the gate, measure those that are left, and say what is known of each."""
     result, options = judge.result, judge.options
     artifacts, passed = list(result.artifacts), {}
+    if options.limit is not None and not judge.scored:
+        raise DataError(f"data '{options.eval}' has no labels: {options.metric} needs {resolve(options.metric).labels}")
     if options.limit is not None:
         gate = Gate(judge=judge, ledger=ledger, seconds=options.time_budget, work=work, on_event=on_event)
         for place, artifact in enumerate(artifacts):
@@ -168,7 +190,10 @@ def _gated(report: ArtifactReport, artifact: Artifact, judge: Judge, passed: Pas
     for file in artifact.files:
         file.rename(file.with_name(file.name + ".rejected"))
     accuracy, limit = report.accuracy, judge.options.limit
-    reason = f"{judge.options.metric} drops by {accuracy.drop:.4f}, more than {limit:.4f}" if accuracy else None
+    reason = None
+    if accuracy is not None and accuracy.drop is not None and limit is not None:
+        drop, allowed = (shown(judge.options.metric, one) for one in (accuracy.drop, limit))
+        reason = f"{judge.options.metric} drops by {drop}, more than {allowed}"
     return replace(report, status="rejected", reason=reason, path=f"{report.path}.rejected")
 
 

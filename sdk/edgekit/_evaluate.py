@@ -100,7 +100,7 @@ def evaluate(  # noqa: PLR0913  # what a score is made of
         on_event: told what is done.
 
     Raises:
-        DataError: if the data has no labels, cannot be read or does not fit.
+        DataError: if the data has no labels, cannot be read, holds NaN or does not fit.
         ModelError: if the artifact cannot be run.
         ConversionError: if the source model cannot be read, or there is no such grid.
     """
@@ -115,6 +115,7 @@ def evaluate(  # noqa: PLR0913  # what a score is made of
         error = DataError(f"data '{data}' has no labels: {metric} needs {_metrics.resolve(metric).labels}")
         error.add_note("in an .npz or .csv they are called 'y', in a folder of images sub-folders are classes")
         raise error
+    warnings = check_evaluation(loaded, how)
     on_event(Event(stage="evaluate", detail=f"{len(loaded)} samples"))
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         work = Path(scratch)
@@ -128,6 +129,7 @@ def evaluate(  # noqa: PLR0913  # what a score is made of
             outputs = got.outputs or {}
         else:
             outputs = reference(model, loaded.arrays, jobs, work)
+    limits = _limits(got.takes if got else (), loaded)
     return Score(
         model=str(model),
         data=data,
@@ -136,7 +138,7 @@ def evaluate(  # noqa: PLR0913  # what a score is made of
         simulated=sim.figures if sim else None,
         preprocess=used,
         report=str(travelled.report) if travelled.report else None,
-        warnings=check_evaluation(loaded, how, _limits(got.takes if got else (), loaded)),
+        warnings=check_evaluation(loaded, how, limits) if limits else warnings,
     )
 
 

@@ -3,8 +3,9 @@
 First other ways to quantize all of it, then the search for the few layers to leave in float.
 """
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,15 +21,12 @@ from edgekit_converters.errors import ConversionError
 from edgekit_converters.model import Artifact, Step
 from edgekit_converters.precisions import parse
 
-# Options to try before layers are left in float, as far as the precision has them and the user did not say; each
-# beside the others, and the best one is gone on with.
+# Options to try before layers are left in float, as far as the precision has them and the user did not say: of each
+# group the one that loses least, on top of the best of the groups before.
 VARIANTS = (
-    {"ranges": "mse"},
-    {"ranges": "percentile"},
-    {"equalize": "on"},
-    {"equalize": "on", "correct": "on"},
-    {"fit": "mse"},
-    {"scales": "on"},
+    ({"ranges": "mse"}, {"ranges": "percentile"}),
+    ({"equalize": "on"}, {"equalize": "on", "correct": "on"}),
+    ({"fit": "mse"}, {"scales": "on"}),
 )
 
 
@@ -67,10 +65,15 @@ class Gate:
         first = attempt.make(artifact.precision, (), "as asked for")
         if first.passed or not self._worth_it(artifact):
             return attempt.result(first, "found")
-        for precision in _variants(artifact):
-            if not self.over and attempt.make(precision, (), "quantized another way").passed:
-                return attempt.result(attempt.trials[-1], "found")
-        best = max(attempt.trials, key=lambda one: (one.drop is not None, -(one.drop or 0.0)))
+        best = first
+        for group in VARIANTS:
+            for precision in _variants(artifact, best.precision, group):
+                if self.over:
+                    break
+                trial = attempt.make(precision, (), "quantized another way")
+                if trial.passed:
+                    return attempt.result(trial, "found")
+                best = min(best, trial, key=_loss)
         return self._leave_in_float(attempt, best)
 
     def _leave_in_float(self, attempt: "_Attempts", best: Trial) -> Passed:
@@ -178,11 +181,10 @@ class _Attempts:
             made = self._made(precision, layers)
             size = made.size_bytes
             got = self._gate.judge.run([made])[made.format, made.precision]
-            accuracy = self._gate.judge.accuracy(got.outputs) if got.outputs else None
             if size > WORTH * self._float_bytes():
                 why = f"{why}: hardly smaller than float"
-            elif accuracy is not None:
-                score, drop = accuracy.artifact, accuracy.drop
+            elif got.outputs:
+                score, drop = self._gate.judge.drop(got.outputs)
         except (ConversionError, DataError) as exc:
             why = f"{why}: {exc}"
         return Trial(
@@ -202,15 +204,18 @@ def _said(trial: Trial) -> str:
     return f"drop {'unknown' if trial.drop is None else format(trial.drop, '+.4f')}{floats}"
 
 
-def _variants(artifact: Artifact) -> list[str]:
-    """Return the precision with the options that may help, where it has them and they are not said."""
+def _loss(trial: Trial) -> float:
+    return math.inf if trial.drop is None else trial.drop
+
+
+def _variants(artifact: Artifact, best: str, group: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the best precision so far with the options of a group, where it has them and the user did not say them."""
     table = backend_for(artifact.format).precisions
-    asked = parse(artifact.precision, artifact.format, table)
-    said = {part.partition("=")[0] for part in asked.text.partition(":")[2].split(",")}
+    name, _, said = parse(artifact.precision, artifact.format, table).text.partition(":")
+    asked_for = {part.partition("=")[0] for part in said.split(",")}
     found = []
-    for options in VARIANTS:
-        if set(options) <= set(table[asked.name]) and not said.intersection(options):
-            joined = ",".join(f"{name}={value}" for name, value in options.items())
-            text = f"{asked.text},{joined}" if ":" in asked.text else f"{asked.text}:{joined}"
-            found.append(parse(text, artifact.format, table).text)
+    for options in group:
+        if set(options) <= set(table[name]) and not asked_for.intersection(options):
+            joined = ",".join(f"{key}={value}" for key, value in options.items())
+            found.append(parse(f"{best},{joined}" if ":" in best else f"{best}:{joined}", artifact.format, table).text)
     return found

@@ -65,6 +65,17 @@ class Judge:
         labels = self.evaluation.labels if self.evaluation else None
         return _metrics.accuracy(self.options.metric, labels, outputs, self.result.reference)
 
+    def drop(self, outputs: Arrays) -> tuple[float, float]:
+        """Return the score of outputs and by how much it is worse than the source's: what a trial needs to know.
+
+        Raises:
+            DataError: as `accuracy` does.
+        """
+        metric, labels = self.options.metric, self.evaluation.labels if self.evaluation else None
+        reference = self.result.reference
+        got, before = (_metrics.score(metric, labels, one, reference) for one in (outputs, reference))
+        return got, before - got if _metrics.resolve(metric).higher_is_better else got - before
+
     @property
     def scored(self) -> bool:
         """Whether there is anything to score by: labels, or a metric that compares with the source's outputs."""

@@ -193,9 +193,10 @@ def test_an_output_folder_that_cannot_be_made_is_said_before_any_work(digits: Pa
         ({"precisions": ("int8",)}, CalibrationError),
         ({"precisions": ("int3",)}, PrecisionError),
         ({"metric": "beauty"}, UsageError),
+        ({"max_drop": 5.0, "eval": "x.npz"}, UsageError),
         ({"calib": "no.npz"}, DataError),
     ],
-    ids=["no-calibration", "precision", "metric", "data"],
+    ids=["no-calibration", "precision", "metric", "drop", "data"],
 )
 def test_the_api_raises_what_the_command_line_prints(
     digits: Path, tmp_path: Path, options: dict[str, object], kind: type[Exception]

@@ -22,12 +22,24 @@ def test_a_pair_asked_for_twice_is_made_once() -> None:
     ("values", "words"),
     [
         ({"to": ("coreml",)}, "there are: tflite, openvino"),
-        ({"max_drop": 5.0, "eval": "x"}, "not between 0 and 1"),
+        ({"max_drop": -0.1, "eval": "x"}, "not 0 or more"),
         ({"max_drop": 0.1}, "give --eval"),
         ({"threads": 0}, "not 1 or more"),
+        ({"precisions": ("auto",)}, "give --eval"),
+        ({"io_dtype": "int8"}, "there are: float, quantized"),
+        ({"time_budget": -1.0}, "not a number of seconds"),
         ({"lane": "torch"}, "there are: tensorflow, onnx"),
     ],
-    ids=["target", "drop-range", "drop-without-data", "threads", "lane"],
+    ids=[
+        "target",
+        "drop-range",
+        "drop-without-data",
+        "threads",
+        "auto-without-data",
+        "io-dtype",
+        "time-budget",
+        "lane",
+    ],
 )
 def test_a_wrong_value_is_a_usage_error(values: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):

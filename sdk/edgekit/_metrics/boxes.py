@@ -15,6 +15,8 @@ _SIDES = 4
 _ROW, _DETECTION_OUTPUT = 6, 7  # values of a detection in outputs that hold all of it
 _PIXELS_FROM = 2  # shares of a picture reach a little over 1, pixels far more
 
+_NOTHING = Image(np.empty((0, _SIDES)), np.empty(0), np.empty((0, _SIDES)), np.empty(0, dtype=bool))
+
 Detections = tuple[Values, Values, NDArray[np.int64] | None]
 """Of one image: boxes [D, 4] as left, top, right, bottom; scores [D] or [D, classes]; classes [D]."""
 
@@ -73,7 +75,7 @@ def _truth(labels: Arrays, place: int) -> tuple[Values, NDArray[np.int64], NDArr
 
 
 def _image(found: Detections, truth: tuple[Values, NDArray[np.int64], NDArray[np.bool_]], number: int | None) -> Image:
-    """Return what is of one class; None stands for all."""
+    """Return what is of one class, None stands for all; rows that are filled up with NaN are left out."""
     (boxes, scores, classes), (wanted, numbers, crowd) = found, truth
     if number is not None:
         of_class = numbers == number
@@ -83,12 +85,16 @@ def _image(found: Detections, truth: tuple[Values, NDArray[np.int64], NDArray[np
             boxes = boxes[: len(scores)]
         elif classes is not None:
             boxes, scores = boxes[classes == number], scores[classes == number]
+    if not len(scores) and not len(wanted):  # most pictures hold none of most classes
+        return _NOTHING
+    finite = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
+    boxes, scores = boxes[finite], scores[finite]
     order = np.argsort(-scores, kind="stable")[:MOST_DETECTIONS]
     return Image(boxes[order], scores[order], wanted, crowd)
 
 
 def _as_shares(found: list[Detections], sizes: Array) -> list[Detections]:
-    largest = max((float(np.abs(boxes).max(initial=0)) for boxes, _, _ in found), default=0.0)
+    largest = max((float(np.nanmax(np.abs(boxes), initial=0)) for boxes, _, _ in found), default=0.0)
     if largest <= _PIXELS_FROM:
         return found
     return [
@@ -104,18 +110,11 @@ def _detections(outputs: Arrays, images: int) -> list[Detections]:
     for form in _FORMS:
         found = form(outputs)
         if found is not None:
-            return [_finite(one) for one in found]
+            return found
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
     error = DataError(f"map finds no boxes [N, M, 4] with scores [N, M] among the outputs: {shapes}")
     error.add_note("write a metric of your own: --metric package.module:function")
     raise error
-
-
-def _finite(found: Detections) -> Detections:
-    """Leave out what is filled up with NaN."""
-    boxes, scores, classes = found
-    kept = np.isfinite(boxes).all(axis=1) & np.isfinite(scores).all(axis=tuple(range(1, scores.ndim)))
-    return boxes[kept], scores[kept], None if classes is None else classes[kept]
 
 
 def _rows(outputs: Arrays) -> list[Detections] | None:

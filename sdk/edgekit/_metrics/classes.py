@@ -10,6 +10,7 @@ from edgekit.errors import DataError
 from edgekit_converters.model import Array, Arrays
 
 _TWO = 2  # classes, or axes of [N, classes]
+_NEARLY_ONE = 0.02  # a sum of probabilities that were quantized to 8 bits
 Numbers = NDArray[np.int64]
 
 
@@ -62,14 +63,16 @@ def _f1(truth: Numbers, predicted: Numbers, count: int, binary: bool, weights: W
 def auc(outputs: Arrays, labels: Arrays) -> Scored:
     """Area under the ROC curve: the share of (positive, negative) pairs in order, equal scores count half.
 
-    Of an output [N] or [N, 1] large values mean class 1; of [N, 2] the difference of the two; of more classes each
+    Of an output [N] or [N, 1] large values mean class 1; of [N, 2] the second
+    where they are probabilities, else the difference; of more classes each
     against the rest, averaged over those that have samples on both sides. Equal to the Mann-Whitney statistic.
     """
     name, scores = _single(outputs)
     values = real(name, scores)[:, None] if scores is not None else real("of classes", _classifying(outputs, "auc"))
     numbers = _numbers(labels, "auc", len(values))
     if values.shape[1] == _TWO:
-        values = values[:, 1:] - values[:, :1]
+        shares = np.allclose(values.sum(axis=1), 1, atol=_NEARLY_ONE)
+        values = values[:, 1:] if shares else values[:, 1:] - values[:, :1]
     _check_range(numbers, max(_TWO, values.shape[1]))
     columns = [(1, values[:, 0])] if values.shape[1] == 1 else list(enumerate(values.T))
     parts = [_Ranked(column, numbers == number) for number, column in columns]

@@ -44,14 +44,20 @@ class Matches:
 
 def matched(images: Sequence[Image]) -> Matches:
     """Match every image's detections to its boxes."""
-    each = [_match(image) for image in images]
+    each = [_match(image) for image in images if len(image.scores)]
+    counts = [len(image.scores) for image in images]
+    if not each:
+        each = [_match(images[0])]
     scores = np.concatenate([image.scores for image in images])
     order = np.argsort(-scores, kind="stable")
-    place = np.repeat(np.arange(len(images)), [len(image.scores) for image in images])
+    place = np.repeat(np.arange(len(images)), counts)
+    right = np.concatenate([right for right, _ in each], axis=1)[:, order]
+    # what ranks below the last right one changes no precision that counts, and there is much of it
+    last = int(np.flatnonzero(right.any(axis=0)).max(initial=-1)) + 1
     return Matches(
-        image=place[order],
-        right=np.concatenate([right for right, _ in each], axis=1)[:, order],
-        wrong=np.concatenate([wrong for _, wrong in each], axis=1)[:, order],
+        image=place[order[:last]],
+        right=right[:, :last],
+        wrong=np.concatenate([wrong for _, wrong in each], axis=1)[:, order[:last]],
         wanted=np.asarray([int((~image.crowd).sum()) for image in images], dtype=np.int64),
     )
 
