@@ -66,7 +66,7 @@ def pairs_of(model: "ir.Model") -> Iterator[Pair | NoPair]:
     by_node = {id(one.node): one for one in layers}
     for first in layers:
         try:
-            yield _pair(first, by_node)
+            yield _pair(model, first, by_node)
         except _StopError as stop:
             yield NoPair(first=first, why=str(stop))
 
@@ -76,7 +76,9 @@ def _usable(weights: Weights) -> bool:
     return rank == _MATRIX if op in {"Gemm", "MatMul"} else rank > _MATRIX
 
 
-def _pair(first: Weights, layers: dict[int, Weights]) -> Pair:
+def _pair(model: "ir.Model", first: Weights, layers: dict[int, Weights]) -> Pair:
+    if first.node.graph is not model.graph:
+        raise _StopError("it is inside a branch or loop")
     _check_own(first)
     image = first.node.op_type in {"Conv", "ConvTranspose"}
     rank = first.array.ndim if image else _rank(first.node.outputs[0])

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from edgekit_converters.graph.weights import Reals, Weights, replaced, weights_o
 from edgekit_converters.grids import grid_of, parse_grid, sharing_of
 from edgekit_converters.grids.fitting import fit, snr_db
 from edgekit_converters.jobs import Json
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 def run(request: Json) -> Json:
@@ -27,7 +31,7 @@ def run(request: Json) -> Json:
     found = list({id(one.value): one for one in weights_of(model)}.values())  # weights that are shared count once
     if not found:
         raise UnsupportedError(f"model '{label}' has no weights a grid is for")
-    total = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    stored = _sizes(model)
     grid, sharing = grid_of(asked), sharing_of(asked)
     signal = noise = 0.0
     stored_bits = source_bytes = 0
@@ -39,7 +43,7 @@ def run(request: Json) -> Json:
         signal += float(np.sum(np.square(before)))
         noise += float(np.sum(np.square(before - after)))
         stored_bits += fitted.stored_bits
-        source_bytes += one.value.const_value.nbytes if one.value.const_value else 0
+        source_bytes += stored[id(one.value)]
         each[one.node.name or str(one.node.outputs[0].name)] = snr_db(before, after)
         replaced(one.value, after)
     graph_model.save(model, Path(request["output"]))
@@ -48,11 +52,17 @@ def run(request: Json) -> Json:
         "layers": len(found),
         "stored_bytes": math.ceil(stored_bits / 8),
         "source_bytes": source_bytes,
-        "rest_bytes": total - source_bytes,
+        "rest_bytes": sum(stored.values()) - source_bytes,
         "snr_db": 10 * math.log10(signal / noise) if noise and signal else None,
         "worst": worst,
         "worst_snr_db": each[worst] if math.isfinite(each[worst]) else None,
     }
+
+
+def _sizes(model: "ir.Model") -> dict[int, int]:
+    """Return the bytes of every stored tensor that a node takes, by the identity of its value."""
+    taken = (value for node in model.graph.all_nodes() for value in node.inputs if value is not None)
+    return {id(one): one.const_value.nbytes for one in taken if one.is_initializer() and one.const_value is not None}
 
 
 def _numbers(weights: Weights, label: str) -> Reals:

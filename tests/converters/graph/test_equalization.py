@@ -213,6 +213,17 @@ def test_weights_that_two_layers_share_are_left(tmp_path: Path, rng: np.random.G
     assert found[0].why == "its weights are used elsewhere too"
 
 
+def test_layers_inside_a_branch_are_left(tmp_path: Path, rng: np.random.Generator) -> None:
+    text = """(float[16, 4] x, bool given) => (float[] y) { y = If(given) <
+        then_branch = p () => (float[16, 4] t) { a = MatMul(x, w)  t = MatMul(a, v) },
+        else_branch = q () => (float[16, 4] e) { e = Neg(x) }> }"""
+    weights = {name: rng.normal(size=(4, 4)).astype(np.float32) for name in "wv"}
+    path = onnx_text.write(tmp_path / "net.onnx", text, weights)
+    arrays = {"x": rng.normal(size=ROW).astype(np.float32), "given": np.ones(1, np.bool_)}
+    _, found = equalized(path, arrays)
+    assert [one.why for one in found] == ["it is inside a branch or loop"] * 2
+
+
 def test_silent_channels_and_even_ones_are_left(tmp_path: Path, rng: np.random.Generator) -> None:
     weights = {"w": np.zeros((4, 8), np.float32), "b": np.zeros(8, np.float32), "v": np.ones((8, 5), np.float32)}
     text = "(float[16, 4] x) => (float[] y) { a = Gemm(x, w, b)  r = Relu(a)  y = Gemm(r, v) }"

@@ -94,3 +94,17 @@ def test_what_depends_on_stored_tensors_alone_is_computed(tmp_path: Path, rng: n
     ops, made = plain(path)
     assert ops == ["MatMul"]
     same(path, made, rng.normal(size=ROW).astype(np.float32))
+
+
+def test_stored_tensors_of_an_old_opset_are_computed_too(tmp_path: Path, rng: np.random.Generator) -> None:
+    import onnx
+
+    model = onnx.parser.parse_model(
+        """<ir_version: 4, opset_import: ["": 9]> g (float[2, 4] x) => (float[2, 6] y) {
+        u = Unsqueeze<axes = [0]>(w)  s = Squeeze<axes = [0]>(u)  y = MatMul(x, s) }"""
+    )
+    model.graph.initializer.append(onnx.numpy_helper.from_array(rng.normal(size=(4, 6)).astype(np.float32), "w"))
+    onnx.save(model, tmp_path / "net.onnx")
+    ops, made = plain(tmp_path / "net.onnx")
+    assert ops == ["MatMul"]
+    same(tmp_path / "net.onnx", made, rng.normal(size=ROW).astype(np.float32))
