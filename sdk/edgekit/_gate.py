@@ -25,11 +25,13 @@ from edgekit_converters.precisions import parse
 # group the one that loses least, on top of the best of the groups before.
 VARIANTS = (
     ({"ranges": "mse"}, {"ranges": "percentile"}),
-    ({"equalize": "on"}, {"equalize": "on", "correct": "on"}),
+    ({"equalize": "on"}, {"correct": "on"}, {"equalize": "on", "correct": "on"}),
     ({"fit": "mse"}, {"scales": "on"}),
 )
 
 
+RANK_S = 60.0
+"""Seconds to follow layers to the outputs, to rank them."""
 WORTH = 0.95
 """A file that is larger than this share of the float one is no quantized model any more."""
 
@@ -80,7 +82,7 @@ class Gate:
         made = attempt.artifact_of(best)
         self.on_event(Event(stage="gate", detail=f"{made.format} {made.precision}: ranking layers"))
         try:
-            found = damages(self.judge.result, made, self.judge.jobs, self.work)
+            found = damages(self.judge.result, made, self.judge.jobs, self.work, RANK_S)
         except ConversionError:
             return attempt.result(best, "exhausted")
         units = [one.unit for one in found if one.unit.layers and one.unit.damage > 0]

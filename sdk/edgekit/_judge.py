@@ -17,6 +17,8 @@ from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Arrays, Artifact
 
 RUNS, WARMUP = 200, 20
+LOOK_S = 10.0
+"""Seconds to follow the layers of one artifact to the outputs, for the report."""
 FLOATS = frozenset({"fp32", "fp16"})
 
 
@@ -127,7 +129,7 @@ class Judge:
         if artifact.precision in FLOATS:
             return report
         try:
-            found = damages(self.result, artifact, self.jobs, self.work)
+            found = damages(self.result, artifact, self.jobs, self.work, LOOK_S)
         except ConversionError as exc:  # what cannot be compared layer by layer is none the worse for it
             return replace(report, warnings=(*report.warnings, f"its layers could not be looked at: {exc}"))
         return replace(report, layers=tuple(one.damage for one in found))

@@ -1,5 +1,6 @@
 """What quantizing each layer of an artifact costs, and which layers would have to be in float to save it."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from edgekit_converters.model import Artifact
 
 SAMPLES = 32
 """As many of the calibration data as it takes for a ranking."""
+_UNFOLLOWED = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,9 @@ class Looked:
     unit: Unit
 
 
-def damages(result: ConversionResult, artifact: Artifact, jobs: JobRunner, work: Path) -> tuple[Looked, ...]:
+def damages(
+    result: ConversionResult, artifact: Artifact, jobs: JobRunner, work: Path, seconds: float
+) -> tuple[Looked, ...]:
     """Return the layers of an artifact with the most damage first, from the model's own calibration or test data.
 
     Raises:
@@ -39,6 +43,7 @@ def damages(result: ConversionResult, artifact: Artifact, jobs: JobRunner, work:
             "artifact": str(artifact.path),
             "data": write_arrays(work / "layers.npz", layout.to_artifact(samples, source.inputs)),
             "layers": True,
+            "seconds": seconds,
             "work": str(work),
         },
         compare_job.SINGLE,
@@ -56,12 +61,19 @@ def _looked(row: dict[str, Any], kept: frozenset[str]) -> Looked:
         own_error=row["own_error"],
         kept_float=row["layer"] in kept,
     )
-    worst = float("inf")
     return Looked(
         damage=damage,
         unit=Unit(
             name=row["layer"],
-            damage=worst if row["damage"] is None else row["damage"],
+            damage=_rank(row),
             layers=tuple(dict.fromkeys((*row["made_by"], *row["taken_by"]))),
         ),
     )
+
+
+def _rank(row: dict[str, Any]) -> float:
+    """Return a layer's damage; one that was not followed to the outputs stands behind those that were."""
+    if row["followed"]:
+        return math.inf if row["damage"] is None else row["damage"]
+    own = row["own_error"]
+    return _UNFOLLOWED * (1.0 if own is None else min(own, 1.0))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit_converters.backends.tflite_recipes import GRAPH, RANGES
+from edgekit_converters.backends.tflite_recipes import EQUALIZE, RANGES
 from edgekit_converters.data import runs
 from edgekit_converters.errors import ConversionError, UnsupportedError
 from edgekit_converters.foreign import last_line, missing
@@ -35,7 +35,7 @@ OPENVINO: Precisions = MappingProxyType(
         "int8": {
             "preset": choice("mixed", "performance", text="activations with a zero point where they need one, or none"),
             **RANGES,
-            **GRAPH,
+            **EQUALIZE,
             "model": choice("auto", "plain", "transformer", text="transformer: SmoothQuant, and sums stay float"),
             "smooth": number(0.95, -1.0, 1.0, "SmoothQuant's alpha for a transformer; -1 is without"),
             "bias": choice("exact", "fast", "off", text="how biases are corrected for what rounding shifts"),

@@ -17,11 +17,8 @@ RANGES: Options = MappingProxyType(
         "percentile": number(99.99, 50.0, 100.0, "share in percent kept inside, for ranges=percentile"),
     }
 )
-GRAPH: Options = MappingProxyType(
-    {
-        "equalize": flag("even out the ranges of channels before (cross-layer equalization)"),
-        "correct": flag("take the shift that rounded weights cause off the biases (bias correction)"),
-    }
+EQUALIZE: Options = MappingProxyType(
+    {"equalize": flag("even out the ranges of channels before (cross-layer equalization)")}
 )
 _BLOCKS = (32, 64, 128, 256)
 
@@ -31,7 +28,8 @@ TFLITE: Precisions = MappingProxyType(
         "fp16": {},
         "int8": {
             **RANGES,
-            **GRAPH,
+            **EQUALIZE,
+            "correct": flag("take the shift that rounded weights cause off the biases (bias correction)"),
             "weights": choice("channel", "tensor", text="a scale a channel of the weights, or one a tensor"),
         },
         "int8-dynamic": {},

@@ -26,7 +26,7 @@ def run(request: Json) -> Json:
     """Run `request["source"]` and `request["artifact"]` on `request["data"]`.
 
     Returns their outputs [N, ...] and, with `request["layers"]`, a row a layer in the source's order and the names of
-    the source's layers that have no counterpart.
+    the source's layers that have no counterpart. `request["seconds"]` limits how long layers are followed to outputs.
 
     Raises:
         ModelFileError: if a model is damaged, or the models' inputs do not fit each other.
@@ -46,7 +46,7 @@ def run(request: Json) -> Json:
         "samples": len(next(iter(arrays.values()))),
         "outputs": {side: write_arrays(Path(request["work"], f"{side}.npz"), found) for side, found in named},
         "partners": _names(*models),
-        "layers": errors.rows() if errors else None,
+        "layers": errors.rows(request.get("seconds")) if errors else None,
         "unmatched": errors.unmatched() if errors else [],
     }
 

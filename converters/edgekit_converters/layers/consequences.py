@@ -1,6 +1,7 @@
 """What one layer's own error does to the model's outputs when every other layer is exact."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -31,16 +32,23 @@ class Consequences:
             self._samples += feed.rows or 1
             self._bytes += size
 
-    def at_outputs(self, places: Sequence[int]) -> dict[int, float | None]:
+    def at_outputs(self, places: Sequence[int], seconds: float | None = None) -> dict[int, float | None]:
         """Return for each layer the error at the outputs that it alone causes.
 
         It is a root mean square as a share of the output's own, of the output that suffers most; None against nothing.
+        Layers whose turn has not come after so many seconds are left out.
         """
+        end = None if seconds is None else time.monotonic() + seconds
         outputs = list(dict.fromkeys(self._model.outputs.values()))
         computed = [at for at in outputs if at not in set(self._model.inputs.values())]
         plain = self._model.runner(computed)
         right = [dict(zip(computed, plain(feed.first), strict=True)) for feed, _ in self._kept]
-        return {place: self._one(place, computed, right) for place in places}
+        found = {}
+        for place in places:
+            if end is not None and time.monotonic() > end:
+                break
+            found[place] = self._one(place, computed, right)
+        return found
 
     def _one(self, place: int, outputs: Sequence[int], right: Sequence[Mapping[int, Array]]) -> float | None:
         runner = self._model.runner(outputs, [place])

@@ -1,5 +1,6 @@
 """Two models' layers side by side: which is which, and the sums over their errors."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -50,12 +51,20 @@ class LayerErrors:
         own = {place: np.subtract(turned[place], alone[place], dtype=np.float32) for place in self._known}
         self._consequences.keep(feed, {place: np.add(first[place], error) for place, error in own.items()})
 
-    def rows(self) -> list[Json]:
-        """Return a row a layer in the first model's order."""
-        damage = self._consequences.at_outputs(self._known)
+    def rows(self, seconds: float | None = None) -> list[Json]:
+        """Return a row a layer in the first model's order.
+
+        With so many seconds for it, the layers with the largest errors of their own are followed to the outputs first;
+        `followed` says which were.
+        """
+        figures = [tally.figures() for tally in self._tallies]
+        worst = sorted(
+            range(len(figures)), key=lambda at: -(math.inf if (own := figures[at]["own_error"]) is None else own)
+        )
+        damage = self._consequences.at_outputs([self._known[at] for at in worst], seconds)
         return [
-            {**self._described(one), "damage": damage[one.first], **tally.figures()}
-            for one, tally in zip(self._matches, self._tallies, strict=True)
+            {**self._described(one), "damage": damage.get(one.first), "followed": one.first in damage, **found}
+            for one, found in zip(self._matches, figures, strict=True)
         ]
 
     def _described(self, one: Match) -> dict[str, Json]:
