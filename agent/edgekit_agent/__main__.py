@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     probe.set_defaults(run=_probe)
     bench = commands.add_parser("bench", help="measure a model's latency here")
     bench.add_argument("model", type=Path, help=".tflite, or .xml with its .bin")
-    bench.add_argument("--runtime", default="auto", help="ai-edge-litert, tflite-runtime, openvino (default: auto)")
+    bench.add_argument(
+        "--runtime", default="auto", help="ai-edge-litert, tflite-runtime, onnxruntime, openvino (default: auto)"
+    )
     bench.add_argument("--threads", type=int, default=1)
     bench.add_argument("--runs", type=int, default=200)
     bench.add_argument("--warmup", type=int, default=20)

@@ -68,8 +68,7 @@ def installed_runtimes() -> dict[str, str]:
 
 def probe() -> dict[str, Any]:
     """Return the hardware and, by asking in child processes, which runtimes work and on which devices."""
-    names = [name for name in installed_runtimes() if name != "onnxruntime"]
-    return {"agent": __version__, "hardware": hardware(), "runtimes": {name: _ask(name) for name in names}}
+    return {"agent": __version__, "hardware": hardware(), "runtimes": {one: _ask(one) for one in installed_runtimes()}}
 
 
 def _ask(runtime: str) -> dict[str, Any]:
@@ -92,6 +91,14 @@ def _ask(runtime: str) -> dict[str, Any]:
     return found
 
 
+# what a runtime's library is imported by
+_MODULES = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "onnxruntime": "onnxruntime",
+}
+
+
 def _child(runtime: str) -> dict[str, Any]:
     from edgekit_agent import runtimes
 
@@ -104,10 +111,7 @@ def _child(runtime: str) -> dict[str, Any]:
 
         devices = library().Core().available_devices
     else:
-        module = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}[
-            runtime
-        ]
-        __import__(module)
+        __import__(_MODULES[runtime])
     return {"ok": True, "version": state.version, "devices": devices}
 
 

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from edgekit_converters.backends import backend_for
@@ -207,7 +207,7 @@ def _load(
         seed=request.seed,
         want_tflite=any(backend.needs_tflite for backend in backends),
         layout=request.layout,
-        through_onnx=request.through_onnx,
+        through_onnx=request.through_onnx or all(backend.needs_onnx for backend in backends),
     )
     lost: tuple[Failure, ...] = ()
     try:
@@ -234,7 +234,7 @@ def _workshop(request: ConversionRequest, loaded: Loaded, jobs: JobRunner) -> Wo
         float_layers=request.float_layers,
         quantized_io=request.quantized_io,
         seed=request.seed,
-        over_onnx=partial(_over_onnx, request, jobs),
+        over_onnx=cache(partial(_over_onnx, request, jobs)),
         jobs=jobs,
     )
 

@@ -37,7 +37,7 @@ class Workshop:
     quantized_io: bool
     seed: int
     over_onnx: Callable[[], Loaded]
-    """Loads the model again, over ONNX: its canonical graph, where it was not loaded that way."""
+    """Loads the model again (once), over ONNX: its canonical graph, where it was not loaded that way."""
     jobs: JobRunner = field(repr=False)
     _easier: dict[tuple[bool, bool], tuple[Loaded, Path]] = field(default_factory=dict, repr=False)
 
@@ -53,8 +53,11 @@ class Workshop:
         return tuple(made)
 
     def _made(self, backend: Backend, precisions: Sequence[Precision]) -> list[Artifact | Failure]:
+        loaded = self.loaded
+        if backend.needs_onnx and loaded.onnx is None:
+            loaded = replace(loaded, onnx=self.over_onnx().onnx)
         asked = BuildRequest(
-            loaded=self.loaded,
+            loaded=loaded,
             precisions=tuple(precisions),
             output=self.output,
             stem=self.stem,
@@ -130,11 +133,11 @@ class Workshop:
     def _completed(self, made: Artifact | Failure, backend: Backend) -> Artifact | Failure:
         if isinstance(made, Failure):
             return made
-        from_tflite = backend.needs_tflite or self.loaded.openvino_input == self.loaded.float_tflite
+        over_tflite = not backend.needs_onnx and self.loaded.openvino_input == self.loaded.float_tflite
         calibrated = backend.calibrated(parse(made.precision, backend.format, backend.precisions))
         return replace(
             made,
-            steps=(*(self.loaded.steps if from_tflite else ()), *made.steps),
+            steps=(*(self.loaded.steps if backend.needs_tflite or over_tflite else ()), *made.steps),
             warnings=(*made.warnings, RANDOM_WARNING) if self.random and calibrated else made.warnings,
         )
 

@@ -12,7 +12,8 @@ from edgekit.errors import DataError, UsageError
 if TYPE_CHECKING:
     from edgekit_agent.preprocess import Preprocess
 
-TARGETS = ("tflite", "openvino")
+TARGETS = ("tflite", "openvino", "onnx")
+DEFAULT_TARGETS = ("tflite", "openvino")
 LAYOUTS = ("keep", "nhwc", "nchw")  # as converters have them: no import for three words
 LANES = ("tensorflow", "onnx")
 IO_DTYPES = ("float", "quantized")
@@ -37,7 +38,7 @@ class ConvertOptions:
     as top1 are of 1: 0.005 is half a point.
     """
 
-    to: tuple[str, ...] = TARGETS
+    to: tuple[str, ...] = DEFAULT_TARGETS
     precisions: tuple[str, ...] = ()
     calib: str | None = None
     eval: str | None = None

@@ -234,6 +234,25 @@ class TestOpenVINOReadingTFLite(TFLiteContract):
         return runtimes.get("openvino")
 
 
+class TestONNXRuntime(RuntimeContract):
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+        return runtimes.get("onnxruntime")
+
+    @pytest.fixture
+    def model(self, models: Path) -> Path:
+        return models / "dense.onnx"
+
+    @pytest.fixture
+    def lengths(self, models: Path) -> Path:
+        return models / "length.onnx"
+
+    def test_refuses_a_device_it_does_not_have(self, runtime: Runtime, model: Path) -> None:
+        with pytest.raises(ModelError, match="GPU"):
+            runtime.load(model, device="GPU")
+
+
 @pytest.mark.slow
 class TestTFLiteRuntime(TFLiteLibraryContract):
     @pytest.fixture

@@ -19,6 +19,7 @@ RUNTIMES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "edgekit_agent.runtimes.tflite:TFLiteRuntime",
             ("tflite-runtime", "tflite_runtime.interpreter"),
         ),
+        "onnxruntime": ("edgekit_agent.runtimes.onnxruntime:ONNXRuntime", ()),
         "openvino": ("edgekit_agent.runtimes.openvino:OpenVINORuntime", ()),
         "null": ("edgekit_agent.runtimes.null:NullRuntime", ()),
     }

@@ -12,6 +12,7 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
     {
         "tflite": "edgekit_converters.backends.tflite:TFLiteBackend",
         "openvino": "edgekit_converters.backends.openvino:OpenVINOBackend",
+        "onnx": "edgekit_converters.backends.onnx:OnnxBackend",
     }
 )
 

@@ -59,6 +59,8 @@ class Backend(Protocol):
     """Whether its static integer artifacts can have inputs and outputs of whole numbers."""
     needs_tflite: bool
     """Whether it starts from the float TFLite."""
+    needs_onnx: bool
+    """Whether it starts from the source as ONNX."""
 
     def calibrated(self, precision: Precision) -> bool:
         """Whether it needs calibration data."""

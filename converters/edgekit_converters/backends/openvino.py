@@ -21,6 +21,7 @@ class OpenVINOBackend:
     precisions: Precisions = OPENVINO
     quantized_io = False
     needs_tflite = False
+    needs_onnx = False
 
     def calibrated(self, precision: Precision) -> bool:
         """Whether it needs calibration data."""

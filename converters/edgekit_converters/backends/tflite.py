@@ -20,6 +20,7 @@ class TFLiteBackend:
     precisions: Precisions = TFLITE
     quantized_io = True
     needs_tflite = True
+    needs_onnx = False
 
     def calibrated(self, precision: Precision) -> bool:
         """Whether it needs calibration data."""

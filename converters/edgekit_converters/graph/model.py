@@ -23,6 +23,7 @@ ONNX = frozenset({"", "ai.onnx"})
 MAX_FILE_BYTES = 2**31 - 1
 # What reading a damaged file ends in, besides the libraries' own errors.
 _DAMAGED = (ValueError, TypeError, KeyError, OSError, RuntimeError)
+_GRIDS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 # Weights of this size and more are handed over beside the model instead of inside.
 _LARGE_BYTES = 64 * 1024
 
@@ -150,9 +151,16 @@ def freeze(model: "ir.Model", shapes: Mapping[str, tuple[int, ...]], label: str)
 
 
 def parameters(model: "ir.Model") -> int:
-    """Return the number of learnt values: floating-point weights."""
-    tensors = [value.const_value for value in model.graph.initializers.values()]
-    return sum(math.prod(one.shape.numpy()) for one in tensors if one is not None and one.dtype.is_floating_point())
+    """Return the number of learnt values: floating-point weights, and those stored in whole numbers with a scale."""
+    grids = {value.name for node in model.graph if node.op_type in _GRIDS for value in node.inputs[1:] if value}
+    stored = {node.inputs[0].name for node in model.graph if node.op_type in _GRIDS and node.inputs[0]}
+    return sum(
+        math.prod(value.const_value.shape.numpy())
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None
+        and name not in grids
+        and (name in stored or value.const_value.dtype.is_floating_point())
+    )
 
 
 def fingerprint(path: Path, model: "ir.Model") -> dict[str, Any]:

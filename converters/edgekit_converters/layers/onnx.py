@@ -27,6 +27,8 @@ _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
 _PRODUCTS = frozenset({"MatMul", "MatMulInteger", "QLinearMatMul"})
 # Which of the two sides is the stored one, whose numbers are on the grid.
 _STORED = {"QuantizeLinear": "output", "DequantizeLinear": "input"}
+# What makes float weights of those a file stores in another type.
+_STORES = frozenset({"DequantizeLinear", "QuantizeLinear", "Cast"})
 _RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 
 
@@ -45,14 +47,14 @@ def view(model: Proto) -> View:
     values, places = _values(model), dict[str, int]()
     for name in values:
         places[name] = len(places)
-    nodes = []
+    nodes, stored = [], dict[str, str]()
     for node in model.graph.node:
         outputs = [name for name in node.output if name]
         for name in (*filter(None, node.input), *outputs):
             if name not in places:
                 places[name] = len(places)
                 values[name] = Value(name=name, shape=None, dtype="unknown")
-        weights = [values[name] for name in node.input if name and values[name].constant]
+        weights = _weights(node, values, stored)
         nodes.append(
             Node(
                 name=node.name or (outputs[0] if outputs else node.op_type),
@@ -73,6 +75,17 @@ def view(model: Proto) -> View:
         inputs=tuple(places[name] for name in listed),
         outputs=tuple(places[one.name] for one in model.graph.output),
     )
+
+
+def _weights(node: Proto, values: Mapping[str, Value], stored: dict[str, str]) -> list[Value]:
+    """Return the weights a node takes; one that only makes float ones of those in a file hands them on in `stored`."""
+    weights = [values[stored.get(name, name)] for name in node.input if name]
+    if node.op_type in _STORED:
+        del weights[1:]  # the others are scales and zero points
+    if node.op_type in _STORES and weights and weights[0].constant:
+        stored |= dict.fromkeys(node.output, weights[0].name)
+        return []
+    return [one for one in weights if one.constant]
 
 
 def _values(model: Proto) -> dict[str, Value]:

@@ -13,7 +13,9 @@ def bench(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Artifacts: .tflite or OpenVINO .xml.")],
     runtime: Annotated[
         list[str] | None,
-        typer.Option(metavar="R", help="ai-edge-litert, tflite-runtime, openvino; repeatable. [default: auto]"),
+        typer.Option(
+            metavar="R", help="ai-edge-litert, tflite-runtime, onnxruntime, openvino; repeatable. [default: auto]"
+        ),
     ] = None,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of one inference.")] = 1,
     runs: Annotated[int, typer.Option(metavar="N", min=1, help="Timed inferences a model.")] = 200,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 WIDE = 96
 
-_EXAMPLES = """Convert a trained model to TFLite and OpenVINO, measure every artifact and write a report.
+_EXAMPLES = """Convert a trained model to TFLite, OpenVINO and ONNX, measure every artifact and write a report.
 
 Reads Keras (`.keras`, `.h5`), TensorFlow SavedModel, PyTorch (`.pt2`, TorchScript), ONNX, TFLite, OpenVINO IR, and
 `package.module:factory`: a function of yours that returns a PyTorch module, a Keras model or a JAX function.
@@ -38,7 +38,10 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         Path, typer.Argument(metavar="MODEL", help="A file, a SavedModel folder, or package.module:factory.")
     ],
     to: Annotated[
-        list[str] | None, typer.Option("--to", metavar="TARGET", help="tflite or openvino; repeatable. [default: both]")
+        list[str] | None,
+        typer.Option(
+            "--to", metavar="TARGET", help="tflite, openvino or onnx; repeatable. [default: tflite, openvino]"
+        ),
     ] = None,
     precision: Annotated[
         list[str] | None,
@@ -152,7 +155,7 @@ def _plan(model: Path, folder: Path, wanted: tuple[tuple[str, str], ...]) -> Non
     from edgekit_converters.precisions import label_of
 
     for form, precision in check_wanted(wanted):
-        suffix = {"tflite": "tflite", "openvino": "xml"}[form]
+        suffix = {"tflite": "tflite", "openvino": "xml", "onnx": "onnx"}[form]
         typer.echo(f"{model} -> {folder / 'models' / f'{stem_of(model)}.{label_of(precision)}.{suffix}'}")
 
 

@@ -28,6 +28,8 @@ Requires-Python: >=3.11
 Requires-Dist: paho-mqtt<3,>=2.1
 Provides-Extra: images
 Requires-Dist: pillow>=11; extra == 'images'
+Provides-Extra: onnx
+Requires-Dist: onnxruntime<2,>=1.31; extra == 'onnx'
 Provides-Extra: openvino
 Requires-Dist: openvino<2027,>=2026.4; extra == 'openvino'
 Provides-Extra: tflite

@@ -1,0 +1,135 @@
+"""ONNX Runtime: ONNX files on CPU, float and quantized ones (QuantizeLinear and DequantizeLinear nodes)."""
+
+import importlib.util
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from edgekit_agent.errors import InputDataError, ModelError, RuntimeMissingError
+from edgekit_agent.runtimes import _onnx_file
+from edgekit_agent.runtimes.base import Array, Availability, TensorSpec
+
+_PROVIDER = "CPUExecutionProvider"
+_FATAL = 4  # of its log levels: what goes wrong is raised, and need not stand on stderr too
+# "tensor(T)" -> NumPy's name
+_DTYPES = {
+    "float": "float32", "double": "float64", "float16": "float16", "bool": "bool",
+    "int8": "int8", "int16": "int16", "int32": "int32", "int64": "int64",
+    "uint8": "uint8", "uint16": "uint16", "uint32": "uint32", "uint64": "uint64",
+}  # fmt: skip
+
+
+def library() -> Any:  # noqa: ANN401  # ONNX Runtime has no types
+    """Import ONNX Runtime with its usage statistics off (only its Windows builds have any)."""
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+class ONNXRuntime:
+    """ONNX Runtime's CPU execution provider."""
+
+    name = "onnxruntime"
+    formats: tuple[str, ...] = ("onnx",)
+
+    def available(self) -> Availability:
+        """Say whether ONNX Runtime is installed."""
+        if importlib.util.find_spec("onnxruntime") is None:
+            return Availability(ok=False, reason="onnxruntime is not installed", hint="pip install onnxruntime")
+        return Availability(ok=True, version=metadata.version("onnxruntime"))
+
+    def load(self, model: Path, *, threads: int = 1, device: str = "CPU", batch: int = 1) -> "ONNXSession":
+        """Load an `.onnx` file, with its external data where it has any.
+
+        Raises:
+            ModelError: if the file is missing, broken, or holds an op this version does not have, or if another
+                device than CPU is asked for.
+            RuntimeMissingError: if ONNX Runtime is not installed.
+        """
+        here = self.available()
+        if not here.ok:
+            error = RuntimeMissingError(here.reason)
+            error.add_note(here.hint)
+            raise error
+        if device != "CPU":
+            raise ModelError(f"{self.name} runs on CPU and '{device}' was asked for")
+        told = _onnx_file.read(model)
+        onnxruntime = library()
+        try:
+            ready = onnxruntime.InferenceSession(
+                str(model), _options(onnxruntime, threads, told.batches, batch), providers=[_PROVIDER]
+            )
+        except Exception as exc:  # its exceptions have no common base
+            reason = _reason(exc)
+            raise ModelError(f"model '{model}' cannot be run by {self.name} {here.version}: {reason}") from exc
+        return ONNXSession(ready, f"{self.name} {here.version}", told, batch)
+
+
+def _options(onnxruntime: Any, threads: int, batches: frozenset[str], batch: int) -> Any:  # noqa: ANN401  # no types
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _FATAL
+    # Waiting threads would spin: on a device with few cores they take them from whatever else runs there.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for name in batches:
+        options.add_free_dimension_override_by_name(name, batch)
+    return options
+
+
+def _reason(exc: Exception) -> str:
+    """Return the first line of an error without the library's own prefix."""
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    return (lines[0] if lines else type(exc).__name__).removeprefix("[ONNXRuntimeError] : ")[:200]
+
+
+class ONNXSession:
+    """A loaded ONNX model."""
+
+    def __init__(self, ready: Any, runtime: str, told: _onnx_file.OnnxFile, batch: int) -> None:  # noqa: ANN401  # no types
+        """Take a session and what its file tells of inputs and outputs."""
+        self.runtime = runtime
+        self.executed_on: tuple[str, ...] = ("CPU",)
+        self._session = ready
+        self.inputs: tuple[TensorSpec, ...] = tuple(_spec(one, told.taken, batch) for one in ready.get_inputs())
+        self.outputs: tuple[TensorSpec, ...] = tuple(_spec(one, told.given, None) for one in ready.get_outputs())
+
+    def invoke(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run once; see `Session.invoke`."""
+        if len(arrays) != len(self.inputs):
+            raise InputDataError(f"{len(arrays)} arrays were given and the model has {len(self.inputs)} inputs")
+        for spec, array in zip(self.inputs, arrays, strict=True):
+            if array.dtype != spec.dtype or not spec.takes(array.shape):
+                shape = tuple("?" if size == -1 else size for size in spec.shape)
+                raise InputDataError(f"input '{spec.name}' takes {spec.dtype}{shape}, not {array.dtype}{array.shape}")
+        feeds = {spec.name: array for spec, array in zip(self.inputs, arrays, strict=True)}
+        try:
+            results: list[Array] = self._session.run(None, feeds)
+        except Exception as exc:  # its exceptions have no common base
+            raise ModelError(f"{self.runtime} failed: {_reason(exc)}") from exc
+        return results
+
+    def close(self) -> None:
+        """Free the model."""
+        self._session = None
+
+
+def _spec(port: Any, grids: dict[str, _onnx_file.Grid], batch: int | None) -> TensorSpec:  # noqa: ANN401  # no types
+    kind = port.type.removeprefix("tensor(").removesuffix(")")
+    if kind not in _DTYPES:
+        raise ModelError(f"'{port.name}' is a {port.type}, which is no tensor of numbers")
+    sizes = [size if isinstance(size, int) else -1 for size in port.shape]
+    if sizes and sizes[0] == -1 and batch is not None:  # a free dimension without a name
+        sizes[0] = batch
+    grid = grids.get(port.name)
+    return TensorSpec(
+        name=port.name,
+        shape=tuple(sizes),
+        dtype=_DTYPES[kind],
+        scale=grid.scale if grid else (),
+        zero_point=grid.zero_point if grid else (),
+        axis=grid.axis % max(len(sizes), 1) if grid else 0,
+    )
