@@ -11,7 +11,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from edgekit_converters.backends.tflite_recipes import GRAPH, RANGES
+from edgekit_converters.backends.tflite_recipes import CORRECT, EQUALIZE, RANGES
 from edgekit_converters.precisions import Precisions, choice, flag
 
 ONNX: Precisions = MappingProxyType(
@@ -23,7 +23,8 @@ ONNX: Precisions = MappingProxyType(
                 "ort", "tensorrt", "qnn", text="the engine whose form it is in: ONNX Runtime on CPU, or these"
             ),
             **RANGES,
-            **GRAPH,
+            **EQUALIZE,
+            **CORRECT,
             "activations": choice("8", "16", text="bits of activations, 16 for QNN only"),
             "reduce-range": flag("weights in 7 bits: for ONNX Runtime on x86 CPUs without VNNI, whose sums saturate"),
         },

@@ -5,9 +5,10 @@ from edgekit_converters.precisions import Option, parse
 
 _HEAD = """# Precisions
 
-What `edgekit convert --precision P` takes, by target; made from the program's own tables by `make docs`. Options stand behind a colon:
-`--precision int4-weights:group=64,awq`. An option that is on or off is on when it is named. Artifacts are named after their precision:
-`net.int4-weights-group64-awq.xml`. `auto` takes the fastest of several that passes `--max-drop` (half a point where nothing is said).
+What `edgekit convert --precision P` takes, by target; made from the program's own tables by `make docs`.
+Options stand behind a colon: `--precision int4-weights:group=64,awq`. One that is on or off is on when it is named.
+Artifacts are named after their precision: `net.int4-weights-group64-awq.xml`. `auto` takes the fastest of several
+that passes `--max-drop` (half a point where nothing is said).
 """
 
 

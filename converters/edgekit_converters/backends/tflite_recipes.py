@@ -20,6 +20,9 @@ RANGES: Options = MappingProxyType(
 EQUALIZE: Options = MappingProxyType(
     {"equalize": flag("even out the ranges of channels before (cross-layer equalization)")}
 )
+CORRECT: Options = MappingProxyType(
+    {"correct": flag("take the shift that rounded weights cause off the biases (bias correction)")}
+)
 _BLOCKS = (32, 64, 128, 256)
 
 TFLITE: Precisions = MappingProxyType(
@@ -29,7 +32,7 @@ TFLITE: Precisions = MappingProxyType(
         "int8": {
             **RANGES,
             **EQUALIZE,
-            "correct": flag("take the shift that rounded weights cause off the biases (bias correction)"),
+            **CORRECT,
             "weights": choice("channel", "tensor", text="a scale a channel of the weights, or one a tensor"),
         },
         "int8-dynamic": {},
