@@ -166,6 +166,14 @@ def test_onnx_runtimes_form_has_unsigned_activations_and_int32_biases(plain: Cas
     assert not known[kernel.input[2]].any()
 
 
+def test_what_an_exporter_noted_of_its_code_is_not_in_the_artifact(tmp_path: Path) -> None:
+    model, data = NETS["plain"]()
+    model.graph.node[0].doc_string = "File mynet.py, line 3"
+    model.graph.node[1].metadata_props.add(key="pkg.torch.onnx.stack_trace", value="File mynet.py, line 4")
+    for precision in ("fp32", "int8"):
+        assert b"mynet.py" not in case(tmp_path, (model, data)).artifact(precision).SerializeToString()
+
+
 def test_batch_normalization_is_part_of_its_convolution(plain: Case) -> None:
     assert not ops(plain.artifact("int8"), "BatchNormalization")
 

@@ -106,3 +106,8 @@ def test_a_constant_that_cannot_be_read_is_refused(text: str) -> None:
 def test_a_shape_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"name=1x3x224x224"):
         _options.parse_shape(text)
+
+
+def test_onnx_is_a_target_where_asked_and_not_by_itself() -> None:
+    assert _options.ConvertOptions().to == ("tflite", "openvino")
+    assert _options.ConvertOptions(to=("onnx",)).wanted == (("onnx", "fp32"),)
