@@ -9,10 +9,10 @@ from edgekit_converters.backends.base import Backend, BuildRequest, Failure
 from edgekit_converters.errors import ConversionError, UnsupportedError
 from edgekit_converters.frontends import frontend_for
 from edgekit_converters.frontends.base import Loaded, LoadRequest
-from edgekit_converters.graph import easing
+from edgekit_converters.graph.easing import Eased, ease
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.layout import Layout
-from edgekit_converters.model import Array, Artifact
+from edgekit_converters.model import Array, Artifact, Step
 from edgekit_converters.precisions import Precision, parse
 
 RANDOM_WARNING = "calibrated on random data: its accuracy says nothing"
@@ -39,15 +39,17 @@ class Workshop:
     over_onnx: Callable[[], Loaded]
     """Loads the model again (once), over ONNX: its canonical graph, where it was not loaded that way."""
     jobs: JobRunner = field(repr=False)
-    _easier: dict[tuple[bool, bool], tuple[Loaded, Path]] = field(default_factory=dict, repr=False)
+    easing: tuple[Step, ...] = ()
+    """What was done to the float graph before, whatever the target."""
+    _easier: dict[tuple[bool, bool], tuple[Eased, Loaded, Path]] = field(default_factory=dict, repr=False)
 
     def make(self, backend: Backend, precisions: Sequence[Precision]) -> tuple[Artifact | Failure, ...]:
         """Make an artifact a precision in the folder `output`; one that fails does not lose the others."""
         made: list[Artifact | Failure] = []
-        for eased in dict.fromkeys(map(_easing, precisions)):
-            mine = [one for one in precisions if _easing(one) == eased]
+        for wanted in dict.fromkeys(map(_easing, precisions)):
+            mine = [one for one in precisions if _easing(one) == wanted]
             try:
-                made += self._eased(*eased)._made(backend, mine)  # noqa: SLF001  # its own kind
+                made += self._eased(*wanted)._made(backend, mine)  # noqa: SLF001  # its own kind
             except ConversionError as exc:
                 made += [Failure(format=backend.format, precision=one.text, error=exc) for one in mine]
         return tuple(made)
@@ -96,12 +98,12 @@ class Workshop:
                 )
             work = self.work / f"eased-{equalize:d}{correct:d}"
             work.mkdir()
-            made = easing.eased(onnx, self.calibration, self.jobs, work, equalize=equalize, correct=correct)
-            self._easier[equalize, correct] = self._lowered(made, work), work
-        loaded, work = self._easier[equalize, correct]
-        return replace(self, loaded=loaded, work=work)
+            made = ease(onnx, self.calibration, self.jobs, work, equalize=equalize, correct=correct)
+            self._easier[equalize, correct] = made, self._lowered(made, work), work
+        made, loaded, work = self._easier[equalize, correct]
+        return replace(self, loaded=loaded, work=work, easing=made.steps)
 
-    def _lowered(self, made: easing.Eased, work: Path) -> Loaded:
+    def _lowered(self, made: Eased, work: Path) -> Loaded:
         """Load an ONNX file in the source's place, in its names and layout."""
         asked = LoadRequest(
             model=made.path,
@@ -114,7 +116,7 @@ class Workshop:
             loaded,
             source=self.loaded.source,
             channels_first=self.loaded.channels_first,
-            steps=(*self.loaded.steps, *made.steps, *loaded.steps),
+            steps=(*self.loaded.steps, *loaded.steps),
         )
 
     def float_file(self, target: str, precision: str = "fp32") -> Path:
@@ -137,7 +139,7 @@ class Workshop:
         calibrated = backend.calibrated(parse(made.precision, backend.format, backend.precisions))
         return replace(
             made,
-            steps=(*(self.loaded.steps if backend.needs_tflite or over_tflite else ()), *made.steps),
+            steps=(*self.easing, *(self.loaded.steps if backend.needs_tflite or over_tflite else ()), *made.steps),
             warnings=(*made.warnings, RANDOM_WARNING) if self.random and calibrated else made.warnings,
         )
 

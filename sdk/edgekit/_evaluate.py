@@ -23,7 +23,7 @@ from edgekit_converters.jobs import JobRunner
 
 METRIC = "top1"
 RUNS = 200
-ARTIFACTS = frozenset({".tflite", ".xml"})
+ARTIFACTS = frozenset({".tflite", ".xml", ".onnx"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

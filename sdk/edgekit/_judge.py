@@ -153,9 +153,9 @@ def _latency(got: Measured, base: Measured | None, threads: int) -> Latency:
 
 
 def is_slower(report: ArtifactReport) -> bool:
-    """Whether an artifact is slower than its float form on the runtime measured."""
+    """Whether an artifact is slower than its float form where it was measured; another engine's form never counts."""
     latency = report.latency
-    if report.precision == "fp32" or latency is None or latency.speedup is None:
+    if report.precision == "fp32" or "for=" in report.precision or latency is None or latency.speedup is None:
         return False
     return latency.speedup < SLOWER
 

@@ -11,7 +11,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from edgekit_converters.backends.tflite_recipes import CORRECT, EQUALIZE, RANGES
+from edgekit_converters.backends.shared_options import CORRECT, EQUALIZE, RANGES
 from edgekit_converters.precisions import Precisions, choice, flag
 
 ONNX: Precisions = MappingProxyType(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit_converters.backends.tflite_recipes import EQUALIZE, RANGES
+from edgekit_converters.backends.shared_options import EQUALIZE, RANGES
 from edgekit_converters.data import runs
 from edgekit_converters.errors import ConversionError, UnsupportedError
 from edgekit_converters.foreign import last_line, missing

@@ -5,24 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from edgekit_converters.backends.shared_options import CORRECT, EQUALIZE, RANGES
 from edgekit_converters.jobs import Json
-from edgekit_converters.precisions import Options, Precisions, choice, flag, number
-from edgekit_converters.ranges import METHODS
+from edgekit_converters.precisions import Precisions, choice
 
 Recipe = Any  # the quantizer's RecipeManager, which has no types
 
-RANGES: Options = MappingProxyType(
-    {
-        "ranges": choice(*METHODS, text="how the ranges of activations are taken from calibration data"),
-        "percentile": number(99.99, 50.0, 100.0, "share in percent kept inside, for ranges=percentile"),
-    }
-)
-EQUALIZE: Options = MappingProxyType(
-    {"equalize": flag("even out the ranges of channels before (cross-layer equalization)")}
-)
-CORRECT: Options = MappingProxyType(
-    {"correct": flag("take the shift that rounded weights cause off the biases (bias correction)")}
-)
 _BLOCKS = (32, 64, 128, 256)
 
 TFLITE: Precisions = MappingProxyType(

@@ -20,7 +20,7 @@ class Eased:
     notes: tuple[str, ...]
 
 
-def eased(  # noqa: PLR0913  # the two passes and what they work on
+def ease(  # noqa: PLR0913  # the two passes and what they work on
     model: Path,
     calibration: Arrays | None,
     jobs: JobRunner,

@@ -29,7 +29,7 @@ _TOLERANCE = 1e-4
 
 
 def run(request: Json) -> Json:
-    """Carry out a request of `eased`; see there for the errors."""
+    """Carry out a request of `ease`; see there for the errors."""
     path, work = Path(request["model"]), Path(request["work"])
     model = graph_model.load(path)
     inputs = graph_model.specs(graph_model.inputs_of(model))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgekit_converters.errors import CalibrationError, ModelFileError, PrecisionError
-from edgekit_converters.graph.easing import eased
+from edgekit_converters.graph.easing import ease
 from edgekit_converters.graph.oracle import session
 from edgekit_converters.jobs import JobRunner
 from tests.converters import onnx_text
@@ -36,7 +36,7 @@ def samples(rng: np.random.Generator) -> dict[str, Any]:
 def test_both_passes_leave_a_model_with_the_same_rim_and_a_ledger(
     model: Path, samples: dict[str, Any], jobs: JobRunner, work: Path
 ) -> None:
-    made = eased(model, samples, jobs, work, equalize=True, correct=True)
+    made = ease(model, samples, jobs, work, equalize=True, correct=True)
     channels, biases = made.steps
     assert channels.name == "equalize channels"
     assert (channels.before["pairs"], channels.after["scaled"], channels.after["left"]) == (1, 1, 1)
@@ -53,20 +53,20 @@ def test_both_passes_leave_a_model_with_the_same_rim_and_a_ledger(
 
 
 def test_without_samples_the_weights_decide(model: Path, samples: dict[str, Any], jobs: JobRunner, work: Path) -> None:
-    made = eased(model, None, jobs, work, equalize=True)
+    made = ease(model, None, jobs, work, equalize=True)
     wanted = session(model).run(None, samples)[0]
     np.testing.assert_array_equal(session(made.path).run(None, samples)[0], wanted)
 
 
 def test_bad_requests_are_told(model: Path, samples: dict[str, Any], jobs: JobRunner, work: Path) -> None:
     with pytest.raises(CalibrationError, match="correcting biases needs calibration data"):
-        eased(model, None, jobs, work, correct=True)
+        ease(model, None, jobs, work, correct=True)
     with pytest.raises(CalibrationError, match="holds NaN"):
-        eased(model, {"x": samples["x"] * np.float32(np.nan)}, jobs, work, equalize=True)
+        ease(model, {"x": samples["x"] * np.float32(np.nan)}, jobs, work, equalize=True)
     with pytest.raises(CalibrationError, match="has shape"):
-        eased(model, {"x": samples["x"][:, :2]}, jobs, work, equalize=True)
+        ease(model, {"x": samples["x"][:, :2]}, jobs, work, equalize=True)
     with pytest.raises(PrecisionError, match="EdgeKit has no grid 'four'"):
-        eased(model, samples, jobs, work, correct=True, grid="four")
+        ease(model, samples, jobs, work, correct=True, grid="four")
     (work / "empty.onnx").touch()
     with pytest.raises(ModelFileError, match="is empty"):
-        eased(work / "empty.onnx", samples, jobs, work, equalize=True)
+        ease(work / "empty.onnx", samples, jobs, work, equalize=True)
