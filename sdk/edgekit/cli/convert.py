@@ -194,7 +194,7 @@ def _row(one: "ArtifactReport") -> dict[str, str]:
     accuracy, agreement, latency = one.accuracy, one.agreement, one.latency
     return {
         "artifact": f"{one.format} {one.precision}",
-        "status": one.status,
+        "status": "chosen" if one.chosen else one.status,
         "size": f"{one.size_bytes:,}" if one.size_bytes else "-",
         "accuracy": shown(accuracy.metric, accuracy.artifact) if accuracy else "-",
         "drop": shown(accuracy.metric, accuracy.drop, signed=True) if accuracy and accuracy.drop is not None else "-",
