@@ -20,6 +20,8 @@ BINS = 2048
 SMOOTHING = 0.95
 """Weight of what was seen before, in `moving-average`."""
 _MOST_VALUES = 1 << 16  # counted of one value in one run: enough for its shape, and a run stays cheap
+_NO_SHARE = np.float32(20)
+"""Softmax gives a score so far below the largest one e^-20: less than any grid's half step."""
 _LARGEST = 3e38  # float32's masks stand above it and are no values to be stored
 
 
@@ -84,6 +86,11 @@ def observe(ranges: Ranges, runs: Callable[[], Iterable[Mapping[Hashable, Array]
         for values in runs():
             ranges.count(values)
     return ranges
+
+
+def unmasked(scores: Array, axis: int = -1) -> Array:
+    """Raise what Softmax over `axis` makes 0 of, a mask's -10000, so that a grid is spread over what counts."""
+    return np.maximum(scores, scores.max(axis=axis, keepdims=True) - _NO_SHARE)  # type: ignore[no-any-return]  # float32
 
 
 def _centres(limits: Range) -> Reals:

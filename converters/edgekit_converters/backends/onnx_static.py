@@ -12,7 +12,7 @@ from edgekit_converters.foreign import first_line
 from edgekit_converters.graph.oracle import Oracle
 from edgekit_converters.jobs import Json
 from edgekit_converters.model import Array
-from edgekit_converters.ranges import Range, Ranges, observe
+from edgekit_converters.ranges import Range, Ranges, observe, unmasked
 
 Proto = Any  # ONNX's messages have no types
 Feeds = Mapping[str, Array]
@@ -21,8 +21,6 @@ OPSET = 13
 """The first with a scale a channel."""
 WIDE_OPSET = 21
 """The first with 16 bits."""
-_NO_SHARE = np.float32(20)
-"""Softmax gives a score so far below the largest one e^-20: less than any grid's half step."""
 _MULTIPLY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -42,7 +40,7 @@ def seen(model: Proto, runs: Sequence[Feeds], asked: Json) -> dict[str, Range]:
     def values() -> Iterable[Mapping[Any, Array]]:
         for feeds in runs:
             found = {name: one for name, one in oracle.values(feeds).items() if one.dtype == np.float32}
-            yield found | {name: _unmasked(found[name], axis) for name, axis in masked.items() if name in found}
+            yield found | {name: unmasked(found[name], axis) for name, axis in masked.items() if name in found}
 
     levels = 1 << int(asked["activations"])
     found = observe(Ranges(asked["ranges"], asked["percentile"]), values).found(levels)
@@ -60,11 +58,6 @@ def _only_softmax(model: Proto) -> dict[str, int]:
         for name, nodes in takers.items()
         if len(nodes) == 1 and nodes[0].op_type == "Softmax"
     }
-
-
-def _unmasked(scores: Array, axis: int) -> Array:
-    """Raise what Softmax makes 0 of, a mask's -10000, so that the grid is spread over what counts."""
-    return np.maximum(scores, scores.max(axis=axis, keepdims=True) - _NO_SHARE)  # type: ignore[no-any-return]  # float32
 
 
 def quantized(model: Proto, asked: Json, ranges: Mapping[str, Range], floats: Collection[str]) -> Proto:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit_converters.backends.shared_options import EQUALIZE, RANGES
+from edgekit_converters.backends.shared_options import EQUALIZE, MODEL, RANGES
 from edgekit_converters.data import runs
 from edgekit_converters.errors import ConversionError, UnsupportedError
 from edgekit_converters.foreign import last_line, missing
@@ -36,7 +36,7 @@ OPENVINO: Precisions = MappingProxyType(
             "preset": choice("mixed", "performance", text="activations with a zero point where they need one, or none"),
             **RANGES,
             **EQUALIZE,
-            "model": choice("auto", "plain", "transformer", text="transformer: SmoothQuant, and sums stay float"),
+            **MODEL,
             "smooth": number(0.95, -1.0, 1.0, "SmoothQuant's alpha for a transformer; -1 is without"),
             "bias": choice("exact", "fast", "off", text="how biases are corrected for what rounding shifts"),
         },

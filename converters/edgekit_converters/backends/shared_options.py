@@ -14,6 +14,13 @@ RANGES: Options = MappingProxyType(
 EQUALIZE: Options = MappingProxyType(
     {"equalize": flag("even out the ranges of channels before (cross-layer equalization)")}
 )
+MODEL: Options = MappingProxyType(
+    {
+        "model": choice(
+            "auto", "plain", "transformer", text="transformer: sums and norms stay float; auto looks for attention"
+        )
+    }
+)
 CORRECT: Options = MappingProxyType(
     {"correct": flag("take the shift that rounded weights cause off the biases (bias correction)")}
 )

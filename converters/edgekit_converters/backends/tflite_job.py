@@ -17,8 +17,9 @@ from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.jobs import Json
 from edgekit_converters.layers import choice
 from edgekit_converters.layers import tflite as layers
+from edgekit_converters.layers.view import View
 from edgekit_converters.model import Array, TensorSpec
-from edgekit_converters.ranges import Ranges, observe
+from edgekit_converters.ranges import Ranges, observe, unmasked
 from edgekit_converters.tflite_rewrite import completed, signed
 
 Statistics = Any  # the quantizer's ranges by tensor name
@@ -34,7 +35,7 @@ def run(request: Json) -> Json:
     source = _Source(Path(request["model"]), request)
 
     def make(precision: str) -> Json:
-        asked = request["options"][precision]
+        asked = source.settled(request["options"][precision])
         made, warnings = source.data, ["the source is quantized already: this is a copy"] if source.quantized else []
         if asked["name"] != "fp32":
             if source.quantized:
@@ -49,7 +50,7 @@ def run(request: Json) -> Json:
         }
         return {
             "steps": [step] if asked["name"] != "fp32" else [],
-            "warnings": [*warnings, *_left(asked["name"], after, source.float_ops)],
+            "warnings": [*warnings, *_left(asked, after, source.float_ops)],
             "weights_bytes": weights_bytes(after),
             "float_layers": list(dict.fromkeys(source.float_names)) if asked["name"] != "fp32" else [],
         }
@@ -77,6 +78,12 @@ class _Source:
         self.float_names = [node.name for node in nodes]
         # the quantizer knows operators by the names of what they compute
         self.float_ops = [view.values[node.outputs[0]].name for node in nodes if node.outputs]
+
+    def settled(self, asked: Json) -> Json:
+        """Return the options with what `auto` means for this model."""
+        if asked.get("model") != "auto":
+            return asked
+        return {**asked, "model": "transformer" if _has_attention(layers.view(self.described)) else "plain"}
 
     def quantize(self, precision: str, asked: Json) -> bytes:
         """Return the file in a precision."""
@@ -107,7 +114,8 @@ class _Source:
         from ai_edge_quantizer import calibrator, recipe_manager
         from ai_edge_quantizer.utils import calibration_utils, qsv_utils
 
-        kept = Path(self._request["work"], f"ranges.{asked['name']}.{asked['ranges']}.{asked['percentile']}.json")
+        which = ".".join(str(asked[one]) for one in ("name", "ranges", "percentile", "model") if one in asked)
+        kept = Path(self._request["work"], f"ranges.{which}.json")
         if kept.exists():
             return calibration_utils.load_calibration_results(str(kept))[0]
         # True minima and maxima: the quantizer's own moving average depends on the samples' order and
@@ -119,34 +127,43 @@ class _Source:
         )
         seen.calibrate(self._dataset(), everything)
         statistics = seen.get_model_qsvs()
-        if asked["ranges"] != "min-max":
-            self._cut(statistics, asked)
+        self._cut(statistics, asked)
         seen.load_model_qsvs(statistics)
         seen.save_calibration_result(str(kept))
         return statistics
 
     def _cut(self, statistics: Statistics, asked: Json) -> None:
-        """Put other ranges in the place of the limits, for tensors of the model's own graph."""
+        """Put other ranges in the place of the limits, for tensors of the model's own graph.
+
+        With min-max those are only the scores before a Softmax: a mask's -10000 is no value to spread a grid over.
+        """
         model = layers.TFLiteModel(self._path)
         inputs = [model.inputs[name] for name, _ in self.described.public_inputs]
+        scores = _only_softmax(model.view)
+        limits = asked["ranges"] == "min-max"
         computed = [
             at
             for node in model.view.nodes
             for at in node.outputs
-            if model.view.values[at].dtype == "float32" and model.view.values[at].name in statistics
+            if model.view.values[at].dtype == "float32"
+            and model.view.values[at].name in statistics
+            and (at in scores or not limits)
         ]
+        if not computed:
+            return
         run = model.runner(computed)
 
         def every() -> Iterable[Mapping[Any, Array]]:
             for batch in runs(self._samples, self._specs()):
                 given = dict(zip(inputs, batch.values(), strict=True))
-                floats = {at: array for at, array in given.items() if array.dtype.kind == "f"}
-                yield {**floats, **dict(zip(computed, run(given), strict=True))}
+                floats = {} if limits else {at: array for at, array in given.items() if array.dtype.kind == "f"}
+                found = dict(zip(computed, run(given), strict=True))
+                yield {**floats, **found, **{at: unmasked(found[at]) for at in scores.intersection(found)}}
 
         found = observe(Ranges(asked["ranges"], asked["percentile"]), every).found(_LEVELS[asked["name"]])
-        for at, limits in found.items():
+        for at, ends in found.items():
             one = statistics.get(model.view.values[at].name)  # type: ignore[call-overload]  # keys are places
-            for side, limit in zip(("min", "max"), limits, strict=True) if one else ():
+            for side, limit in zip(("min", "max"), ends, strict=True) if one else ():
                 one[side] = np.full_like(one[side], limit)
 
     def _dataset(self) -> dict[str, list[dict[str, Array]]]:
@@ -157,14 +174,31 @@ class _Source:
         return [TensorSpec(name=name, shape=one.shape, dtype=one.dtype) for name, one in self.described.public_inputs]
 
 
+def _has_attention(view: View) -> bool:
+    """Whether a model multiplies with what a Softmax gives."""
+    scores = {at for node in view.nodes if node.op == "SOFTMAX" for at in node.outputs}
+    return any(node.op == "BATCH_MATMUL" and scores.intersection(node.inputs) for node in view.nodes)
+
+
+def _only_softmax(view: View) -> frozenset[int]:
+    """Return the values that Softmax and nothing else takes."""
+    takers: dict[int, list[str]] = {}
+    for node in view.nodes:
+        for at in node.inputs:
+            takers.setdefault(at, []).append(node.op)
+    return frozenset(at for at, ops in takers.items() if ops == ["SOFTMAX"] and at not in view.outputs)
+
+
 _LEVELS = {"int8": 256, "int16x8": 65535}
 _FLOAT_IS_RIGHT = frozenset({"QUANTIZE", "DEQUANTIZE"})
 
 
-def _left(name: str, made: tflite_file.TFLiteFile, asked_for: Sequence[str]) -> list[str]:
+def _left(asked: Json, made: tflite_file.TFLiteFile, asked_for: Sequence[str]) -> list[str]:
     """Say which operators a static file still computes in float although nobody asked for it."""
-    if name not in tflite_recipes.STATIC:
+    if asked["name"] not in tflite_recipes.STATIC:
         return []
+    if asked.get("model") == "transformer":
+        return ["a transformer: products are computed in int8, everything else in float"]
     kept = set(asked_for)
     names = sorted(
         {

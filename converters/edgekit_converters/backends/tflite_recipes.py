@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from edgekit_converters.backends.shared_options import CORRECT, EQUALIZE, RANGES
+from edgekit_converters.backends.shared_options import CORRECT, EQUALIZE, MODEL, RANGES
 from edgekit_converters.jobs import Json
 from edgekit_converters.precisions import Precisions, choice
 
@@ -21,6 +21,7 @@ TFLITE: Precisions = MappingProxyType(
             **RANGES,
             **EQUALIZE,
             **CORRECT,
+            **MODEL,
             "weights": choice("channel", "tensor", text="a scale a channel of the weights, or one a tensor"),
         },
         "int8-dynamic": {},
@@ -34,6 +35,9 @@ TFLITE: Precisions = MappingProxyType(
         },
     }
 )
+# What a transformer spends its time on. Its norms and sums have outliers that no grid a tensor can hold (T. Dettmers et
+# al., "LLM.int8()", 2022), and cost little.
+_PRODUCTS = ("FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 STATIC = frozenset({"int8", "int16x8"})
 """Those whose activations are stored on grids, from calibration."""
 NAMES = {
@@ -87,13 +91,16 @@ def _static(bits: int) -> Callable[[Recipe, Json], None]:
         from ai_edge_quantizer.qtyping import TFLOperationName as Op
 
         tensor = asked.get("weights") == "tensor"
-        made.add_static_config(
-            ".*",
-            Op.ALL_SUPPORTED,
-            activation_num_bits=bits,
-            weight_num_bits=8,
-            weight_granularity=QuantGranularity.TENSORWISE if tensor else QuantGranularity.CHANNELWISE,
-        )
+        # there is no static form of a table of embeddings: its rows are looked up and become float
+        made.add_dynamic_config(".*", Op.EMBEDDING_LOOKUP, 8)
+        for op in _PRODUCTS if asked.get("model") == "transformer" else ("*",):
+            made.add_static_config(
+                ".*",
+                Op(op),
+                activation_num_bits=bits,
+                weight_num_bits=8,
+                weight_granularity=QuantGranularity.TENSORWISE if tensor else QuantGranularity.CHANNELWISE,
+            )
 
     return add
 
