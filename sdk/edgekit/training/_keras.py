@@ -1,7 +1,6 @@
 """Keras models in the loop: Keras 3 on TensorFlow, and tf-keras 2."""
 
 import contextlib
-import random
 import sys
 import tempfile
 import warnings
@@ -37,16 +36,15 @@ class KerasTrainee:
             UsageError: if Keras computes with something else than TensorFlow.
             DataError: if nothing of the model is trainable, or can be quantized.
         """
-        import tensorflow as tf
-
         keras = library_of(model)
         if keras.backend.backend() != "tensorflow":
             raise UsageError(f"Keras runs on '{keras.backend.backend()}' here; training needs it on 'tensorflow'")
+        import tensorflow as tf
+
         if not model.built or not model.trainable_weights:
             raise DataError(f"model '{model.name}' has no trainable weights; one that was never called has none yet")
         self._model, self._loss, self._clip_norm = model, loss, clip_norm
         self._quantization = None if precision is None else FakeQuantization(model, precision)
-        self._seed = keras.utils.set_random_seed
         self._optimizer = keras.optimizers.Adam()
         self._optimizer.build(model.trainable_weights)
         self._step = tf.function(self._traced_step, reduce_retracing=True)
@@ -60,8 +58,7 @@ class KerasTrainee:
 
     def seed(self, seed: int) -> None:
         """Seed Python, NumPy's global generator, and TensorFlow."""
-        random.seed(seed)
-        self._seed(seed)
+        seed_all(self._model, seed)
 
     def step(self, inputs: Tree, target: Tree, rate: float, *, frozen: bool) -> float:
         """Train on one batch."""
@@ -121,6 +118,11 @@ class KerasTrainee:
 
     def _quantized(self, ranges: Ranges) -> contextlib.AbstractContextManager[None]:
         return self._quantization.active(ranges) if self._quantization else contextlib.nullcontext()
+
+
+def seed_all(model: Model, seed: int) -> None:
+    """Set every generator that Keras, a loader and its transforms draw from: Python's and NumPy's too."""
+    library_of(model).utils.set_random_seed(seed)
 
 
 def library_of(model: Model) -> Any:  # noqa: ANN401  # the module `keras` or `tf_keras`

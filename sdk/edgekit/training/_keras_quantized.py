@@ -24,8 +24,8 @@ from edgekit.training._options import ACTIVATIONS, WEIGHT_BITS
 
 Tensor = Any
 
-_DECAY = 0.99  # of the moving averages of lowest and highest values
 _ACTIVATION_BITS = 8
+_DECAY = 0.99  # of the moving averages of lowest and highest values
 
 
 class Ranges(enum.Enum):
@@ -58,7 +58,7 @@ class FakeQuantization:
         with contextlib.ExitStack() as stack:
             for at, layer in enumerate(self._layers):
                 if kernels_of(layer) or is_join(layer):
-                    call = self._call(f"{at}.{layer.name}", layer, ranges)
+                    call = self._call(str(at), layer, ranges)
                     stack.enter_context(replaced(layer, {"call": call}))
             yield
 

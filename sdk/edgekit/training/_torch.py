@@ -28,7 +28,9 @@ class TorchTrainee:
             DataError: if no parameter of it is trainable.
         """
         import torch
+        from torch.nn.modules.batchnorm import _BatchNorm
 
+        self._norms = [one for one in net.modules() if isinstance(one, _BatchNorm)]
         self._net, self._loss, self._clip_norm = net, loss, clip_norm
         self._trained = {name: one for name, one in net.named_parameters() if one.requires_grad}
         if not self._trained:
@@ -38,11 +40,7 @@ class TorchTrainee:
 
     def seed(self, seed: int) -> None:
         """Seed Python, NumPy's global generator, and PyTorch."""
-        import torch
-
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002  # the generator that loaders' transforms draw from
-        torch.manual_seed(seed)
+        seed_all(seed)
 
     def step(self, inputs: Tree, target: Tree, rate: float, *, frozen: bool) -> float:
         """Train on one batch."""
@@ -50,9 +48,8 @@ class TorchTrainee:
 
         self._net.train()
         if frozen:
-            for module in self._net.modules():
-                if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  # the base of them all
-                    module.eval()
+            for module in self._norms:
+                module.eval()
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad()
@@ -105,6 +102,15 @@ class TorchTrainee:
                 if stored is not None:
                     device = "cpu" if key == "step" else one.device  # where Adam itself keeps them
                     self._optimizer.state[one][key] = torch.from_numpy(np.array(stored)).to(device)
+
+
+def seed_all(seed: int) -> None:
+    """Set every generator that PyTorch, a loader and its transforms draw from."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  # users' transforms draw from the global one
+    torch.manual_seed(seed)
 
 
 def tensors(value: Tree, device: Any) -> Tree:  # noqa: ANN401  # a torch.device

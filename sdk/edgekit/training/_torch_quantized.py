@@ -33,6 +33,7 @@ def quantized(net: Module, samples: list[Tree], precision: str) -> Module:
 
     Raises:
         ConverterMissingError: if NNCF is not installed.
+        UsageError: if the net takes fewer inputs than it is given.
         DataError: if NNCF cannot trace the net, or there is nothing in it to quantize.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # NNCF then sends nothing
@@ -42,10 +43,11 @@ def quantized(net: Module, samples: list[Tree], precision: str) -> Module:
     except ImportError as exc:
         raise missing("NNCF", "torch,openvino") from exc
     _compile_nothing()
+    whole = _whole(net, samples[0]).eval()
     try:
         with _silent():
             made = nncf.quantize(
-                _whole(net, samples[0]).eval(),
+                whole,
                 nncf.Dataset(samples),
                 preset=nncf.QuantizationPreset.MIXED,
                 target_device=nncf.TargetDevice.CPU,
@@ -57,13 +59,13 @@ def quantized(net: Module, samples: list[Tree], precision: str) -> Module:
             )
     except Exception as exc:
         raise DataError(f"NNCF cannot quantize the net: {first_line(exc)}") from exc
-    found, of_weights = _quantizers(made), weight_quantizers(made)
+    of_weights = weight_quantizers(made)
     if not of_weights:
         raise DataError("the net has no layer that NNCF quantizes")
-    for one in found:
-        if one in of_weights:
-            one.num_bits = WEIGHT_BITS[precision]  # NNCF's table of CPU kernels has 8 only; ranges stay
-        elif precision not in ACTIVATIONS:
+    for one in of_weights:
+        one.num_bits = WEIGHT_BITS[precision]  # NNCF's table of CPU kernels has 8 only; ranges stay
+    if precision not in ACTIVATIONS:
+        for one in activation_quantizers(made):
             one.disable_quantization()
     return made
 
@@ -96,6 +98,11 @@ def take_weights(net: Module, made: Module, sample: Tree) -> None:
 def weight_quantizers(made: Module) -> list[Module]:
     """Return the fake-quantizers of weights; those of activations have other bounds."""
     return [one for one in _quantizers(made) if one.narrow_range or one.is_half_range]
+
+
+def activation_quantizers(made: Module) -> list[Module]:
+    """Return the fake-quantizers of activations."""
+    return [one for one in _quantizers(made) if not (one.narrow_range or one.is_half_range)]
 
 
 def _quantizers(made: Module) -> list[Module]:

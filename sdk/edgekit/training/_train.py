@@ -116,12 +116,17 @@ def finetune(  # noqa: PLR0913  # a model, its data, and how
 
 def _train(model: Model, loss: Loss, plan: Plan) -> Trained:
     _loader.check_again(plan.train_data)
-    framework = framework_of(model)
-    samples = _loader.first_samples(plan.train_data, _CALIBRATION_SAMPLES if plan.precision is not None else 1)
-    if plan.precision is not None:
-        count = sum(len(_loader.leaves(one)[0]) for one in samples)
-        plan.on_event(Event(stage="quantize", detail=f"{plan.precision}, ranges of {count} samples"))
-    return _TRAIN[framework](model, loss, plan, samples)
+    return _TRAIN[framework_of(model)](model, loss, plan)
+
+
+def _samples(plan: Plan) -> list[Tree]:
+    """Return the inputs that ranges are made from; a float net needs none, and one batch says what it takes."""
+    if plan.precision is None:
+        return _loader.first_samples(plan.train_data, 1)
+    samples = _loader.first_samples(plan.train_data, _CALIBRATION_SAMPLES)
+    count = sum(len(_loader.leaves(one)[0]) for one in samples)
+    plan.on_event(Event(stage="quantize", detail=f"{plan.precision}, ranges of {count} samples"))
+    return samples
 
 
 def framework_of(model: Model) -> str:
@@ -139,11 +144,12 @@ def framework_of(model: Model) -> str:
     raise UsageError(f"a '{kind.__module__}.{kind.__name__}' is no torch.nn.Module, keras.Model or tf_keras.Model")
 
 
-def _train_torch(model: Model, loss: Loss, plan: Plan, samples: list[Tree]) -> Trained:
+def _train_torch(model: Model, loss: Loss, plan: Plan) -> Trained:
     from edgekit.training import _torch
     from edgekit.training import _torch_quantized as quantized
 
-    samples = [_torch.tensors(one, _torch.device_of(model)) for one in samples]
+    _torch.seed_all(plan.options.seed)
+    samples = [_torch.tensors(one, _torch.device_of(model)) for one in _samples(plan)]
     savers: dict[str, Saver] = {".pt2": lambda path: quantized.save_exported(model, samples[0], path)}
     net = model
     if plan.precision is not None:
@@ -155,14 +161,15 @@ def _train_torch(model: Model, loss: Loss, plan: Plan, samples: list[Tree]) -> T
     return Trained(model=model.eval(), course=course, _savers=savers)
 
 
-def _train_keras(model: Model, loss: Loss, plan: Plan, samples: list[Tree]) -> Trained:
+def _train_keras(model: Model, loss: Loss, plan: Plan) -> Trained:
     from edgekit.training import _keras
 
     trainee = _keras.KerasTrainee(model, loss, plan.options.clip_norm, plan.precision)
-    trainee.calibrate(samples)
+    _keras.seed_all(model, plan.options.seed)
+    trainee.calibrate(_samples(plan))
     course = _loop.run(trainee, plan)
     savers: dict[str, Saver] = dict.fromkeys((".keras", ".h5"), partial(_keras.save, model))
     return Trained(model=model, course=course, _savers=savers)
 
 
-_TRAIN: dict[str, Callable[[Model, Loss, Plan, list[Tree]], Trained]] = {"keras": _train_keras, "torch": _train_torch}
+_TRAIN: dict[str, Callable[[Model, Loss, Plan], Trained]] = {"keras": _train_keras, "torch": _train_torch}
