@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgekit._inspect import inspect
     from edgekit._options import ConvertOptions
     from edgekit._report import ArtifactReport, Report
+    from edgekit.training import Trained, TrainOptions, finetune, train_quantized
 
 _WHERE = {
     "ArtifactReport": "edgekit._report",
@@ -29,12 +30,16 @@ _WHERE = {
     "LayerError": "edgekit._compare",
     "Report": "edgekit._report",
     "Score": "edgekit._evaluate",
+    "TrainOptions": "edgekit.training",
+    "Trained": "edgekit.training",
     "bench": "edgekit._bench",
     "check": "edgekit._check",
     "compare": "edgekit._compare",
     "convert": "edgekit._convert",
     "evaluate": "edgekit._evaluate",
+    "finetune": "edgekit.training",
     "inspect": "edgekit._inspect",
+    "train_quantized": "edgekit.training",
 }
 
 __all__ = [
@@ -47,13 +52,17 @@ __all__ = [
     "LayerError",
     "Report",
     "Score",
+    "TrainOptions",
+    "Trained",
     "__version__",
     "bench",
     "check",
     "compare",
     "convert",
     "evaluate",
+    "finetune",
     "inspect",
+    "train_quantized",
 ]
 
 

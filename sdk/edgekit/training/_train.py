@@ -1,0 +1,175 @@
+"""`edgekit.train_quantized` and `edgekit.finetune`: one loop for both frameworks, told apart by the model's type."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgekit._events import Event, OnEvent, ignore
+from edgekit.errors import UsageError
+from edgekit.training import _loader, _loop
+from edgekit.training._loader import Batches, Tree
+from edgekit.training._loop import Course, Evaluate, Plan
+from edgekit.training._options import TrainOptions, check_precision
+
+Model = Any  # a torch.nn.Module, keras.Model or tf_keras.Model: none is there when types are checked
+Loss = Callable[[Tree, Tree], Any]
+Saver = Callable[[Path], None]
+
+_CALIBRATION_SAMPLES = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A trained model and how it went.
+
+    Attributes:
+        model: the model that was given, with the float weights of its best epoch.
+        course: losses and scores of the epochs.
+    """
+
+    model: Model
+    course: Course
+    _savers: dict[str, Saver] = field(repr=False)
+
+    def save(self, path: Path) -> None:
+        """Write the model in the form of the file's suffix.
+
+        `.keras` and `.h5` (Keras) and `.pt2` (PyTorch) hold the trained float weights, for `edgekit convert`; `.xml`
+        (PyTorch after `train_quantized`) is OpenVINO IR with the trained quantizers in it. `.pt2` and `.xml` take one
+        sample at a time.
+
+        Raises:
+            UsageError: if this model cannot be written so.
+            DataError: if its framework cannot export it.
+            ConverterMissingError: if OpenVINO is not installed.
+        """
+        if path.suffix not in self._savers:
+            raise UsageError(f"'{path.name}' is not one of {', '.join(self._savers)}, as this model is saved")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._savers[path.suffix](path)
+
+
+def train_quantized(  # noqa: PLR0913  # a model, its data, and how
+    model: Model,
+    train_data: Batches,
+    loss: Loss,
+    options: TrainOptions | None = None,
+    *,
+    precision: str = "int8",
+    evaluate: Evaluate | None = None,
+    on_event: OnEvent = ignore,
+) -> Trained:
+    """Train a model with the rounding of its later precision in it, so that it loses less by that.
+
+    PyTorch nets get NNCF's fake-quantizers, whose ranges are trained too; Keras models are rounded as they stand. In
+    both, weights have one step a channel and activations 256 levels a tensor.
+
+    Args:
+        model: a `torch.nn.Module`, `keras.Model` or `tf_keras.Model`; trained in place.
+        train_data: batches of (inputs, target), to be gone through once an epoch: a torch `DataLoader`, a
+            `tf.data.Dataset`, a list of NumPy arrays. Inputs are one tensor [N, ...], a tuple of them, or a dict by
+            name.
+        loss: as the framework calls it: `loss(outputs, target)` in PyTorch, `loss(target, outputs)` in Keras.
+        options: how to train.
+        precision: what it is trained for: `int8`, or with weights alone `int8-weights` or `int4-weights`.
+        evaluate: gets `predict`, which takes a batch of inputs (as train_data has them) to NumPy outputs of the net as
+            it will be converted, and returns a score, higher is better. The epoch with the best one is kept.
+        on_event: progress.
+
+    Raises:
+        UsageError: if an option is wrong or the model of no known framework.
+        DataError: if the data is no batches, a loss is not finite, or the model cannot be quantized.
+        ConverterMissingError: if NNCF is not installed.
+        EnvironmentMissingError: if the checkpoint cannot be written.
+    """
+    check_precision(precision)
+    plan = Plan(
+        train_data=train_data,
+        options=options or TrainOptions(),
+        precision=precision,
+        evaluate=evaluate,
+        on_event=on_event,
+    )
+    return _train(model, loss, plan)
+
+
+def finetune(  # noqa: PLR0913  # a model, its data, and how
+    model: Model,
+    train_data: Batches,
+    loss: Loss,
+    options: TrainOptions | None = None,
+    *,
+    evaluate: Evaluate | None = None,
+    on_event: OnEvent = ignore,
+) -> Trained:
+    """Train a model as it is: what `train_quantized` does, without the rounding.
+
+    Arguments and errors are those of `train_quantized`.
+    """
+    plan = Plan(
+        train_data=train_data, options=options or TrainOptions(), precision=None, evaluate=evaluate, on_event=on_event
+    )
+    return _train(model, loss, plan)
+
+
+def _train(model: Model, loss: Loss, plan: Plan) -> Trained:
+    _loader.check_again(plan.train_data)
+    return _TRAIN[framework_of(model)](model, loss, plan)
+
+
+def _samples(plan: Plan) -> list[Tree]:
+    """Return the inputs that ranges are made from; a float net needs none, and one batch says what it takes."""
+    if plan.precision is None:
+        return _loader.first_samples(plan.train_data, 1)
+    samples = _loader.first_samples(plan.train_data, _CALIBRATION_SAMPLES)
+    count = sum(len(_loader.leaves(one)[0]) for one in samples)
+    plan.on_event(Event(stage="quantize", detail=f"{plan.precision}, ranges of {count} samples"))
+    return samples
+
+
+def framework_of(model: Model) -> str:
+    """Return `keras` or `torch`; a Keras model that computes with PyTorch is Keras.
+
+    Raises:
+        UsageError: if the model is of neither.
+    """
+    classes = {(cls.__module__.partition(".")[0], cls.__name__) for cls in type(model).__mro__}
+    if classes & {("keras", "Model"), ("tf_keras", "Model")}:
+        return "keras"
+    if ("torch", "Module") in classes:
+        return "torch"
+    kind = type(model)
+    raise UsageError(f"a '{kind.__module__}.{kind.__name__}' is no torch.nn.Module, keras.Model or tf_keras.Model")
+
+
+def _train_torch(model: Model, loss: Loss, plan: Plan) -> Trained:
+    from edgekit.training import _torch
+    from edgekit.training import _torch_quantized as quantized
+
+    _torch.seed_all(plan.options.seed)
+    samples = [_torch.tensors(one, _torch.device_of(model)) for one in _samples(plan)]
+    savers: dict[str, Saver] = {".pt2": lambda path: quantized.save_exported(model, samples[0], path)}
+    net = model
+    if plan.precision is not None:
+        net = quantized.quantized(model, samples, plan.precision)
+        savers[".xml"] = lambda path: quantized.save_openvino(net, samples[0], path)
+    course = _loop.run(_torch.TorchTrainee(net, loss, plan.options.clip_norm), plan)
+    if net is not model:
+        quantized.take_weights(model, net, samples[0])
+    return Trained(model=model.eval(), course=course, _savers=savers)
+
+
+def _train_keras(model: Model, loss: Loss, plan: Plan) -> Trained:
+    from edgekit.training import _keras
+
+    trainee = _keras.KerasTrainee(model, loss, plan.options.clip_norm, plan.precision)
+    _keras.seed_all(model, plan.options.seed)
+    trainee.calibrate(_samples(plan))
+    course = _loop.run(trainee, plan)
+    savers: dict[str, Saver] = dict.fromkeys((".keras", ".h5"), partial(_keras.save, model))
+    return Trained(model=model, course=course, _savers=savers)
+
+
+_TRAIN: dict[str, Callable[[Model, Loss, Plan], Trained]] = {"keras": _train_keras, "torch": _train_torch}
