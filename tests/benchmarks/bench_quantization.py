@@ -1,8 +1,8 @@
 """int8 by EdgeKit, TFLiteConverter, ai-edge-quantizer, NNCF and Olive: writes `docs/benchmarks/quantization.md`.
 
-`python -m tests.benchmarks.bench_quantization [--quick] [--samples N] [--rounds N] [--page FILE] [NAME ...]`. All
-tools get the same models and calibration samples, and their files the same labelled samples, in one run.
-`EDGEKIT_OLIVE_PYTHON` names an interpreter that has Olive.
+`python -m tests.benchmarks.bench_quantization [--quick] [--samples N] [--rounds N] [--page FILE] [--keep DIR]
+[NAME ...]`. All tools get the same models and calibration samples, and their files the same labelled samples, in one
+run. `EDGEKIT_OLIVE_PYTHON` names an interpreter that has Olive.
 """
 
 import argparse
@@ -33,8 +33,16 @@ WEIGHTS = ("int8-weights", "int4-weights", "int4-weights:group=64,awq,scales", "
 PAGE = ROOT / "docs" / "benchmarks" / "quantization.md"
 
 
-def section(case: Case, samples: Samples, rounds: int, folder: Path) -> Section:
-    """Make a model's files by every tool and judge them."""
+def section(case: Case, limit: int, rounds: int, folder: Path) -> Section:
+    """Make a model's files by every tool and judge them.
+
+    Raises:
+        NotHereError: the model's own packages are not installed.
+        ConversionError: it cannot be read.
+    """
+    if case.missing:
+        raise NotHereError(f"it needs {', '.join(case.missing)}")
+    samples = case.samples(limit)
     work = prepared(case, samples, folder)
     entries = [*_floats(work), *_quantized(work)]
     if case.weights_only:
@@ -107,34 +115,37 @@ def _weights_only(work: Work) -> list[Entry]:
     ]
 
 
+def _print(rows: Sequence[Row]) -> None:
+    for row in rows:
+        print(f"    {row.entry.runtime:9} {row.entry.name:40} {_shown(row)}", flush=True)
+
+
 def _shown(row: Row) -> str:
     score = f"{row.accuracy.artifact:.4f}" if row.accuracy else "-"
-    return row.failed or f"{score}  {row.weights_bytes:>10,}  {row.p50_ms:8.3f} ms  {row.p50_ratio:5.2f}x"
+    return (
+        row.failed
+        or f"{score}  {row.snr_db:5.1f} dB  {row.weights_bytes:>10,}  {row.p50_ms:8.3f} ms  {row.p50_ratio:5.2f}x"
+    )
 
 
-def run(names: Sequence[str], samples: int, rounds: int) -> Page:
+def run(names: Sequence[str], samples: int, rounds: int, top: Path) -> Page:
     """Judge the models named, and those made hard on purpose."""
     begin = time.monotonic()
     sections, skipped, made_hard = [], [], []
     for name in names:
-        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-            print(f"{name} ({time.monotonic() - begin:.0f} s)", flush=True)
+        print(f"{name} ({time.monotonic() - begin:.0f} s)", flush=True)
+        folder = top / name
+        folder.mkdir(parents=True)
+        try:
             if name in hard.HARD:
-                made_hard.append(hard.judged(name, samples, rounds, Path(folder)))
+                made_hard.append(hard.judged(name, samples, rounds, folder))
+                _print(made_hard[-1].seen.rows)
                 continue
-            case = CASES[name]
-            if case.missing:
-                skipped.append(f"{case.title}: needs {', '.join(case.missing)}")
-                continue
-            try:
-                found = section(case, case.samples(samples), rounds, Path(folder))
-            except (ConversionError, NotHereError) as exc:
-                skipped.append(f"{case.title}: {exc}")
-                print(f"  left out: {exc}", flush=True)
-                continue
-            for row in found.judged.rows:
-                print(f"    {row.entry.runtime:9} {row.entry.name:40} {_shown(row)}", flush=True)
-            sections.append(found)
+            sections.append(section(CASES[name], samples, rounds, folder))
+            _print(sections[-1].judged.rows)
+        except (ConversionError, NotHereError) as exc:
+            skipped.append(f"{name}: {exc}")
+            print(f"  left out: {exc}", flush=True)
     return Page(
         sections=tuple(sections),
         hard=tuple(made_hard),
@@ -153,6 +164,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of timing")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SAMPLES} samples, {QUICK_ROUNDS} round")
     parser.add_argument("--page", type=Path, default=PAGE, help="where the page is written")
+    parser.add_argument("--keep", type=Path, help="a new folder for all the files made; else they are thrown away")
     asked = parser.parse_args()
     unknown = [one for one in asked.names if one not in known]
     if unknown:
@@ -162,7 +174,8 @@ def main() -> None:
         return
     sys.path.insert(0, str(FACTORIES))
     samples, rounds = (QUICK_SAMPLES, QUICK_ROUNDS) if asked.quick else (asked.samples, asked.rounds)
-    page = run(asked.names or known, samples, rounds)
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+        page = run(asked.names or known, samples, rounds, asked.keep or Path(scratch))
     asked.page.parent.mkdir(parents=True, exist_ok=True)
     asked.page.write_text(page.to_text(), encoding="utf-8")
     print(f"wrote {asked.page} after {page.seconds:.0f} s")

@@ -77,11 +77,12 @@ def _controlled(nncf: Any, model: Any, shown: Any, control: dict[str, Any]) -> t
         inputs, labels = stored["x"], stored["y"]
     evaluations = itertools.count()
 
-    def validated(compiled: Any, items: Iterable[tuple[Any, Any]]) -> float:
+    def validated(compiled: Any, items: Iterable[tuple[Any, Any]]) -> tuple[float, list[float]]:
         next(evaluations)
         chosen = list(items)
         outputs = np.concatenate([compiled(one[np.newaxis])[0] for one, _ in chosen])
-        return float(np.mean(metric({"y": outputs}, np.array([label for _, label in chosen]))))
+        each = np.asarray(metric({"y": outputs}, np.array([label for _, label in chosen])), np.float64)
+        return float(each.mean()), each.tolist()  # one a sample: NNCF then need not run every sample by itself
 
     said = _Reverted()
     logging.getLogger("nncf").addHandler(said)

@@ -17,7 +17,8 @@ RUNTIMES = {"tflite": "TFLite", "openvino": "OpenVINO", "onnx": "ONNX Runtime"}
 RULES = f"""
 - **accuracy**: the metric named, on the same labelled samples, with its 95 % interval (Wilson for shares, else a
   bootstrap of 1,000 draws); **drop** is what float has more on the same runtime, in brackets its paired 95 % interval.
-  Both in points: 100 times the metric. Agreement is how often the float model's own answer is given.
+  Both in points: 100 times the metric. Agreement is how often the float model's own answer is given. **SNR**: the
+  power of float's outputs over that of the difference to them; it shows what accuracy on few samples cannot.
 - **file**: bytes of all files of the model. **weights**: bytes of the learnt constants in it with their scales, and in
   brackets how many times smaller they are than float's.
 - **p50**: the median of {RUNS} runs of one sample on one thread, after warming up, in turns with all other files of
@@ -105,7 +106,7 @@ def _section(section: Section) -> Iterable[str]:
     rows = sorted(section.judged.rows, key=lambda row: list(RUNTIMES).index(row.entry.runtime))
     floats = {row.entry.runtime: row for row in rows if row.entry.is_float}
     yield _table(
-        ("runtime", "tool", section.metric, "drop", "file", "weights", "p50 ms", "to float", "seconds"),
+        ("runtime", "tool", section.metric, "drop", "SNR", "file", "weights", "p50 ms", "to float", "seconds"),
         [_cells(row, floats) for row in sorted(rows, key=_order)],
     )
     found = behind_in(section.judged)
@@ -131,7 +132,7 @@ def _cells(row: Row, floats: dict[str, Row]) -> list[str]:
     entry = row.entry
     head = [RUNTIMES[entry.runtime], entry.name]
     if row.accuracy is None:
-        return [*head, f"- ({row.failed})", *["-"] * 6]
+        return [*head, f"- ({row.failed})", *["-"] * 7]
     low, high = row.accuracy.ci95
     before = floats[entry.runtime].weights_bytes
     drop = "" if entry.is_float else _drop(row)
@@ -140,6 +141,7 @@ def _cells(row: Row, floats: dict[str, Row]) -> list[str]:
         *head,
         f"{_points(row.accuracy.artifact)} ({_points(low)} to {_points(high)})",
         drop,
+        "" if entry.is_float else f"{row.snr_db:.1f} dB",
         f"{row.file_bytes:,}",
         f"{row.weights_bytes:,}{smaller}",
         f"{row.p50_ms:.3f}",

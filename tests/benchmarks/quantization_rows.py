@@ -35,10 +35,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """An entry's figures; `p50_ratio` is float's p50 over its own on the same runtime, above 1 for faster."""
+    """An entry's figures; `p50_ratio` is float's p50 over its own on the same runtime, above 1 for faster.
+
+    `snr_db` is the power of float's answers over that of the difference to them.
+    """
 
     entry: Entry
     accuracy: Accuracy | None = None
+    snr_db: float = 0.0
     file_bytes: int = 0
     weights_bytes: int = 0
     p50_ms: float = 0.0
@@ -100,10 +104,11 @@ def judge(entries: Sequence[Entry], task: Task, rounds: int, work: Path) -> Judg
             Row(
                 entry=entry,
                 accuracy=found,
+                snr_db=_metrics.agreement(answers[base], answers[at]).snr_db,
                 file_bytes=file_bytes,
                 weights_bytes=weights_bytes,
-                p50_ms=statistics.median(times[str(at)]),
-                p50_ratio=statistics.median(ratios),
+                p50_ms=statistics.median(times[str(at)]) if rounds else 0.0,
+                p50_ratio=statistics.median(ratios) if rounds else 0.0,
             )
         )
     return Judged(rows=tuple(rows), answers=answers, metric=task.metric, labels={"y": labels})
