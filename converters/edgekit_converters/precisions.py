@@ -82,6 +82,8 @@ def parse(text: str, target: str, table: Precisions, what: str = "precision") ->
         if key not in options:
             known = ", ".join(options) or "none"
             raise PrecisionError(f"{target} {name} has no option '{key}': it has {known}")
+        if key in given:
+            raise PrecisionError(f"{target} {name}: option '{key}' is given twice")
         try:
             given[key] = options[key].read(value if equals else "on")
         except ValueError:

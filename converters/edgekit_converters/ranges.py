@@ -37,6 +37,7 @@ class Ranges:
         self.counts = method in _CUTS
         self._limits: dict[Hashable, Range] = {}
         self._histograms: dict[Hashable, Reals] = {}
+        self._rng = np.random.default_rng(0)
 
     def look(self, values: Mapping[Hashable, Array]) -> None:
         """Take one run's values [...] of any shape."""
@@ -60,22 +61,25 @@ class Ranges:
         for key, array in values.items():
             if key not in self._limits:
                 continue
-            low, high = self._limits[key]
-            flat = np.asarray(array, dtype=np.float64).ravel()
-            flat = flat[:: max(1, len(flat) // _MOST_VALUES)]
-            counted, _ = np.histogram(flat, BINS, (low, high if high > low else low + 1))
+            flat = np.asarray(array[np.abs(array) < _LARGEST], dtype=np.float64)
+            if len(flat) > _MOST_VALUES:  # at random: every n-th would be the same channels again and again
+                flat = flat[self._rng.integers(0, len(flat), _MOST_VALUES)]
+            counted, _ = np.histogram(flat, BINS, self._spread(key))
             self._histograms[key] = self._histograms.get(key, np.zeros(BINS)) + counted
 
     def found(self, levels: int = 256) -> dict[Hashable, Range]:
         """Return (low, high) by key, 0 always inside, for a grid of so many levels."""
-        cut = _CUTS.get(self.method)
-        return {
-            key: limits
-            if cut is None or limits[0] == limits[1]
-            else cut(self._histograms[key], _centres(limits), levels, self._percentile)
-            for key, limits in ((key, (min(low, 0.0), max(high, 0.0))) for key, (low, high) in self._limits.items())
-            if cut is None or key in self._histograms
-        }
+        return {key: self._one(key, levels) for key in self._limits if not self.counts or key in self._histograms}
+
+    def _one(self, key: Hashable, levels: int) -> Range:
+        limits, cut = self._spread(key), _CUTS.get(self.method)
+        if cut is None or limits[0] == limits[1]:
+            return limits
+        return cut(self._histograms[key], _centres(limits), levels, self._percentile)
+
+    def _spread(self, key: Hashable) -> Range:
+        low, high = self._limits[key]
+        return min(low, 0.0), max(high, 0.0)
 
 
 def observe(ranges: Ranges, runs: Callable[[], Iterable[Mapping[Hashable, Array]]]) -> Ranges:
@@ -135,7 +139,7 @@ def _entropy(counts: Reals, centres: Reals, levels: int, _percent: float) -> Ran
     magnitudes, _ = np.histogram(np.abs(centres), BINS, (0.0, edge), weights=counts)
     magnitudes[0] = magnitudes[1]  # every grid stores 0 exactly, and ReLU's heap of it would hide the rest
     # both signs share the levels; values of one sign have them all
-    kept = levels // 2 if low < 0 < high else levels
+    kept = min(levels // 2 if low < 0 < high else levels, BINS)
     places = range(kept, BINS + 1, max(1, (BINS - kept) // 128))
     best = min(places, key=lambda place: _divergence(magnitudes, place, kept))
     limit = edge * best / BINS

@@ -23,6 +23,7 @@ ITEM_BITS = {
 }  # fmt: skip
 _QUANTIZED_TYPES = frozenset({"int2", "int4", "int8", "uint8", "int16"})
 _FLOATS = frozenset({"float32", "float16", "bfloat16", "float64"})
+_PACKED = frozenset({"int2", "int4"})  # quantized for sure: with a scale a block there is no `quantization`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,8 @@ class Tensor:
     @property
     def is_weight(self) -> bool:
         """Whether it is a learnt constant: shapes, axes and other plain integers are not."""
-        return self.data_bytes > 0 and (self.dtype in _FLOATS or self.quantization is not None)
+        learnt = self.dtype in _FLOATS or self.dtype in _PACKED or self.quantization is not None
+        return self.data_bytes > 0 and learnt
 
 
 Named = tuple[tuple[str, Tensor], ...]
@@ -132,7 +134,7 @@ class TFLiteFile:
         """Whether some values are already stored in fewer than 32 bits."""
         return any(
             (tensor.quantization is not None and tensor.dtype in _QUANTIZED_TYPES)
-            or (tensor.data_bytes > 0 and tensor.dtype == "float16")
+            or (tensor.data_bytes > 0 and (tensor.dtype == "float16" or tensor.dtype in _PACKED))
             for graph in self.subgraphs
             for tensor in graph.tensors
         )

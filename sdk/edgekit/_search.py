@@ -28,7 +28,7 @@ Attempt = Callable[[Sequence[str], str], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """`layers` of the best that passed, None where none did; `ended` is found, budget or exhausted."""
+    """`layers` of the best that passed, None where none did; `ended` is found, budget (time is over) or exhausted."""
 
     layers: tuple[str, ...] | None
     ended: str
@@ -44,7 +44,12 @@ class Budget:
     @property
     def over(self) -> bool:
         """Whether no further trial may be made."""
-        return self._left <= 0 or (self._end is not None and time.monotonic() >= self._end)
+        return self._left <= 0 or self.late
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is over: more of it would let the search go on."""
+        return self._end is not None and time.monotonic() >= self._end
 
     def spend(self) -> None:
         """Count one trial."""
@@ -65,7 +70,8 @@ def search(units: Sequence[Unit], attempt: Attempt, budget: Budget) -> Outcome:
             return Outcome(layers=None, ended="exhausted")
         _minimise(_together(ranked[:count]), tried)
     except _OverError:
-        return Outcome(layers=tried.best, ended="budget")
+        enough = "exhausted" if tried.best is None else "found"
+        return Outcome(layers=tried.best, ended="budget" if budget.late else enough)
     return Outcome(layers=tried.best, ended="found")
 
 

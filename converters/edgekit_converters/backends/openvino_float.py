@@ -5,7 +5,7 @@ Subtract and Multiply behind them. A layer is in float again when it takes the v
 weights (and the bias, which was corrected for the grid) of the float model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,19 +25,26 @@ _GRID = "FakeQuantize"
 
 
 def relax(quantized: Model, source: Model, names: Sequence[str]) -> None:
-    """Give the layers of these friendly names their float form back, in place."""
-    own = {node.get_friendly_name(): node for node in source.get_ordered_ops()}
-    theirs = {node.get_friendly_name(): node for node in quantized.get_ordered_ops()}
+    """Give the layers of these friendly names their float form back, in place; the others stay as they are."""
+    own, theirs = _by_name(source.clone()), _by_name(quantized)  # what is put in is a part of no other model then
+    fixed = _fixed(own.values()), _fixed(theirs.values())
+    grids = _OffTheGrid(_by_name(quantized.clone()))
     for name in names:
         node, before = theirs.get(name), own.get(name)
         if node is None or before is None or node.get_type_name() != before.get_type_name():
             continue
         for port, old in zip(node.inputs(), before.inputs(), strict=True):
-            if is_fixed(old.get_source_output().get_node()):
-                port.replace_source_output(_copied(old.get_source_output().get_node()).output(0))
-            else:
-                _off_the_grid(port)
-        _restore_bias(node, before)
+            constant = old.get_source_output()
+            known = constant.get_node().get_name() in fixed[0]
+            port.replace_source_output(constant if known else grids.value(port.get_source_output()))
+        old_bias, new_bias = _bias(before, fixed[0]), _bias(node, fixed[1])
+        if old_bias is not None and new_bias is not None:  # the other one was corrected for the grid
+            new_bias.replace_source_output(old_bias.get_source_output())
+    grids.name_copies()
+
+
+def _by_name(model: Model) -> dict[str, Model]:
+    return {node.get_friendly_name(): node for node in model.get_ordered_ops()}
 
 
 def respread(quantized: Model, ranges: Mapping[str, Range]) -> int:
@@ -74,56 +81,62 @@ def _fitted(limits: Range, sides: Sequence[Model], levels: int) -> Range:
     was_low, was_high = (float(side.get_data().ravel()[0]) for side in sides[:2])
     if was_low < 0 and abs(was_low + was_high) <= 2.5 * (was_high - was_low) / levels:
         half = levels // 2
-        bound = max(high, -low * (half - 1) / half)
+        bound = max(high, -low * (half - 1) / half, 1e-12)
         return -bound * half / (half - 1), bound
     step = max(high - low, 1e-12) / (levels - 1)
     zero = round(-low / step)
     return -zero * step, (levels - 1 - zero) * step
 
 
-def is_fixed(node: Model) -> bool:
-    """Whether a node's value is made of constants alone."""
-    kind = node.get_type_name()
-    if kind == "Constant":
-        return True
-    inputs = node.input_values()
-    return kind not in {"Parameter", "ReadValue"} and bool(inputs) and all(is_fixed(one.get_node()) for one in inputs)
+def _fixed(nodes: Iterable[Model]) -> set[str]:
+    """Return the unique names of the nodes, given in order, whose values are made of constants alone."""
+    found: set[str] = set()
+    for node in nodes:
+        sources = [one.get_node().get_name() for one in node.input_values()]
+        kind = node.get_type_name()
+        if kind == "Constant" or (sources and kind != "ReadValue" and found.issuperset(sources)):
+            found.add(node.get_name())
+    return found
 
 
-def _copied(node: Model) -> Model:
-    """Return constants, and what is computed from them alone, as nodes of their own."""
-    inputs = [_copied(one.get_node()).output(one.get_index()) for one in node.input_values()]
-    copy = node.clone_with_new_inputs(inputs) if inputs else _constant(node)
-    copy.set_friendly_name(node.get_friendly_name())
-    return copy
+class _OffTheGrid:
+    """Finds values as they are before their grid, which may stand before operators that only carry values.
+
+    Those operators are copied, for a layer that stays on the grid may take what they give too; `spare` are the copies
+    by name.
+    """
+
+    def __init__(self, spare: Mapping[str, Model]) -> None:
+        self._spare = spare
+        self._copies: dict[str, tuple[Model, Model]] = {}
+
+    def value(self, port: Model) -> Model:
+        node = port.get_node()
+        if node.get_type_name() == _GRID:
+            return node.input_value(0)
+        if node.get_type_name() not in _CARRYING:
+            return port
+        if node.get_name() not in self._copies:
+            sources = node.input_values()
+            inputs = [self.value(one) for one in sources]
+            if [one.get_node().get_name() for one in inputs] == [one.get_node().get_name() for one in sources]:
+                return port  # no grid before it
+            copy = self._spare[node.get_friendly_name()]
+            for at, one in zip(copy.inputs(), inputs, strict=True):
+                at.replace_source_output(one)
+            self._copies[node.get_name()] = node, copy
+        return self._copies[node.get_name()][1].output(port.get_index())
+
+    def name_copies(self) -> None:
+        """Give copies a name of their own where the first one is still there."""
+        for node, copy in self._copies.values():
+            if any(one.get_target_inputs() for one in node.outputs()):
+                copy.set_friendly_name(f"{node.get_friendly_name()}/float")
 
 
-def _constant(node: Model) -> Model:
-    from openvino import op
-
-    return op.Constant(node.get_tensor_view()) if hasattr(node, "get_tensor_view") else op.Constant(node.get_data())
-
-
-def _off_the_grid(port: Model) -> None:
-    """Let an input take the value from before its grid; the grid may stand before operators that only carry values."""
-    source = port.get_source_output()
-    node = source.get_node()
-    if node.get_type_name() == _GRID:
-        port.replace_source_output(node.input_value(0))
-    elif node.get_type_name() in _CARRYING:
-        for one in node.inputs():
-            _off_the_grid(one)
-
-
-def _restore_bias(node: Model, before: Model) -> None:
-    """Take the bias behind a layer from the float model: the other one was corrected for the grid."""
-    new, old = _bias(node), _bias(before)
-    if new is not None and old is not None:
-        new.replace_source_output(_copied(old.get_source_output().get_node()).output(0))
-
-
-def _bias(node: Model) -> Model | None:
+def _bias(node: Model, fixed: set[str]) -> Model | None:
+    """Return the port where the bias behind a layer comes in."""
     takers = [one.get_node() for one in node.output(0).get_target_inputs()]
     if len(takers) != 1 or takers[0].get_type_name() != "Add":
         return None
-    return next((one for one in takers[0].inputs() if is_fixed(one.get_source_output().get_node())), None)
+    return next((one for one in takers[0].inputs() if one.get_source_output().get_node().get_name() in fixed), None)

@@ -20,6 +20,7 @@ from edgekit_converters.layers import tflite as layers
 from edgekit_converters.layers.view import View
 from edgekit_converters.model import Array, TensorSpec
 from edgekit_converters.ranges import Ranges, observe, unmasked
+from edgekit_converters.tflite_file import Op
 from edgekit_converters.tflite_rewrite import completed, signed
 
 Statistics = Any  # the quantizer's ranges by tensor name
@@ -40,7 +41,7 @@ def run(request: Json) -> Json:
         if asked["name"] != "fp32":
             if source.quantized:
                 raise UnsupportedError(f"the TFLite file is quantized already: {precision} is made from a float one")
-            made, warnings = source.quantize(precision, asked), []
+            made, warnings = source.quantize(precision, asked), _coarse(source.unfit(asked), asked)
         place(made, Path(request["paths"][precision]))
         after = source.described if made is source.data else tflite_file.parse(made, precision)
         step = {
@@ -50,7 +51,7 @@ def run(request: Json) -> Json:
         }
         return {
             "steps": [step] if asked["name"] != "fp32" else [],
-            "warnings": [*warnings, *_left(asked, after, source.float_ops)],
+            "warnings": [*warnings, *_left(asked, after, source.float_values)],
             "weights_bytes": weights_bytes(after),
             "float_layers": list(dict.fromkeys(source.float_names)) if asked["name"] != "fp32" else [],
         }
@@ -74,10 +75,10 @@ class _Source:
         self._path, self._request = path, request
         self._samples = read_arrays(request["calibration"]) if request["calibration"] else {}
         view = layers.view(self.described)
-        nodes = [view.nodes[at] for at in choice.chosen(view, request["float_layers"])]
-        self.float_names = [node.name for node in nodes]
-        # the quantizer knows operators by the names of what they compute
-        self.float_ops = [view.values[node.outputs[0]].name for node in nodes if node.outputs]
+        places = choice.chosen(view, request["float_layers"])
+        self.float_names = [view.nodes[at].name for at in places]
+        self._float_ops = [self.described.main.ops[at] for at in places]
+        self.float_values = [one.name for op in self._float_ops for one in op.outputs if one is not None]
 
     def settled(self, asked: Json) -> Json:
         """Return the options with what `auto` means for this model."""
@@ -92,7 +93,12 @@ class _Source:
         except ImportError as exc:
             raise missing("ai-edge-quantizer", "tflite") from exc
         static = asked["name"] in tflite_recipes.STATIC
-        recipe = tflite_recipes.recipe(asked, self.float_ops, quantized_io=self._request["quantized_io"])
+        recipe = tflite_recipes.recipe(
+            asked,
+            [_scope(op) for op in self._float_ops],
+            [_scope(op) for op in self.unfit(asked)],
+            quantized_io=self._request["quantized_io"],
+        )
         try:
             work = quantizer.Quantizer(self.data)
             work.load_quantization_recipe(recipe.get_quantization_recipe())
@@ -109,6 +115,18 @@ class _Source:
         )
         return signed(finished, inputs, outputs)  # a new QUANTIZE or DEQUANTIZE at the rim took a name of its own
 
+    def unfit(self, asked: Json) -> list[Op]:
+        """Return the operators whose rows no block of the size asked for fits."""
+        size = asked.get("group", "channel")
+        return [
+            op
+            for op in self.described.ops
+            if size != "channel"
+            and op.name in tflite_recipes.BLOCKWISE
+            and op.inputs[1] is not None
+            and op.inputs[1].stored_shape[-1] % int(size)
+        ]
+
     def _statistics(self, asked: Json) -> Statistics:
         """Return the ranges of every tensor: read where an earlier job with the same data wrote them."""
         from ai_edge_quantizer import calibrator, recipe_manager
@@ -122,9 +140,7 @@ class _Source:
         # costs half a point on a keyword spotter, where these give what TensorFlow's converter gives.
         seen = calibrator.Calibrator(self.data, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
         everything = recipe_manager.RecipeManager()
-        everything.load_quantization_recipe(
-            tflite_recipes.recipe(asked, (), quantized_io=True).get_quantization_recipe()
-        )
+        everything.load_quantization_recipe(tflite_recipes.recipe(asked, quantized_io=True).get_quantization_recipe())
         seen.calibrate(self._dataset(), everything)
         statistics = seen.get_model_qsvs()
         self._cut(statistics, asked)
@@ -187,6 +203,20 @@ def _only_softmax(view: View) -> frozenset[int]:
         for at in node.inputs:
             takers.setdefault(at, []).append(node.op)
     return frozenset(at for at, ops in takers.items() if ops == ["SOFTMAX"] and at not in view.outputs)
+
+
+def _scope(op: Op) -> str:
+    """Return what the quantizer knows an operator by: the names of what it computes, each with a ';' behind it."""
+    return "".join(f"{one.name};" for one in op.outputs if one is not None and one.name)
+
+
+def _coarse(unfit: Sequence[Op], asked: Json) -> list[str]:
+    """Say which rows have one scale although a scale a block was asked for."""
+    if not unfit:
+        return []
+    lengths = sorted({op.inputs[1].stored_shape[-1] for op in unfit if op.inputs[1] is not None})
+    said = ", ".join(map(str, lengths))
+    return [f"{len(unfit)} layers have a scale a row: rows of {said} are not made of blocks of {asked['group']}"]
 
 
 _LEVELS = {"int8": 256, "int16x8": 65535}

@@ -40,6 +40,8 @@ TFLITE: Precisions = MappingProxyType(
 _PRODUCTS = ("FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 STATIC = frozenset({"int8", "int16x8"})
 """Those whose activations are stored on grids, from calibration."""
+BLOCKWISE = ("FULLY_CONNECTED", "EMBEDDING_LOOKUP")
+"""Operators whose weights may have a scale a block."""
 NAMES = {
     "fp32": "copy",
     "fp16": "weights to float16",
@@ -51,22 +53,29 @@ NAMES = {
 }
 
 
-def recipe(asked: Json, float_ops: Sequence[str], *, quantized_io: bool) -> Recipe:
-    """Return the recipe of a precision with its options, but for operators whose outputs have these names."""
+def recipe(asked: Json, float_ops: Sequence[str] = (), unfit: Sequence[str] = (), *, quantized_io: bool) -> Recipe:
+    """Return the recipe of a precision with its options, but for operators of these scopes.
+
+    `float_ops` stay in float; rows of `unfit` have one scale each, whatever the size of the blocks.
+    """
     from ai_edge_quantizer import recipe_manager
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.qtyping import TFLOperationName as Op
 
     made = recipe_manager.RecipeManager()
     _RECIPES[asked["name"]](made, asked)
+    if unfit:
+        _four_bits(made, asked, _scopes(unfit))
     if asked["name"] in STATIC and not quantized_io:
         for side in (Op.INPUT, Op.OUTPUT):  # the source's own dtype stays
             made.add_quantization_config(".*", side, algorithm_key=AlgorithmName.NO_QUANTIZE)
     if float_ops:
-        # an operator's scope is its output names, each with a ';' behind it
-        named = "|".join(re.escape(f"{name};") for name in float_ops)
-        made.add_quantization_config(f"^({named})", Op.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        made.add_quantization_config(_scopes(float_ops), Op.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
     return made
+
+
+def _scopes(names: Sequence[str]) -> str:
+    return f"^({'|'.join(map(re.escape, names))})$"
 
 
 def _fp16(made: Recipe, _asked: Json) -> None:
@@ -122,24 +131,35 @@ def _int8_weights(made: Recipe, _asked: Json) -> None:
 
 
 def _int4_weights(made: Recipe, asked: Json) -> None:
-    from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.qtyping import QuantGranularity
     from ai_edge_quantizer.qtyping import TFLOperationName as Op
 
-    fit = {
+    # what has no four-bit kernel, such as depthwise convolutions
+    made.add_weight_only_config(".*", Op.ALL_SUPPORTED, 8)
+    _four_bits(made, asked, ".*")
+    if asked["group"] != "channel":
+        block = QuantGranularity(f"BLOCKWISE_{asked['group']}")
+        for name in BLOCKWISE:
+            made.add_dynamic_config(".*", Op(name), 4, granularity=block, algorithm_key=_fit(asked))
+
+
+def _four_bits(made: Recipe, asked: Json, scope: str) -> None:
+    """Add four bits with a scale a row."""
+    from ai_edge_quantizer.qtyping import TFLOperationName as Op
+
+    for name in ("CONV_2D", *BLOCKWISE):
+        made.add_weight_only_config(scope, Op(name), 4, algorithm_key=_fit(asked))
+
+
+def _fit(asked: Json) -> Any:  # noqa: ANN401  # the quantizer's
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    fits = {
         "min-max": AlgorithmName.MIN_MAX_UNIFORM_QUANT,
         "mse": AlgorithmName.MSE,
         "octav": AlgorithmName.OCTAV,
-    }[asked["fit"]]
-    made.add_weight_only_config(
-        ".*", Op.ALL_SUPPORTED, 8
-    )  # what has no four-bit kernel, such as depthwise convolutions
-    for op in (Op.CONV_2D, Op.FULLY_CONNECTED, Op.EMBEDDING_LOOKUP):
-        made.add_weight_only_config(".*", op, 4, algorithm_key=fit)
-    if asked["group"] != "channel":
-        block = QuantGranularity(f"BLOCKWISE_{asked['group']}")
-        for op in (Op.FULLY_CONNECTED, Op.EMBEDDING_LOOKUP):
-            made.add_dynamic_config(".*", op, 4, granularity=block, algorithm_key=fit)
+    }
+    return fits[asked["fit"]]
 
 
 _RECIPES: Mapping[str, Callable[[Recipe, Json], None]] = MappingProxyType(

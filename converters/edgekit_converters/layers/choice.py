@@ -23,8 +23,10 @@ def chosen(view: View, patterns: Sequence[str]) -> list[int]:
         hits = [at for at, node in enumerate(view.nodes) if _means(pattern, node.op, _names(view, at))]
         if not hits:
             error = UnsupportedError(f"no layer is called '{pattern}'")
-            named = list(dict.fromkeys(node.name for node in view.nodes if node.parameters))[:8]
-            error.add_note(f"layers with weights are called: {', '.join(named)}; `edgekit inspect` lists all")
+            heavy = [node for node in view.nodes if node.parameters]
+            named = ", ".join(list(dict.fromkeys(node.name for node in heavy or view.nodes))[:8])
+            which = "layers with weights" if heavy else "its layers"
+            error.add_note(f"{which} are called: {named}; `edgekit inspect` lists all")
             raise error
         found.update(hits)
     return sorted(found)
