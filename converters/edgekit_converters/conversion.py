@@ -179,9 +179,8 @@ def _check_calibration(request: ConversionRequest, backends: Sequence[Backend]) 
 
 
 def _check_rim(request: ConversionRequest, backends: Sequence[Backend]) -> None:
-    for backend in backends if request.quantized_io else ():
-        if not backend.quantized_io:
-            raise PrecisionError(f"{backend.format} keeps inputs and outputs in the source's dtypes")
+    if request.quantized_io and not any(backend.quantized_io for backend in backends):
+        raise PrecisionError(f"{backends[0].format} keeps inputs and outputs in the source's dtypes")
 
 
 def _of(backend: Backend, request: ConversionRequest) -> tuple[Precision, ...]:

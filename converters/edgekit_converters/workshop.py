@@ -16,6 +16,7 @@ from edgekit_converters.model import Array, Artifact, Step
 from edgekit_converters.precisions import Precision, parse
 
 RANDOM_WARNING = "calibrated on random data: its accuracy says nothing"
+FLOAT_RIM_WARNING = "inputs and outputs keep the source's dtypes: this target has no others"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +141,11 @@ class Workshop:
         return replace(
             made,
             steps=(*self.easing, *(self.loaded.steps if backend.needs_tflite or over_tflite else ()), *made.steps),
-            warnings=(*made.warnings, RANDOM_WARNING) if self.random and calibrated else made.warnings,
+            warnings=(
+                *made.warnings,
+                *([RANDOM_WARNING] if self.random and calibrated else ()),
+                *([FLOAT_RIM_WARNING] if self.quantized_io and calibrated and not backend.quantized_io else ()),
+            ),
         )
 
 

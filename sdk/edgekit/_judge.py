@@ -123,7 +123,15 @@ class Judge:
         if got.runs:
             base = measured.get((artifact.format, "fp32"))
             report = replace(report, latency=_latency(got, base, self.options.threads))
-        return self._with_layers(_with_speed_warning(report), artifact)
+        return self._with_layers(_with_speed_warning(self._with_loss(report)), artifact)
+
+    def _with_loss(self, report: ArtifactReport) -> ArtifactReport:
+        """Say of a loss that nobody set a limit to, if it is more than chance."""
+        got = report.accuracy
+        if self.options.limit is not None or got is None or not got.drop or not got.drop_ci95 or got.drop_ci95[0] <= 0:
+            return report
+        text = f"{got.metric} drops by {_metrics.shown(got.metric, got.drop)}, and not by chance: --max-drop mends it"
+        return replace(report, warnings=(*report.warnings, text))
 
     def _with_layers(self, report: ArtifactReport, artifact: Artifact) -> ArtifactReport:
         if artifact.precision in FLOATS:
