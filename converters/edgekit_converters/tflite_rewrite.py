@@ -37,9 +37,10 @@ def signed(data: bytes, inputs: Names, outputs: Names, shapes: Sequence[Sequence
 
 
 def completed(data: bytes) -> bytes:
-    """Return a quantizer's file with what it left out and OpenVINO's reader needs.
+    """Return a quantizer's file with what it left out and readers and runtimes need.
 
-    That is the older field of the operator codes, and the (empty) options of QUANTIZE and DEQUANTIZE.
+    That is the older field of the operator codes, the (empty) options of QUANTIZE and DEQUANTIZE, and the type of
+    values that nobody takes: one part of a SPLIT in float beside others in int8 is no model LiteRT runs.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -57,7 +58,25 @@ def completed(data: bytes) -> bytes:
         number = model.operatorCodes[op.opcodeIndex].builtinCode
         if number in empty and op.builtinOptions is None:
             op.builtinOptionsType, op.builtinOptions = empty[number][0], empty[number][1]()
+    for graph in model.subgraphs:
+        _type_unused(graph, schema.TensorType.FLOAT32)
     return _packed(model)
+
+
+def _type_unused(graph: Any, real: int) -> None:  # noqa: ANN401  # the generated schema has no types
+    for at in _unused(graph):
+        op = next(one for one in graph.operators if at in one.outputs)
+        parts = [graph.tensors[int(one)] for one in op.outputs]
+        stored = [one for one in parts if one.type != real and one.quantization is not None]
+        if graph.tensors[at].type == real and stored:
+            graph.tensors[at].type, graph.tensors[at].quantization = stored[0].type, stored[0].quantization
+
+
+def _unused(graph: Any) -> list[int]:  # noqa: ANN401
+    """Return the computed tensors that no operator takes and that are no outputs."""
+    taken = {int(at) for op in graph.operators for at in (() if op.inputs is None else op.inputs)}
+    known = taken.union(map(int, graph.outputs))
+    return [int(at) for op in graph.operators for at in op.outputs if int(at) not in known]
 
 
 def cut(data: bytes, *, outputs: Sequence[int], inputs: Sequence[int]) -> tuple[bytes, dict[int, int]]:
@@ -80,6 +99,22 @@ def cut(data: bytes, *, outputs: Sequence[int], inputs: Sequence[int]) -> tuple[
     graph.outputs = list(outputs)
     model.signatureDefs = []
     return _packed(model), made
+
+
+def showing_unused(data: bytes) -> bytes:
+    """Return the file with the values that nobody takes as outputs: an interpreter has no memory for them else."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = _unpacked(data)
+    graph = model.subgraphs[0]
+    unused = _unused(graph)
+    if not unused:
+        return data
+    graph.outputs = [*map(int, graph.outputs), *unused]
+    for signature in model.signatureDefs or ():
+        if signature.subgraphIndex == 0:
+            signature.outputs += _maps(schema, [(f"unused_{at}", at) for at in unused])
+    return _packed(model)
 
 
 def _needed(operators: Sequence[Any], outputs: Sequence[int]) -> list[Any]:

@@ -98,7 +98,7 @@ class Workshop:
                     f"a model that comes as {self.loaded.source.format} has no graph to equalize or correct"
                 )
             work = self.work / f"eased-{equalize:d}{correct:d}"
-            work.mkdir()
+            work.mkdir(exist_ok=True)  # an earlier try may have failed in it
             made = ease(onnx, self.calibration, self.jobs, work, equalize=equalize, correct=correct)
             self._easier[equalize, correct] = made, self._lowered(made, work), work
         made, loaded, work = self._easier[equalize, correct]

@@ -15,10 +15,10 @@ from edgekit._events import Event, OnEvent, ignore
 from edgekit._gate import Gate, Passed
 from edgekit._html import to_html
 from edgekit._judge import FLOATS, RUNS, Judge, is_slower
-from edgekit._ledger import Ledger
+from edgekit._ledger import Ledger, digest
 from edgekit._metrics import half_width, resolve, shown
 from edgekit._options import ConvertOptions, to_recipe
-from edgekit._report import ArtifactReport, Report
+from edgekit._report import ArtifactReport, Report, environment
 from edgekit._staging import Staging
 from edgekit.errors import DataError, UsageError
 from edgekit_agent.preprocess import Preprocess
@@ -30,6 +30,7 @@ from edgekit_converters.model import Arrays, Artifact
 
 MANY = 1000
 """Of so many samples on, nothing is said about how few they are."""
+REJECTED = ".rejected"
 GOLDEN_SAMPLES = 16
 SEEDED_SAMPLES = 16
 
@@ -86,7 +87,9 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
                 work=Path(scratch),
                 jobs=jobs,
             )
-            ledger = _ledger(output, result, options)
+            ledger = _ledger(output, result, options, (calibration, evaluation))
+            if ledger.resumed:
+                on_event(Event(stage="gate", detail=f"resumed: {ledger.resumed} trials are made already"))
             artifacts = _judge(judge, ledger, Path(scratch), on_event)
         except JobCrashedError as exc:
             kept = Path(tempfile.mkstemp(prefix="edgekit-run-", suffix=".log")[1])
@@ -103,7 +106,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
             notes=result.notes,
         )
         _write(stage.path, report, options, result)
-        stage.commit()
+        stage.commit(replaced=_other_verdicts(artifacts))
         if all(one.search is None or one.search.ended != "budget" for one in artifacts):
             ledger.close()
     on_event(Event(stage="done", detail=str(output)))
@@ -136,13 +139,17 @@ def _too_few(artifacts: Sequence[ArtifactReport], options: ConvertOptions) -> tu
     return (f"{samples}: drops around the allowed {shown_limit} may be chance",)
 
 
-def _ledger(output: Path, result: ConversionResult, options: ConvertOptions) -> Ledger:
+def _ledger(
+    output: Path, result: ConversionResult, options: ConvertOptions, data: Sequence[_data.DataSet | None]
+) -> Ledger:
     run: dict[str, Any] = {
         "source": result.source.sha256,
         "options": to_recipe(replace(options, max_drop=None, time_budget=None)),
-        "samples": [len(next(iter(result.reference_inputs.values())))],
+        "data": [digest({**one.arrays, **(one.labels or {})}) for one in data if one is not None],
+        "packages": environment()["packages"],
     }
-    return Ledger(output.with_name(f".{output.name}.search.jsonl"), run)
+    place = output.resolve()  # `.` has no name
+    return Ledger(place.with_name(f".{place.name}.search.jsonl"), run)
 
 
 def _reference_inputs(evaluation: _data.DataSet | None, calibration: _data.DataSet | None) -> Arrays | None:
@@ -180,21 +187,28 @@ def _judge(judge: Judge, ledger: Ledger, work: Path, on_event: OnEvent) -> list[
 
 def _gated(report: ArtifactReport, artifact: Artifact, judge: Judge, passed: Passed | None) -> ArtifactReport:
     if passed is not None:
-        found = frozenset(passed.found)
         floats = tuple(
-            {**one, "reason": "the accuracy gate"} if one["name"] in found else one for one in report.float_layers
+            {**one, "reason": "the accuracy gate"} if one["name"] in passed.found else one
+            for one in report.float_layers
         )
         report = replace(report, search=passed.search, float_layers=floats)
     if report.status == "failed" or judge.passes(report.accuracy):
         return report
     for file in artifact.files:
-        file.rename(file.with_name(file.name + ".rejected"))
+        file.rename(file.with_name(file.name + REJECTED))
     accuracy, limit = report.accuracy, judge.options.limit
     reason = None
     if accuracy is not None and accuracy.drop is not None and limit is not None:
         drop, allowed = (shown(judge.options.metric, one) for one in (accuracy.drop, limit))
         reason = f"{judge.options.metric} drops by {drop}, more than {allowed}"
-    return replace(report, status="rejected", reason=reason, path=f"{report.path}.rejected")
+    return replace(report, status="rejected", reason=reason, path=f"{report.path}{REJECTED}")
+
+
+def _other_verdicts(artifacts: Sequence[ArtifactReport]) -> list[str]:
+    """Return where an earlier run that came to the other verdict left its files: they are no results any more."""
+    paths = [one.path for one in artifacts if one.path]
+    files = [file for path in paths for file in (path, *([path.replace(".xml", ".bin")] if ".xml" in path else ()))]
+    return [file.removesuffix(REJECTED) if file.endswith(REJECTED) else f"{file}{REJECTED}" for file in files]
 
 
 def _with_choice(reports: list[ArtifactReport], options: ConvertOptions) -> list[ArtifactReport]:

@@ -43,11 +43,8 @@ class Passed:
     artifact: Artifact
     search: Search
     passes: bool
-
-    @property
-    def found(self) -> tuple[str, ...]:
-        """Layers left in float by the search, as the artifact names them."""
-        return self.artifact.float_layers
+    found: frozenset[str] = frozenset()
+    """Layers left in float by the search and not by the user, as the artifact names them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,6 +76,8 @@ class Gate:
         return self._leave_in_float(attempt, best)
 
     def _leave_in_float(self, attempt: "_Attempts", best: Trial) -> Passed:
+        if self.over:
+            return attempt.result(best, "budget")
         made = attempt.artifact_of(best)
         self.on_event(Event(stage="gate", detail=f"{made.format} {made.precision}: ranking layers"))
         try:
@@ -149,7 +148,8 @@ class _Attempts:
             made_as=trial.precision,
             steps=(*made.steps, step),
         )
-        return Passed(artifact=kept, search=search, passes=trial.passed)
+        found = frozenset(kept.float_layers).difference(self._artifact.float_layers)
+        return Passed(artifact=kept, search=search, passes=trial.passed, found=found)
 
     def artifact_of(self, trial: Trial) -> Artifact:
         """Return the file of a trial; it is made anew where only its figures are kept."""
@@ -172,9 +172,11 @@ class _Attempts:
         workshop = self._gate.judge.result.workshop
         return workshop.again(self._artifact.format, precision, layers, self._gate.work / "trial")
 
-    def _float_bytes(self) -> int:
+    def _hardly_smaller(self, made: Artifact) -> bool:
+        """Whether layers in float made it as large as the float model; one that is small anyhow always was."""
         file = self._gate.judge.result.workshop.float_file(self._artifact.format)
-        return replace(self._artifact, path=file).size_bytes
+        largest = WORTH * replace(self._artifact, path=file).size_bytes
+        return self._artifact.size_bytes <= largest < made.size_bytes
 
     def _tried(self, precision: str, layers: tuple[str, ...], why: str) -> Trial:
         begin = time.monotonic()
@@ -183,7 +185,7 @@ class _Attempts:
             made = self._made(precision, layers)
             size = made.size_bytes
             got = self._gate.judge.run([made])[made.format, made.precision]
-            if size > WORTH * self._float_bytes():
+            if self._hardly_smaller(made):
                 why = f"{why}: hardly smaller than float"
             elif got.outputs:
                 score, drop = self._gate.judge.drop(got.outputs)
@@ -207,7 +209,7 @@ def _said(trial: Trial) -> str:
 
 
 def _loss(trial: Trial) -> float:
-    return math.inf if trial.drop is None else trial.drop
+    return math.inf if trial.drop is None or math.isnan(trial.drop) else trial.drop
 
 
 def _variants(artifact: Artifact, best: str, group: Sequence[Mapping[str, str]]) -> list[str]:

@@ -7,7 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgekit._report import Trial
+from edgekit_converters.model import Arrays
 
 _MAX_BYTES = 16 << 20
 
@@ -69,6 +72,15 @@ class Ledger:
             return  # a line cut short by a kill
         if run == self._run:
             self._known[key] = trial
+
+
+def digest(arrays: Arrays) -> str:
+    """Return what tells samples and labels from others: their names, shapes, dtypes and bytes, as SHA-256."""
+    found = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.dtype} {array.shape};".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def _key(target: str, precision: str, layers: Sequence[str]) -> str:

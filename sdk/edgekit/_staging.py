@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,13 +39,15 @@ class Staging:
             raise error from exc
         return self
 
-    def commit(self) -> None:
-        """Move every file to the output folder; a file there of the same name is replaced."""
+    def commit(self, replaced: Iterable[str] = ()) -> None:
+        """Move every file to the output folder; a file there of the same name, or one of `replaced`, goes."""
         files = sorted(file for file in self.path.rglob("*") if file.is_file())
         for file in files:
             target = self.output / file.relative_to(self.path)
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
+        for name in replaced:
+            (self.output / name).unlink(missing_ok=True)
         self._made.clear()
 
     def __exit__(

@@ -100,7 +100,7 @@ def quantized(model: Model, asked: Json, samples: Sequence[Mapping[str, Array]],
             target_device=nncf.TargetDevice.CPU,
             model_type=nncf.ModelType.TRANSFORMER if transformer else None,
             subset_size=len(samples),
-            fast_bias_correction=asked["bias"] == "fast" or transformer,
+            fast_bias_correction=asked["bias"] != "exact" or transformer or has_branches(model),
             ignored_scope=nncf.IgnoredScope(names=floats) if floats else None,
             advanced_parameters=advanced,
         ),
@@ -172,6 +172,11 @@ def has_attention(model: Model) -> bool:
         if one.get_type_name() == "Softmax"
         for taker in one.output(0).get_target_inputs()
     ) or any(one.get_type_name() == "ScaledDotProductAttention" for one in model.get_ops())
+
+
+def has_branches(model: Model) -> bool:
+    """Whether a model has an If, which NNCF's exact bias correction does not take."""
+    return any(one.get_type_name() == "If" for one in model.get_ops())
 
 
 def _tried(make: Any, what: str) -> Model:  # noqa: ANN401

@@ -21,7 +21,7 @@ from edgekit_converters.layers.view import View
 from edgekit_converters.model import Array, TensorSpec
 from edgekit_converters.ranges import Ranges, observe, unmasked
 from edgekit_converters.tflite_file import Op
-from edgekit_converters.tflite_rewrite import completed, signed
+from edgekit_converters.tflite_rewrite import completed, showing_unused, signed
 
 Statistics = Any  # the quantizer's ranges by tensor name
 
@@ -138,14 +138,18 @@ class _Source:
             return calibration_utils.load_calibration_results(str(kept))[0]
         # True minima and maxima: the quantizer's own moving average depends on the samples' order and
         # costs half a point on a keyword spotter, where these give what TensorFlow's converter gives.
-        seen = calibrator.Calibrator(self.data, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+        seen = calibrator.Calibrator(showing_unused(self.data), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
         everything = recipe_manager.RecipeManager()
         everything.load_quantization_recipe(tflite_recipes.recipe(asked, quantized_io=True).get_quantization_recipe())
         seen.calibrate(self._dataset(), everything)
         statistics = seen.get_model_qsvs()
         self._cut(statistics, asked)
+        # limits of logic values are none, and no JSON either
+        statistics = {name: one for name, one in statistics.items() if np.asarray(one["min"]).dtype != np.bool_}
         seen.load_model_qsvs(statistics)
-        seen.save_calibration_result(str(kept))
+        beside = kept.with_suffix(".part")
+        seen.save_calibration_result(str(beside))
+        beside.replace(kept)
         return statistics
 
     def _cut(self, statistics: Statistics, asked: Json) -> None:

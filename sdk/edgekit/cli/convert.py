@@ -211,10 +211,10 @@ def _verdict(report: "Report") -> None:
     from edgekit.errors import GateError
     from edgekit_converters.errors import ConversionError
 
+    taken = {one.format for one in report.artifacts if one.chosen}
     for status, kind in (("failed", ConversionError), ("rejected", GateError)):
-        bad = [one for one in report.artifacts if one.status == status]
-        if status == "rejected" and any(one.chosen for one in report.artifacts):
-            continue  # of candidates, those that were not taken
+        # of candidates, those that were not taken are no failure
+        bad = [one for one in report.artifacts if one.status == status and one.format not in taken]
         if bad:
             error = kind(f"{bad[0].format} {bad[0].precision} {status}: {bad[0].reason}")
             for other in bad[1:]:
