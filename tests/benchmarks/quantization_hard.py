@@ -39,12 +39,12 @@ HARD: Mapping[str, Hard] = {
     ),
     "head": Hard(
         title="ResNet8, detection head",
-        what="scores from 0 to 1 and boxes from 0 to 320 in one output",
+        what="scores from 0 to 1 and boxes from 0 to 640 in one output",
         make=hard_models.detection_head,
     ),
     "hswish": Hard(
         title="ResNet8, hard-swish",
-        what="hard-swish in the place of Relu, its channels times 10**uniform(0.5, 2.5)",
+        what="hard-swish in the place of the first Relu between convolutions, its channels times 10**uniform(0.5, 3)",
         make=hard_models.hard_swish,
     ),
 }
