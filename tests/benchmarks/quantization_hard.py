@@ -58,7 +58,8 @@ class Effort:
     in_float: tuple[str, ...]
     seconds: float
     precision: str = ""
-    ended: str = ""
+    met: bool = True
+    """Whether the gate was met."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,7 @@ def _ours(made: Made) -> Effort:
         in_float=tuple(one["name"] for one in artifact["float_layers"]),
         seconds=made.seconds,
         precision=kept[-1]["precision"] if kept else "int8",
-        ended=search["ended"],
+        met=artifact["status"] == "ok",
     )
 
 
@@ -169,4 +170,5 @@ def _said(effort: Effort | None) -> str:
     if effort is None:
         return "made"
     floats = f"{len(effort.in_float)} layers in float"
-    return f"{effort.evaluations} evaluations, {floats}, {effort.seconds:.1f} s {effort.precision}"
+    met = "" if effort.met else ", gate NOT met"
+    return f"{effort.evaluations} evaluations, {floats}, {effort.seconds:.1f} s {effort.precision}{met}"
