@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 CLASSES, BOXES = 10, 4
-IMAGE_SIZE = 320.0
+IMAGE_SIZE = 640.0
 """Boxes are in pixels of an image of this size, beside scores from 0 to 1."""
 
 Model = Any  # onnx.ModelProto: its Python types are generated
@@ -32,17 +32,18 @@ def spread(model: Model, decades: float = 1.5, seed: int = 1) -> int:
     return len(places)
 
 
-def hard_swish(model: Model, low: float = 0.5, high: float = 2.5, seed: int = 1) -> int:
-    """Put a hard swish in the place of every Relu between two convolutions, its channels times 10**uniform(low, high).
+def hard_swish(model: Model, most: int = 1, low: float = 0.5, high: float = 3.0, seed: int = 1) -> int:
+    """Put a hard swish in the place of a Relu between two convolutions, its channels times 10**uniform(low, high).
 
     Far from zero x * relu6(x + 3) / 6 is a Relu (Howard et al., "Searching for MobileNetV3", 2019), so the trained
     network stays nearly what it was; but as it does not let factors through, its channels cannot be evened out.
+    It is done at the first `most` places: these have to be left in float, so they must not be the whole network.
 
     Returns:
-        How many places were found.
+        At how many places it was done.
     """
     rng = np.random.default_rng(seed)
-    places = list(_between(model))
+    places = list(_between(model))[:most]
     for first, activation, second in places:
         _scale(model, first, second, 10 ** rng.uniform(low, high, _channels(model, first)))
         activation.op_type = "HardSwish"
@@ -50,7 +51,7 @@ def hard_swish(model: Model, low: float = 0.5, high: float = 2.5, seed: int = 1)
 
 
 def detection_head(model: Model, seed: int = 1) -> int:
-    """Join scores with boxes in one output [N, classes + 4], as detectors give them: 0 to 1 beside 0 to 320.
+    """Join scores with boxes in one output [N, classes + 4], as detectors give them: 0 to 1 beside 0 to 640.
 
     The model must end in MatMul or Gemm, (Add,) Softmax. The boxes are computed from the same features.
 

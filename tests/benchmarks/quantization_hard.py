@@ -39,12 +39,12 @@ HARD: Mapping[str, Hard] = {
     ),
     "head": Hard(
         title="ResNet8, detection head",
-        what="scores from 0 to 1 and boxes from 0 to 320 in one output",
+        what="scores from 0 to 1 and boxes from 0 to 640 in one output",
         make=hard_models.detection_head,
     ),
     "hswish": Hard(
         title="ResNet8, hard-swish",
-        what="hard-swish in the place of Relu, its channels times 10**uniform(0.5, 2.5)",
+        what="hard-swish in the place of the first Relu between convolutions, its channels times 10**uniform(0.5, 3)",
         make=hard_models.hard_swish,
     ),
 }
@@ -58,7 +58,8 @@ class Effort:
     in_float: tuple[str, ...]
     seconds: float
     precision: str = ""
-    ended: str = ""
+    met: bool = True
+    """Whether the gate was met."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,7 @@ def _ours(made: Made) -> Effort:
         in_float=tuple(one["name"] for one in artifact["float_layers"]),
         seconds=made.seconds,
         precision=kept[-1]["precision"] if kept else "int8",
-        ended=search["ended"],
+        met=artifact["status"] == "ok",
     )
 
 
@@ -169,4 +170,5 @@ def _said(effort: Effort | None) -> str:
     if effort is None:
         return "made"
     floats = f"{len(effort.in_float)} layers in float"
-    return f"{effort.evaluations} evaluations, {floats}, {effort.seconds:.1f} s {effort.precision}"
+    met = "" if effort.met else ", gate NOT met"
+    return f"{effort.evaluations} evaluations, {floats}, {effort.seconds:.1f} s {effort.precision}{met}"

@@ -27,8 +27,9 @@ RULES = f"""
 - **seconds**: from the start of the tool's process to its end, once. EdgeKit's hold reading the source, running it, and
   comparing every artifact with it layer by layer; the others prove nothing. Olive and ai-edge-quantizer are given the
   ONNX and the float TFLite EdgeKit made, whose making is not in their seconds.
-- **EdgeKit is behind** where another tool's file for the same runtime scores higher at all, is smaller by 1 %, or has
-  a p50 shorter by {1 - SLOWER:.0%}, or its tool was done 5 % sooner. *May be chance*: the paired interval has 0 in it.
+- **EdgeKit is behind** where it scores below float and another tool's file for the same runtime scores higher than it
+  at all (to score above float is luck), or where that file is smaller by 1 %, or has a p50 shorter by {1 - SLOWER:.0%},
+  or its tool was done 5 % sooner. *May be chance*: the paired interval of the two scores has 0 in it.
 """
 
 
@@ -177,8 +178,9 @@ def behind_in(judged: Judged) -> list[str]:
 
 def _behind(judged: Judged, ours: tuple[int, Row], other: tuple[int, Row]) -> Iterable[str]:
     (at, own), (other_at, their) = ours, other
+    assert own.accuracy is not None
     lost, (low, high) = judged.lost(at, other_at)
-    if lost > 0:
+    if lost > 0 and (own.accuracy.drop or 0.0) > 0:
         chance = "; may be chance" if low <= 0 <= high else ""
         yield f"accuracy by {_points(lost)} points ({_points(low)} to {_points(high)}{chance})"
     for what, mine, theirs, limit in (
@@ -210,7 +212,7 @@ def _hard_table(section: HardSection) -> str:
             cells.append([*head, f"- ({row.failed})", *["-"] * 6])
             continue
         effort, other = section.efforts.get(at), section.unseen.rows[at]
-        made = f" ({effort.precision})" if effort and effort.precision else ""
+        made = f" ({effort.precision}{'' if effort.met else '; gate NOT met'})" if effort and effort.precision else ""
         cells.append(
             [
                 head[0],

@@ -136,7 +136,7 @@ def _timed(
 
 def sizes(path: Path) -> tuple[int, int]:
     """Return the bytes of a model's files and of its learnt constants."""
-    if path.name.removesuffix(".rejected").endswith(".tflite"):
+    if path.suffix == ".tflite":
         return path.stat().st_size, tflite_job.weights_bytes(tflite_file.parse(path.read_bytes(), path.name))
     if path.suffix == ".onnx":
         return path.stat().st_size, _onnx_weights(path)

