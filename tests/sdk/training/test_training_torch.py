@@ -34,14 +34,26 @@ def test_the_openvino_file_keeps_the_trained_quantizers(cases: Any, precision: s
     assert 'type="FakeQuantize"' in text if precision == "int8" else 'element_type="i4"' in text
 
 
-def test_the_float_file_is_quantized_again_without_the_loss(cases: Any, tmp_path: Path) -> None:
-    """Both targets, by what `edgekit convert` does with any net; plain quantization of the same net had lost a lot."""
-    test = cases.folder / "int8" / "test.npz"
-    options = edgekit.ConvertOptions(precisions=("int8",), calib=f"{test}[0:300]", eval=str(test), bench=False)
-    report = edgekit.convert(cases.folder / "int8" / "net.pt2", options, tmp_path)
-    reached = {one.format: one.accuracy.artifact for one in report.artifacts if one.accuracy}
-    assert reached.keys() == {"tflite", "openvino"}
-    assert min(reached.values()) > cases["int8"]["float"] - 0.035
+@pytest.mark.parametrize(
+    ("target", "trained", "precision"),
+    [
+        ("tflite", "int8", "int8"),
+        ("openvino", "int8", "int8:bias=off"),
+        ("tflite", "int4-weights", "int4-weights"),
+        ("openvino", "int4-weights", "int4-weights:group=-1,all"),
+    ],
+)
+def test_the_float_file_is_quantized_again_without_the_loss(
+    cases: Any, tmp_path: Path, target: str, trained: str, precision: str
+) -> None:
+    """By what `edgekit convert` does with any net; plain quantization of the same net had lost a lot."""
+    test = cases.folder / trained / "test.npz"
+    options = edgekit.ConvertOptions(
+        to=(target,), precisions=(precision,), calib=f"{test}[0:300]", eval=str(test), bench=False
+    )
+    (made,) = edgekit.convert(cases.folder / trained / "net.pt2", options, tmp_path).artifacts
+    assert made.accuracy is not None
+    assert made.accuracy.artifact > cases[trained]["float"] - 0.045
 
 
 def test_the_users_module_has_the_trained_weights_on_their_grid_and_no_quantizers(cases: Any) -> None:
