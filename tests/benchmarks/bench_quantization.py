@@ -6,6 +6,7 @@ run. `EDGEKIT_OLIVE_PYTHON` names an interpreter that has Olive.
 """
 
 import argparse
+import os
 import shlex
 import sys
 import tempfile
@@ -133,7 +134,8 @@ def run(names: Sequence[str], samples: int, rounds: int, top: Path) -> Page:
     begin = time.monotonic()
     sections, skipped, made_hard = [], [], []
     for name in names:
-        print(f"{name} ({time.monotonic() - begin:.0f} s)", flush=True)
+        used = sum(os.times()[:4])  # of this process and of all it started
+        print(f"{name} ({time.monotonic() - begin:.0f} s, {used:.0f} s of processors)", flush=True)
         folder = top / name
         folder.mkdir(parents=True)
         try:
