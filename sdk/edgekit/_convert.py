@@ -14,7 +14,7 @@ from edgekit._data_checks import check_calibration, check_evaluation
 from edgekit._events import Event, OnEvent, ignore
 from edgekit._gate import Gate, Passed
 from edgekit._html import to_html
-from edgekit._judge import FLOATS, RUNS, Judge, is_slower
+from edgekit._judge import FLOATS, RUNS, Judge, can_score, is_slower
 from edgekit._ledger import Ledger, digest
 from edgekit._metrics import half_width, resolve, shown
 from edgekit._options import ConvertOptions, to_recipe
@@ -55,6 +55,8 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
     on_event(Event(stage="data", detail="reading"))
     calibration = None if options.calib in {None, "random"} else _data.load(str(options.calib), how)
     evaluation = _data.load(options.eval, how) if options.eval else None
+    if options.limit is not None and not can_score(options.metric, evaluation):
+        raise DataError(f"data '{options.eval}' has no labels: {options.metric} needs {resolve(options.metric).labels}")
     suspicions = _suspicions(calibration, evaluation, how)
     with Staging(output) as stage, tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         jobs = JobRunner(log=stage.path / "run.log")
@@ -161,8 +163,6 @@ def _judge(judge: Judge, ledger: Ledger, work: Path, on_event: OnEvent) -> list[
     """Take the artifacts through the gate, measure those that are left, and say what is known of each."""
     result, options = judge.result, judge.options
     artifacts, passed = list(result.artifacts), {}
-    if options.limit is not None and not judge.scored:
-        raise DataError(f"data '{options.eval}' has no labels: {options.metric} needs {resolve(options.metric).labels}")
     if options.limit is not None:
         gate = Gate(judge=judge, ledger=ledger, seconds=options.time_budget, work=work, on_event=on_event)
         for place, artifact in enumerate(artifacts):

@@ -80,10 +80,8 @@ class Judge:
 
     @property
     def scored(self) -> bool:
-        """Whether there is anything to score by: labels, or a metric that compares with the source's outputs."""
-        if self.evaluation is None:
-            return False
-        return self.evaluation.labels is not None or _metrics.resolve(self.options.metric).against_source is not None
+        """Whether there is anything to score by."""
+        return can_score(self.options.metric, self.evaluation)
 
     def passes(self, accuracy: _metrics.Accuracy | None) -> bool:
         """Whether a score keeps within what may be lost; always where nothing was said."""
@@ -141,6 +139,13 @@ class Judge:
         except ConversionError as exc:  # what cannot be compared layer by layer is none the worse for it
             return replace(report, warnings=(*report.warnings, f"its layers could not be looked at: {exc}"))
         return replace(report, layers=tuple(one.damage for one in found))
+
+
+def can_score(metric: str, evaluation: DataSet | None) -> bool:
+    """Whether there is anything to score by: labels, or a metric that compares with the source's outputs."""
+    if evaluation is None:
+        return False
+    return evaluation.labels is not None or _metrics.resolve(metric).against_source is not None
 
 
 def _latency(got: Measured, base: Measured | None, threads: int) -> Latency:
