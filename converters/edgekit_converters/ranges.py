@@ -7,6 +7,7 @@ TensorRT", 2017). The last three need a second pass that counts values in bins.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -111,29 +112,34 @@ def _percentile(counts: Reals, centres: Reals, _levels: int, percent: float) -> 
     return min(float(low), 0.0), max(float(high), 0.0)
 
 
+_MOST_LOSS = 8.0
+"""The squared error `entropy` may take, as a multiple of that of all values inside: 9 dB."""
 _STEPS = np.linspace(1.0, 0.02, 50)
 
 
 def _mse(counts: Reals, centres: Reals, levels: int, _percent: float) -> Range:
     """Shrink both ends together, then each alone, to where the squared error is least."""
     low, high = min(float(centres[0]), 0.0), max(float(centres[-1]), 0.0)
-    kept = counts > 0
-    counts, centres = counts[kept], centres[kept]
-
-    def error(candidate: Range) -> float:
-        step = (candidate[1] - candidate[0]) / (levels - 1)
-        if step <= 0:
-            return np.inf
-        stored = np.clip(np.rint(centres / step) * step, *candidate)
-        return float(counts @ (centres - stored) ** 2)
-
+    error = partial(_squared_error, counts, centres, levels)
     low, high = min(((share * low, share * high) for share in _STEPS), key=error)
     low = min((share * low for share in _STEPS), key=lambda one: error((one, high)))
     return low, min((share * high for share in _STEPS), key=lambda one: error((low, one)))
 
 
+def _squared_error(counts: Reals, centres: Reals, levels: int, limits: Range) -> float:
+    step = (limits[1] - limits[0]) / (levels - 1)
+    if step <= 0:
+        return np.inf
+    kept = counts > 0
+    stored = np.clip(np.rint(centres[kept] / step) * step, *limits)
+    return float(counts[kept] @ (centres[kept] - stored) ** 2)
+
+
 def _entropy(counts: Reals, centres: Reals, levels: int, _percent: float) -> Range:
-    """Cut magnitudes where the stored distribution tells least apart from the one seen."""
+    """Cut magnitudes where the stored distribution tells least apart from the one seen.
+
+    A cut that costs far more than the grid's steps is none: of few values far out, divergence sees only how few.
+    """
     low, high = min(float(centres[0]), 0.0), max(float(centres[-1]), 0.0)
     edge = max(-low, high)
     magnitudes, _ = np.histogram(np.abs(centres), BINS, (0.0, edge), weights=counts)
@@ -141,9 +147,13 @@ def _entropy(counts: Reals, centres: Reals, levels: int, _percent: float) -> Ran
     # both signs share the levels; values of one sign have them all
     kept = min(levels // 2 if low < 0 < high else levels, BINS)
     places = range(kept, BINS + 1, max(1, (BINS - kept) // 128))
-    best = min(places, key=lambda place: _divergence(magnitudes, place, kept))
-    limit = edge * best / BINS
-    return max(low, -limit), min(high, limit)
+
+    def limits(place: int) -> Range:
+        return max(low, -edge * place / BINS), min(high, edge * place / BINS)
+
+    most = _MOST_LOSS * _squared_error(counts, centres, levels, (low, high))
+    worth = [one for one in places if _squared_error(counts, centres, levels, limits(one)) <= most]
+    return limits(min(worth or [BINS], key=lambda place: _divergence(magnitudes, place, kept)))
 
 
 def _divergence(counts: Reals, place: int, levels: int) -> float:
