@@ -45,7 +45,8 @@ def _read(request: dict[str, Any]) -> Any:
     if request["kind"] == "torch":
         module, _, factory = source.partition(":")
         net, example = _factory(module, factory)
-        model = ov.convert_model(net, example_input=example) if example is not None else ov.convert_model(net)
+        fixed = {} if example is None else {"example_input": example, "input": [tuple(example.shape)]}
+        model = ov.convert_model(net, **fixed)
     elif request["kind"] == "keras":
         import tensorflow as tf
         import tf_keras

@@ -119,7 +119,8 @@ def _wakeword(limit: int | None) -> Samples:
 def _minilm(limit: int | None) -> Samples:
     """Sentences of the development set to calibrate on; rows 2i and 2i + 1 of the test set are pair i."""
     pairs, scores = minilm_net.scored_pairs(DATA)
-    chosen = np.linspace(0, len(pairs) - 1, min(limit or len(pairs), len(pairs))).astype(int)
+    count = min((limit or 2 * len(pairs)) // 2, len(pairs))  # a pair is two samples
+    chosen = np.linspace(0, len(pairs) - 1, count).astype(int)
     tokens = minilm_net.WordPiece()
     with (DATA / "stsb-minilm" / "stsb-en-dev.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
@@ -128,8 +129,8 @@ def _minilm(limit: int | None) -> Samples:
         calibration=_padded([tokens(one) for one in shown]),
         inputs=_padded([tokens(one) for at in chosen for one in pairs[at]]),
         labels=scores[chosen],
-        note=f"calibrated on {CALIBRATION} sentences of STS-B's development set, judged on its test set, "
-        f"each padded to {TOKENS} tokens",
+        note=f"calibrated on {CALIBRATION} sentences of STS-B's development set, judged on {count:,} "
+        f"of the 1,379 pairs of its test set, each padded to {TOKENS} tokens",
     )
 
 

@@ -1,9 +1,10 @@
 """Files of one model by several tools, run on the same samples and timed in turns: a row of figures each."""
 
+import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def judge(entries: Sequence[Entry], task: Task, rounds: int, work: Path) -> Judg
     jobs = JobRunner(log=work / "judge.log")
     there = {str(at): one for at, one in enumerate(entries) if one.path is not None}
     candidates = [Candidate(key=key, path=one.path) for key, one in there.items() if one.path]
-    ran = measure(candidates, jobs, work, inputs=task.inputs, runs=0)
+    # what they answer does not depend on the threads: all cores are soonest done
+    every = [replace(one, threads=os.cpu_count() or 1) for one in candidates]
+    ran = measure(every, jobs, work, inputs=task.inputs, runs=0)
     times = _timed([one for one in candidates if ran[one.key].error is None], task, rounds, jobs, work)
     answers = {int(key): _answer(one, task) for key, one in ran.items() if one.error is None}
     floats = {one.runtime: at for at, one in enumerate(entries) if one.is_float and at in answers}
