@@ -34,6 +34,11 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "compare": ("compare", "{model}", "{sound}", "--data", "{data}", "--layers", "--json", "--progress", "off"),
     "evaluate": ("evaluate", "{model}", "--data", "{data}", "--json", "--progress", "off"),
     "int8": (*_CONVERT, "--to", "tflite", "--precision", "int8", "--calib", "random"),
+    "int4": (*_CONVERT, "--to", "tflite", "--precision", "int4-weights:group=32"),
+    "gate": (
+        *(*_CONVERT, "--to", "tflite", "--precision", "int8", "--calib", "random", "--eval", "{data}"),
+        *("--metric", "top1", "--max-drop", "0", "--time-budget", "1"),
+    ),
 }
 
 
@@ -59,7 +64,7 @@ def run(request: dict[str, Any]) -> list[dict[str, Any]]:
         model = _written(folder / f"{name}{request['suffix']}", data, generator)
         answer = {"name": name, "model": str(model), **_fork(words, model, folder, request["deadline_s"])}
         answers.append(answer)
-        if answer["code"] in {0, 3}:
+        if answer["code"] in {0, 3, 6}:
             for file in folder.glob(f"{name}.*"):
                 file.unlink()
         if time.monotonic() > end:

@@ -43,3 +43,14 @@ def run() -> Callable[[list[str]], "subprocess.CompletedProcess[str]"]:
         return subprocess.run(words, capture_output=True, text=True, timeout=500, check=False)
 
     return once
+
+
+@pytest.fixture
+def converted(
+    hard: Path,
+    command: Callable[..., list[str]],
+    run: Callable[[list[str]], "subprocess.CompletedProcess[str]"],
+    tmp_path: Path,
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Convert the hard net to TFLite int8 in the folder `o`, with more options."""
+    return lambda *more: run(command(hard, tmp_path / "o", "--to", "tflite", "--precision", "int8", *more))
