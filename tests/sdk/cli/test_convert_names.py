@@ -23,3 +23,11 @@ def test_artifacts_are_named_after_the_file_or_the_factory(
     done = CliRunner().invoke(app, ["convert", model, "--to", "tflite", "--dry-run"])
     assert done.exit_code == 0
     assert done.output == f"{model} -> {made}\n"
+
+
+def test_options_of_a_precision_are_in_the_files_name() -> None:
+    words = ["convert", "m.onnx", "--to", "tflite", "--to", "openvino", "--precision", "int8:percentile=99.5,equalize"]
+    done = CliRunner().invoke(app, [*words, "--calib", "random", "--dry-run"])
+    assert done.exit_code == 0
+    stem = "m.onnx -> build/m/models/m.int8-percentile99.5-equalize"
+    assert done.output.splitlines() == [f"{stem}.tflite", f"{stem}.xml"]
