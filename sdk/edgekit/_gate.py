@@ -96,7 +96,7 @@ class Gate:
 
     def _worth_it(self, artifact: Artifact) -> bool:
         """Of what `auto` tries, only full int8 is worth a search: the others lose in the weights, or nothing."""
-        return not self.judge.options.auto or artifact.precision.partition(":")[0] == "int8"
+        return not self.judge.options.auto or artifact.precision == "int8"
 
     @property
     def _left(self) -> float | None:
