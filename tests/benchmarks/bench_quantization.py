@@ -11,7 +11,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,10 +129,12 @@ def _shown(row: Row) -> str:
     )
 
 
-def run(names: Sequence[str], samples: int, rounds: int, top: Path) -> Page:
-    """Judge the models named, and those made hard on purpose."""
+def run(names: Sequence[str], samples: int, rounds: int, top: Path) -> Iterator[Page]:
+    """Judge the models named, and those made hard on purpose; yield the page as far as it is after each."""
     begin = time.monotonic()
-    sections, skipped, made_hard = [], [], []
+    sections: list[Section] = []
+    skipped: list[str] = []
+    made_hard: list[hard.HardSection] = []
     for name in names:
         used = sum(os.times()[:4])  # of this process and of all it started
         print(f"{name} ({time.monotonic() - begin:.0f} s, {used:.0f} s of processors)", flush=True)
@@ -142,20 +144,20 @@ def run(names: Sequence[str], samples: int, rounds: int, top: Path) -> Page:
             if name in hard.HARD:
                 made_hard.append(hard.judged(name, samples, rounds, folder))
                 _print(made_hard[-1].seen.rows)
-                continue
-            sections.append(section(CASES[name], samples, rounds, folder))
-            _print(sections[-1].judged.rows)
+            else:
+                sections.append(section(CASES[name], samples, rounds, folder))
+                _print(sections[-1].judged.rows)
         except (ConversionError, NotHereError) as exc:
             skipped.append(f"{name}: {exc}")
             print(f"  left out: {exc}", flush=True)
-    return Page(
-        sections=tuple(sections),
-        hard=tuple(made_hard),
-        skipped=tuple(skipped),
-        command=shlex.join(["python", "-m", "tests.benchmarks.bench_quantization", *sys.argv[1:]]),
-        seconds=time.monotonic() - begin,
-        rounds=rounds,
-    )
+        yield Page(
+            sections=tuple(sections),
+            hard=tuple(made_hard),
+            skipped=tuple(skipped),
+            command=shlex.join(["python", "-m", "tests.benchmarks.bench_quantization", *sys.argv[1:]]),
+            seconds=time.monotonic() - begin,
+            rounds=rounds,
+        )
 
 
 def main() -> None:
@@ -177,10 +179,10 @@ def main() -> None:
     sys.path.insert(0, str(FACTORIES))
     samples, rounds = (QUICK_SAMPLES, QUICK_ROUNDS) if asked.quick else (asked.samples, asked.rounds)
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
-        page = run(asked.names or known, samples, rounds, asked.keep or Path(scratch))
-    asked.page.parent.mkdir(parents=True, exist_ok=True)
-    asked.page.write_text(page.to_text(), encoding="utf-8")
-    print(f"wrote {asked.page} after {page.seconds:.0f} s")
+        asked.page.parent.mkdir(parents=True, exist_ok=True)
+        for page in run(asked.names or known, samples, rounds, asked.keep or Path(scratch)):
+            asked.page.write_text(page.to_text(), encoding="utf-8")
+    print(f"wrote {asked.page}")
 
 
 if __name__ == "__main__":
