@@ -46,7 +46,7 @@ def made(net: Net, folder: Path, wanted: tuple[tuple[str, str], ...], **more: An
         wanted=wanted,
         output=folder / "out",
         work=folder / "work",
-        calibration=net.samples(24),
+        calibration=net.samples(96),
         reference_inputs=net.samples(8, seed=1),
     )
     return convert(replace(request, **more), JobRunner(log=folder / "log"))
