@@ -30,6 +30,7 @@ VARIANTS = (
 )
 
 
+_FLOAT_SHARE = {"openvino": 0.5}  # what stays float in an int8 IR is stored in half precision
 RANK_S = 60.0
 """Seconds to follow layers to the outputs, to rank them."""
 WORTH = 0.95
@@ -175,7 +176,7 @@ class _Attempts:
     def _hardly_smaller(self, made: Artifact) -> bool:
         """Whether layers in float made it as large as the float model; one that is small anyhow always was."""
         file = self._gate.judge.result.workshop.float_file(self._artifact.format)
-        largest = WORTH * replace(self._artifact, path=file).size_bytes
+        largest = WORTH * _FLOAT_SHARE.get(self._artifact.format, 1.0) * replace(self._artifact, path=file).size_bytes
         return self._artifact.size_bytes <= largest < made.size_bytes
 
     def _tried(self, precision: str, layers: tuple[str, ...], why: str) -> Trial:
