@@ -56,6 +56,11 @@ class KerasTrainee:
             with self._quantized(Ranges.WIDEN):
                 self._model(_tensors(inputs), training=False)
 
+    def settle(self) -> None:
+        """Leave the model with its weights on their grids."""
+        if self._quantization:
+            self._quantization.settle()
+
     def seed(self, seed: int) -> None:
         """Seed Python, NumPy's global generator, and TensorFlow."""
         seed_all(self._model, seed)

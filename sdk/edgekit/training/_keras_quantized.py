@@ -62,6 +62,13 @@ class FakeQuantization:
                     stack.enter_context(replaced(layer, {"call": call}))
             yield
 
+    def settle(self) -> None:
+        """Put the weights on their grids for good: rounding them again, here or in a converter, finds the same."""
+        for layer in self._layers:
+            for name, axes in kernels_of(layer).items():
+                kernel = vars(layer)[name]
+                kernel.assign(on_grid(kernel, axes, self._bits))
+
     def state(self) -> Arrays:
         """Return the ranges: the lowest and highest value of each."""
         return {f"range.{key}": one.numpy() for key, one in self._ranges.items()}

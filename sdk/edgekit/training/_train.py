@@ -25,7 +25,8 @@ class Trained:
     """A trained model and how it went.
 
     Attributes:
-        model: the model that was given, with the float weights of its best epoch.
+        model: the model that was given, with the weights of its best epoch; after `train_quantized` they are float
+            numbers on the trained grids.
         course: losses and scores of the epochs.
     """
 
@@ -168,6 +169,7 @@ def _train_keras(model: Model, loss: Loss, plan: Plan) -> Trained:
     _keras.seed_all(model, plan.options.seed)
     trainee.calibrate(_samples(plan))
     course = _loop.run(trainee, plan)
+    trainee.settle()
     savers: dict[str, Saver] = dict.fromkeys((".keras", ".h5"), partial(_keras.save, model))
     return Trained(model=model, course=course, _savers=savers)
 

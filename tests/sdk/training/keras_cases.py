@@ -82,6 +82,8 @@ def recovers(work: Path, precision: str) -> dict[str, Any]:
         "scores": done.course.scores,
         "recalibrated": SCORE(trainee.predict),
         "same": done.model is one,
+        "values": int(max(len(np.unique(channel)) for channel in one.get_layer("narrow").get_weights()[0].T)),
+        "in_float": float_score(one),
         "left": [layer.name for layer in one.layers if "call" in vars(layer)],
         "saved": float(np.abs(again.predict(TEST_X, verbose=0) - one.predict(TEST_X, verbose=0)).max()),
     }

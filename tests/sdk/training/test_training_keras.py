@@ -44,6 +44,12 @@ def test_the_saved_file_converts_without_the_loss(cases: Any, tmp_path: Path, ta
     assert made.accuracy.artifact > cases["int8"]["float"] - 0.035
 
 
+def test_the_weights_are_left_on_their_grid(cases: Any) -> None:
+    found = cases["int4-weights"]
+    assert found["values"] <= 15
+    assert found["in_float"] == pytest.approx(max(found["scores"]), abs=0.004)
+
+
 @pytest.mark.parametrize("precision", ["int8", "int4-weights"])
 def test_nothing_of_the_training_stays_in_the_model(cases: Any, precision: str) -> None:
     assert cases[precision]["left"] == []
