@@ -24,7 +24,7 @@ from edgekit_converters.precisions import parse
 # Options to try before layers are left in float, as far as the precision has them and the user did not say: of each
 # group the one that loses least, on top of the best of the groups before.
 VARIANTS = (
-    ({"ranges": "mse"}, {"ranges": "percentile"}),
+    ({"ranges": "mse"}, {"ranges": "percentile"}, {"bias": "off"}),
     ({"equalize": "on"}, {"correct": "on"}, {"equalize": "on", "correct": "on"}),
     ({"fit": "mse"}, {"scales": "on"}),
 )
