@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgekit._events import Event, OnEvent
-from edgekit._judge import Judge
+from edgekit._judge import ROUNDING, Judge
 from edgekit._layers import damages
 from edgekit._ledger import Ledger
 from edgekit._report import Search, Trial
@@ -30,7 +30,6 @@ VARIANTS = (
 )
 
 
-_FLOAT_SHARE = {"openvino": 0.5}  # what stays float in an int8 IR is stored in half precision
 RANK_S = 60.0
 """Seconds to follow layers to the outputs, to rank them."""
 WORTH = 0.95
@@ -124,7 +123,7 @@ class _Attempts:
         if trial is None:
             trial = self._tried(precision, tuple(layers), why)
             self._gate.ledger.add(target, trial)
-        trial = replace(trial, passed=trial.drop is not None and trial.drop <= (self._limit or 0.0))
+        trial = replace(trial, passed=trial.drop is not None and trial.drop <= (self._limit or 0.0) + ROUNDING)
         self.trials.append(trial)
         self._gate.on_event(Event(stage="gate", detail=f"{target} {precision}: {_said(trial)}", done=len(self.trials)))
         return trial
@@ -176,7 +175,7 @@ class _Attempts:
     def _hardly_smaller(self, made: Artifact) -> bool:
         """Whether layers in float made it as large as the float model; one that is small anyhow always was."""
         file = self._gate.judge.result.workshop.float_file(self._artifact.format)
-        largest = WORTH * _FLOAT_SHARE.get(self._artifact.format, 1.0) * replace(self._artifact, path=file).size_bytes
+        largest = WORTH * replace(self._artifact, path=file).size_bytes
         return self._artifact.size_bytes <= largest < made.size_bytes
 
     def _tried(self, precision: str, layers: tuple[str, ...], why: str) -> Trial:

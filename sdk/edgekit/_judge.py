@@ -19,6 +19,7 @@ from edgekit_converters.model import Arrays, Artifact
 RUNS, WARMUP = 200, 20
 LOOK_S = 10.0
 """Seconds to follow the layers of one artifact to the outputs, for the report."""
+ROUNDING = 1e-9  # of a difference of two shares
 FLOATS = frozenset({"fp32", "fp16"})
 
 
@@ -86,7 +87,7 @@ class Judge:
     def passes(self, accuracy: _metrics.Accuracy | None) -> bool:
         """Whether a score keeps within what may be lost; always where nothing was said."""
         limit, drop = self.options.limit, accuracy.drop if accuracy else None
-        return limit is None or drop is None or drop <= limit
+        return limit is None or drop is None or drop <= limit + ROUNDING
 
     def report(self, artifact: Artifact, measured: Mapping[tuple[str, str], Measured]) -> ArtifactReport:
         """Return everything that is known of an artifact."""
