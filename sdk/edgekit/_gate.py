@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgekit._events import Event, OnEvent
-from edgekit._judge import ROUNDING, Judge
+from edgekit._judge import Judge
 from edgekit._layers import damages
 from edgekit._ledger import Ledger
 from edgekit._report import Search, Trial
@@ -38,18 +38,17 @@ WORTH = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
-    """What came of an artifact: the one to keep, how it was found, and whether it passes."""
+    """What came of an artifact: the one to keep, and how it was found."""
 
     artifact: Artifact
     search: Search
-    passes: bool
     found: frozenset[str] = frozenset()
     """Layers left in float by the search and not by the user, as the artifact names them."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Gate:
-    """Tries to get artifacts through the gate of `judge`; `budget` is shared by all of them."""
+    """Tries to get artifacts through the gate of `judge`; `seconds` are shared by all of them."""
 
     judge: Judge
     ledger: Ledger
@@ -123,7 +122,7 @@ class _Attempts:
         if trial is None:
             trial = self._tried(precision, tuple(layers), why)
             self._gate.ledger.add(target, trial)
-        trial = replace(trial, passed=trial.drop is not None and trial.drop <= (self._limit or 0.0) + ROUNDING)
+        trial = replace(trial, passed=trial.drop is not None and self._gate.judge.allows(trial.drop))
         self.trials.append(trial)
         self._gate.on_event(Event(stage="gate", detail=f"{target} {precision}: {_said(trial)}", done=len(self.trials)))
         return trial
@@ -132,7 +131,7 @@ class _Attempts:
         """Return a trial as the artifact to keep, in the place and under the precision of the one asked for."""
         search = Search(trials=tuple(self.trials), seconds=time.monotonic() - self._begin, ended=ended)
         if trial.precision == self._artifact.precision and not trial.float_layers:
-            return Passed(artifact=self._artifact, search=search, passes=trial.passed)
+            return Passed(artifact=self._artifact, search=search)
         made = self.artifact_of(trial)
         for old, new in zip(self._artifact.files, made.files, strict=True):
             new.replace(old)
@@ -149,22 +148,16 @@ class _Attempts:
             steps=(*made.steps, step),
         )
         found = frozenset(kept.float_layers).difference(self._artifact.float_layers)
-        return Passed(artifact=kept, search=search, passes=trial.passed, found=found)
+        return Passed(artifact=kept, search=search, found=found)
 
     def artifact_of(self, trial: Trial) -> Artifact:
         """Return the file of a trial; it is made anew where only its figures are kept."""
-        if trial.precision == self._artifact.precision and not trial.float_layers:
-            return self._artifact
         return self._made(trial.precision, trial.float_layers)
 
     def trial_of(self, precision: str, layers: Sequence[str]) -> Trial:
         """Return the trial with these layers in float."""
         wanted = set(layers)
         return next(one for one in self.trials if one.precision == precision and set(one.float_layers) == wanted)
-
-    @property
-    def _limit(self) -> float | None:
-        return self._gate.judge.options.limit
 
     def _made(self, precision: str, layers: Sequence[str]) -> Artifact:
         if precision == self._artifact.precision and not layers:

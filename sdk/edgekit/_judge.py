@@ -86,8 +86,13 @@ class Judge:
 
     def passes(self, accuracy: _metrics.Accuracy | None) -> bool:
         """Whether a score keeps within what may be lost; always where nothing was said."""
-        limit, drop = self.options.limit, accuracy.drop if accuracy else None
-        return limit is None or drop is None or drop <= limit + ROUNDING
+        drop = accuracy.drop if accuracy else None
+        return drop is None or self.allows(drop)
+
+    def allows(self, drop: float) -> bool:
+        """Whether so much may be lost; anything where nothing was said."""
+        limit = self.options.limit
+        return limit is None or drop <= limit + ROUNDING
 
     def report(self, artifact: Artifact, measured: Mapping[tuple[str, str], Measured]) -> ArtifactReport:
         """Return everything that is known of an artifact."""
