@@ -30,7 +30,7 @@ from tests.benchmarks.real_models import DATA
 
 SAMPLES, ROUNDS = 2000, 3
 QUICK_SAMPLES, QUICK_ROUNDS = 100, 1
-WEIGHTS = ("int8-weights", "int4-weights", "int4-weights:group=64,awq,scales", "nf4-weights", "codebook-weights")
+WEIGHTS = ("int8-weights", "int4-weights", "nf4-weights", "codebook-weights")
 PAGE = ROOT / "docs" / "benchmarks" / "quantization.md"
 
 

@@ -25,7 +25,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
     model = _read(request)
     with np.load(request["calibration"], allow_pickle=False) as stored:
-        samples = [{name: stored[name][at][np.newaxis] for name in stored.files} for at in range(_count(stored))]
+        names = stored.files
+        samples = [{name: stored[name][at][np.newaxis] for name in names} for at in range(len(stored[names[0]]))]
     shown = nncf.Dataset([one["x"] if set(one) == {"x"} else one for one in samples])
     answer: dict[str, Any] = {"path": request["output"]}
     if request.get("control"):
@@ -56,7 +57,9 @@ def _read(request: dict[str, Any]) -> Any:
         model = ov.convert_model(folder)
     else:
         model = ov.convert_model(source)
-    if shapes:
+    if shapes:  # in the order of the inputs, whose names an exported program loses
+        for port, name in zip(model.inputs, shapes, strict=True):
+            port.get_tensor().set_names({name})
         model.reshape({name: list(sizes) for name, sizes in shapes.items()})
     return model
 
@@ -64,10 +67,6 @@ def _read(request: dict[str, Any]) -> Any:
 def _factory(module: str, factory: str) -> tuple[Any, Any]:
     made = getattr(importlib.import_module(module), factory)()
     return made if isinstance(made, tuple) else (made, None)
-
-
-def _count(stored: Any) -> int:
-    return len(stored[stored.files[0]])
 
 
 def _controlled(nncf: Any, model: Any, shown: Any, control: dict[str, Any]) -> tuple[Any, int, list[str]]:
