@@ -67,6 +67,8 @@ class Artifact:
     """The precision with the options it really has, where they are others than asked for."""
     weights_bytes: int | None = None
     """Bytes of the learnt constants as stored; None where that was not counted."""
+    float_weights_bytes: int | None = None
+    """Bytes the constants would take with every layer in float, as this kind of artifact stores those."""
     float_layers: tuple[str, ...] = ()
     """Layers left in float although the precision would store them, as the source calls them."""
 

@@ -14,26 +14,28 @@ from edgekit._judge import Judge
 from edgekit._layers import damages
 from edgekit._ledger import Ledger
 from edgekit._report import Search, Trial
-from edgekit._search import Budget, search
+from edgekit._search import Budget, Outcome, Verdict, search
 from edgekit.errors import DataError
 from edgekit_converters.backends import backend_for
 from edgekit_converters.errors import ConversionError
 from edgekit_converters.model import Artifact, Step
 from edgekit_converters.precisions import parse
 
+UNCORRECTED = {"bias": "off"}
 # Options to try before layers are left in float, as far as the precision has them and the user did not say: of each
 # group the one that loses least, on top of the best of the groups before.
 VARIANTS = (
-    ({"ranges": "mse"}, {"ranges": "percentile"}, {"bias": "off"}),
+    ({"preset": "mixed"},),
+    ({"ranges": "mse"}, {"ranges": "percentile"}),
+    (UNCORRECTED,),
     ({"equalize": "on"}, {"correct": "on"}, {"equalize": "on", "correct": "on"}),
     ({"fit": "mse"}, {"scales": "on"}),
 )
 
-
 RANK_S = 60.0
 """Seconds to follow layers to the outputs, to rank them."""
 WORTH = 0.95
-"""A file that is larger than this share of the float one is no quantized model any more."""
+"""A model whose weights take more than this share of float's is no quantized model any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,26 +74,28 @@ class Gate:
                 if trial.passed:
                     return attempt.result(trial, "found")
                 best = min(best, trial, key=_loss)
-        return self._leave_in_float(attempt, best)
+        # The best with all layers quantized may lose more than others once the worst are in float: cut ranges then only
+        # cut, and biases are corrected for errors that are no longer there.
+        budget, ended = Budget(seconds=self._left), "budget"
+        uncorrected = _variants(artifact, artifact.precision, [UNCORRECTED])
+        for base in dict.fromkeys((best.precision, artifact.precision, *uncorrected)):
+            outcome = self._leave_in_float(attempt, base, budget)
+            ended = outcome.ended
+            if outcome.layers is not None:
+                return attempt.result(attempt.trial_of(base, outcome.layers), ended)
+        return attempt.result(best, ended)
 
-    def _leave_in_float(self, attempt: "_Attempts", best: Trial) -> Passed:
-        if self.over:
-            return attempt.result(best, "budget")
-        made = attempt.artifact_of(best)
+    def _leave_in_float(self, attempt: "_Attempts", precision: str, budget: Budget) -> Outcome:
+        if budget.over:
+            return Outcome(layers=None, ended=budget.ended)
+        made = attempt.artifact_of(precision, ())
         self.on_event(Event(stage="gate", detail=f"{made.format} {made.precision}: ranking layers"))
         try:
             found = damages(self.judge.result, made, self.judge.jobs, self.work, RANK_S)
         except ConversionError:
-            return attempt.result(best, "exhausted")
+            return Outcome(layers=None, ended="exhausted")
         units = [one.unit for one in found if one.unit.layers and one.unit.damage > 0]
-        outcome = search(
-            units,
-            lambda layers, why: attempt.make(best.precision, layers, why).passed,
-            Budget(seconds=self._left),
-        )
-        if outcome.layers is None:
-            return attempt.result(best, outcome.ended)
-        return attempt.result(attempt.trial_of(best.precision, outcome.layers), outcome.ended)
+        return search(units, lambda layers, why: _verdict(attempt.make(precision, layers, why)), budget)
 
     def _worth_it(self, artifact: Artifact) -> bool:
         """Of what `auto` tries, only full int8 is worth a search: the others lose in the weights, or nothing."""
@@ -122,7 +126,8 @@ class _Attempts:
         if trial is None:
             trial = self._tried(precision, tuple(layers), why)
             self._gate.ledger.add(target, trial)
-        trial = replace(trial, passed=trial.drop is not None and self._gate.judge.allows(trial.drop))
+        passed = trial.drop is not None and not trial.too_much and self._gate.judge.allows(trial.drop)
+        trial = replace(trial, passed=passed)
         self.trials.append(trial)
         self._gate.on_event(Event(stage="gate", detail=f"{target} {precision}: {_said(trial)}", done=len(self.trials)))
         return trial
@@ -132,7 +137,7 @@ class _Attempts:
         search = Search(trials=tuple(self.trials), seconds=time.monotonic() - self._begin, ended=ended)
         if trial.precision == self._artifact.precision and not trial.float_layers:
             return Passed(artifact=self._artifact, search=search)
-        made = self.artifact_of(trial)
+        made = self.artifact_of(trial.precision, trial.float_layers)
         for old, new in zip(self._artifact.files, made.files, strict=True):
             new.replace(old)
         step = Step(
@@ -150,37 +155,33 @@ class _Attempts:
         found = frozenset(kept.float_layers).difference(self._artifact.float_layers)
         return Passed(artifact=kept, search=search, found=found)
 
-    def artifact_of(self, trial: Trial) -> Artifact:
-        """Return the file of a trial; it is made anew where only its figures are kept."""
-        return self._made(trial.precision, trial.float_layers)
-
     def trial_of(self, precision: str, layers: Sequence[str]) -> Trial:
         """Return the trial with these layers in float."""
         wanted = set(layers)
         return next(one for one in self.trials if one.precision == precision and set(one.float_layers) == wanted)
 
-    def _made(self, precision: str, layers: Sequence[str]) -> Artifact:
+    def artifact_of(self, precision: str, layers: Sequence[str]) -> Artifact:
+        """Return the file of a trial, or one nobody scores; only the one asked for is not made anew."""
         if precision == self._artifact.precision and not layers:
             return self._artifact
         workshop = self._gate.judge.result.workshop
         return workshop.again(self._artifact.format, precision, layers, self._gate.work / "trial")
 
-    def _hardly_smaller(self, made: Artifact) -> bool:
-        """Whether layers in float made it as large as the float model; one that is small anyhow always was."""
-        file = self._gate.judge.result.workshop.float_file(self._artifact.format)
-        largest = WORTH * replace(self._artifact, path=file).size_bytes
-        return self._artifact.size_bytes <= largest < made.size_bytes
+    def _too_much(self, made: Artifact) -> bool:
+        """Whether layers in float made its weights as large as float's; a precision that stores them so always was."""
+        asked, got, floats = self._artifact.weights_bytes, made.weights_bytes, made.float_weights_bytes
+        return asked is not None and got is not None and floats is not None and asked <= WORTH * floats < got
 
     def _tried(self, precision: str, layers: tuple[str, ...], why: str) -> Trial:
         begin = time.monotonic()
         score = drop = size = None
+        too_much = False
         try:
-            made = self._made(precision, layers)
+            made = self.artifact_of(precision, layers)
             size = made.size_bytes
             got = self._gate.judge.run([made])[made.format, made.precision]
-            if self._hardly_smaller(made):
-                why = f"{why}: hardly smaller than float"
-            elif got.outputs:
+            too_much = self._too_much(made)
+            if got.outputs:
                 score, drop = self._gate.judge.drop(got.outputs)
         except (ConversionError, DataError) as exc:
             why = f"{why}: {exc}"
@@ -192,8 +193,15 @@ class _Attempts:
             size_bytes=size,
             seconds=time.monotonic() - begin,
             passed=False,
-            why=why,
+            why=f"{why}: hardly smaller than float" if too_much else why,
+            too_much=too_much,
         )
+
+
+def _verdict(trial: Trial) -> Verdict:
+    if trial.too_much:
+        return Verdict.TOO_MUCH
+    return Verdict.PASSES if trial.passed else Verdict.LOSES
 
 
 def _said(trial: Trial) -> str:

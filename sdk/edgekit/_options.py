@@ -23,7 +23,7 @@ AUTO_MAX_DROP = 0.005
 # What `auto` measures of each target; those with a * only with calibration data.
 _CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "tflite": ("fp32", "fp16", "int8*", "int8-dynamic", "int8-weights"),
-    "openvino": ("fp32", "fp16", "int8*", "int8:preset=performance*", "int8-weights"),
+    "openvino": ("fp32", "fp16", "int8*", "int8:preset=mixed*", "int8-weights"),
     "onnx": ("fp32", "int8*", "int8-dynamic"),
 }
 RECIPE_SCHEMA = 1

@@ -108,6 +108,8 @@ class Trial:
     passed: bool
     why: str = ""
     """What the search tried it for, in a few words."""
+    too_much: bool = False
+    """Whether so much of it is in float that its weights are hardly smaller than float's: it cannot pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

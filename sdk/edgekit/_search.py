@@ -9,6 +9,7 @@ quarters, single layers (delta debugging, A. Zeller 2002). The same for every ta
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 MOST_TRIALS = 40
 
@@ -22,8 +23,14 @@ class Unit:
     layers: tuple[str, ...]
 
 
-Attempt = Callable[[Sequence[str], str], bool]
-"""Make a model with these layers in float, for the reason given, and say whether it passes."""
+class Verdict(Enum):
+    """What may come of an attempt; `TOO_MUCH` is a model with so much in float that it is no quantized one any more."""
+
+    PASSES, LOSES, TOO_MUCH = range(3)
+
+
+Attempt = Callable[[Sequence[str], str], Verdict]
+"""Make a model with these layers in float, for the reason given, and say what came of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,11 @@ class Budget:
         """Whether the time is over: more of it would let the search go on."""
         return self._end is not None and time.monotonic() >= self._end
 
+    @property
+    def ended(self) -> str:
+        """How a search ends that may not go on."""
+        return "budget" if self.late else "exhausted"
+
     def spend(self) -> None:
         """Count one trial."""
         self._left -= 1
@@ -70,8 +82,7 @@ def search(units: Sequence[Unit], attempt: Attempt, budget: Budget) -> Outcome:
             return Outcome(layers=None, ended="exhausted")
         _minimise(_together(ranked[:count]), tried)
     except _OverError:
-        enough = "exhausted" if tried.best is None else "found"
-        return Outcome(layers=tried.best, ended="budget" if budget.late else enough)
+        return Outcome(layers=tried.best, ended="found" if tried.best and not budget.late else budget.ended)
     return Outcome(layers=tried.best, ended="found")
 
 
@@ -80,17 +91,20 @@ class _Tried:
 
     def __init__(self, attempt: Attempt, budget: Budget) -> None:
         self._attempt, self._budget = attempt, budget
-        self._known: dict[frozenset[str], bool] = {frozenset(): False}
+        self._known = {frozenset[str](): Verdict.LOSES}
         self.best: tuple[str, ...] | None = None
 
     def passes(self, layers: Sequence[str], why: str) -> bool:
+        return self.verdict(layers, why) is Verdict.PASSES
+
+    def verdict(self, layers: Sequence[str], why: str) -> Verdict:
         key = frozenset(layers)
         if key not in self._known:
             if self._budget.over:
                 raise _OverError
             self._budget.spend()
             self._known[key] = self._attempt(layers, why)
-            if self._known[key] and (self.best is None or len(layers) < len(self.best)):
+            if self._known[key] is Verdict.PASSES and (self.best is None or len(layers) < len(self.best)):
                 self.best = tuple(layers)
         return self._known[key]
 
@@ -100,19 +114,26 @@ def _together(units: Iterable[Unit]) -> list[str]:
 
 
 def _fewest(ranked: Sequence[Unit], tried: _Tried) -> int | None:
-    """Return how many of the worst units must be in float; None where not even all are enough."""
-    low, high = 0, 1
-    while not tried.passes(_together(ranked[:high]), f"the {high} worst in float"):
+    """Return how many of the worst units must be in float; None where none of the numbers tried passes."""
+
+    def verdict(count: int) -> Verdict:
+        return tried.verdict(_together(ranked[:count]), f"the {count} worst in float")
+
+    low, high = 0, min(1, len(ranked))
+    while (last := verdict(high)) is Verdict.LOSES:
         if high >= len(ranked):
             return None
         low, high = high, min(2 * high, len(ranked))
+    passing = high if last is Verdict.PASSES else None
     while high - low > 1:
         middle = (low + high) // 2
-        if tried.passes(_together(ranked[:middle]), f"the {middle} worst in float"):
-            high = middle
-        else:
+        last = verdict(middle)
+        if last is Verdict.LOSES:
             low = middle
-    return high
+        else:
+            high = middle
+            passing = middle if last is Verdict.PASSES else passing
+    return passing
 
 
 def _minimise(layers: Sequence[str], tried: _Tried) -> None:

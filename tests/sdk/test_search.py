@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekit._search import MOST_TRIALS, Budget, Outcome, Unit, search
+from edgekit._search import MOST_TRIALS, Budget, Outcome, Unit, Verdict, search
 
 World = Callable[[frozenset[str]], bool]
+
+
+def verdict(passes: bool) -> Verdict:
+    return Verdict.PASSES if passes else Verdict.LOSES
 
 
 @dataclass
@@ -18,16 +22,18 @@ class Trials:
     """A world, and what was tried in it."""
 
     world: World
+    most: float = math.inf
+    """Layers in float that are not too much."""
     made: list[frozenset[str]] = field(default_factory=list)
 
-    def __call__(self, layers: Sequence[str], why: str) -> bool:
+    def __call__(self, layers: Sequence[str], why: str) -> Verdict:
         assert layers
         assert len(set(layers)) == len(layers)
         assert why
         key = frozenset(layers)
         assert key not in self.made, "tried before"
         self.made.append(key)
-        return self.world(key)
+        return Verdict.TOO_MUCH if len(key) > self.most else verdict(self.world(key))
 
 
 def units(damages: Sequence[float]) -> list[Unit]:
@@ -93,6 +99,22 @@ def test_where_nothing_helps_every_layer_was_in_float_once(count: int) -> None:
     assert len(trials.made) <= math.ceil(math.log2(count)) + 1
 
 
+def test_too_much_in_float_is_no_end_of_the_search_below_it() -> None:
+    needed = {f"u{at}" for at in range(11)}
+    trials = Trials(needing(*needed), most=13)
+    outcome = search(units([float(20 - at) for at in range(20)]), trials, Budget())
+    assert outcome.ended == "found"
+    assert set(outcome.layers or ()) == needed
+    assert [len(one) for one in trials.made[:8]] == [1, 2, 4, 8, 16, 12, 10, 11]
+
+
+def test_where_only_too_much_would_do_nothing_is_found() -> None:
+    trials = Trials(needing(*(f"u{at}" for at in range(14))), most=13)
+    outcome = search(units([float(20 - at) for at in range(20)]), trials, Budget())
+    assert outcome == Outcome(layers=None, ended="exhausted")
+    assert len(trials.made) == 8
+
+
 def test_no_layers_at_all_are_exhausted_without_a_trial() -> None:
     outcome, trials = found([], lambda _: True)
     assert outcome == Outcome(layers=None, ended="exhausted")
@@ -122,10 +144,10 @@ def test_the_time_is_looked_at_before_each_trial(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("edgekit._search.time.monotonic", lambda: now[0])
     budget = Budget(seconds=25)
 
-    def slow(layers: Sequence[str], why: str) -> bool:
+    def slow(layers: Sequence[str], why: str) -> Verdict:
         del why
         now[0] += 10
-        return len(layers) >= 4
+        return verdict(len(layers) >= 4)
 
     outcome = search(units([1.0] * 8), slow, budget)
     assert outcome.ended == "budget"

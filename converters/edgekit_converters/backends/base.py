@@ -105,7 +105,8 @@ def build_with(job: Callable[[Json], Json], request: BuildRequest, *, target: st
 def each(precisions: Sequence[str], make: Callable[[str], Json]) -> Json:
     """Inside a job: make every precision; an expected failure is an answer beside the others' steps.
 
-    `make` returns `{"steps": [...], "warnings": [...], "weights_bytes": N, "float_layers": [names]}`.
+    `make` returns `{"steps": [...], "warnings": [...], "weights_bytes": N, "float_weights_bytes": N,
+    "float_layers": [names]}`.
     """
     answers = {}
     for one in precisions:
@@ -137,5 +138,6 @@ def _made(target: str, path: Path, precision: str, answer: Json) -> Artifact | F
         steps=steps,
         warnings=tuple(answer["warnings"]),
         weights_bytes=answer.get("weights_bytes"),
+        float_weights_bytes=answer.get("float_weights_bytes"),
         float_layers=tuple(answer.get("float_layers", ())),
     )

@@ -62,6 +62,7 @@ def run(request: Json) -> Json:
             "steps": [step] if asked["name"] != "fp32" else [],
             "warnings": warnings,
             "weights_bytes": weights_bytes(made),
+            "float_weights_bytes": weights_bytes(source.model),
             "float_layers": source.float_names if asked["name"] != "fp32" else [],
         }
 

@@ -22,6 +22,8 @@ _CARRYING = frozenset(
     }
 )  # fmt: skip
 _GRID = "FakeQuantize"
+_SMALL = 512
+"""Constants of fewer values take no less room in float16: it takes an operator more to read them."""
 
 
 def relax(quantized: Model, source: Model, names: Sequence[str]) -> None:
@@ -41,6 +43,33 @@ def relax(quantized: Model, source: Model, names: Sequence[str]) -> None:
         if old_bias is not None and new_bias is not None:  # the other one was corrected for the grid
             new_bias.replace_source_output(old_bias.get_source_output())
     grids.name_copies()
+
+
+def halve(quantized: Model) -> None:
+    """Store the large constants of layers in float in float16, in place, computed in float32.
+
+    Saving does so by itself, but not with a model that has grids. Scales of stored weights stay as they are.
+    """
+    from openvino import opset13 as opset
+
+    for node in quantized.get_ordered_ops():
+        if node.get_type_name() != "Constant" or node.get_element_type().to_dtype() != np.float32:
+            continue
+        takers = list(node.output(0).get_target_inputs())
+        values = node.get_data()
+        if values.size < _SMALL or np.abs(values).max() > np.finfo(np.float16).max or any(map(_is_grid, takers)):
+            continue
+        wide = opset.convert(opset.constant(values.astype(np.float16)), np.float32)
+        wide.set_friendly_name(f"{node.get_friendly_name()}/float32")
+        for taker in takers:
+            taker.replace_source_output(wide.output(0))
+
+
+def _is_grid(taker: Model) -> bool:
+    """Whether a port takes an end of a grid, or the scale of weights stored on one."""
+    node = taker.get_node()
+    stored = any(one.get_node().get_type_name() in {"Convert", "Subtract"} for one in node.input_values())
+    return node.get_type_name() == _GRID or (stored and node.get_type_name() == "Multiply")
 
 
 def _by_name(model: Model) -> dict[str, Model]:

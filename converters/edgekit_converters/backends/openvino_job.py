@@ -10,7 +10,7 @@ from edgekit_converters import tflite_file
 from edgekit_converters._exchange import read_arrays, specs_from_json
 from edgekit_converters.backends import openvino_precisions as precisions
 from edgekit_converters.backends.base import each
-from edgekit_converters.backends.openvino_float import key, relax, respread
+from edgekit_converters.backends.openvino_float import halve, key, relax, respread
 from edgekit_converters.backends.placing import place
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.foreign import last_line, missing
@@ -38,6 +38,7 @@ def run(request: Json) -> Json:
     # The telemetry package cannot be imported here: OpenVINO and NNCF then send nothing and write no consent file.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # what `import` takes for "not there"
     source = _Source(request)
+    floats = layers.weights_bytes(source.work / FLOAT)
 
     def make(precision: str) -> Json:
         asked = request["options"][precision]
@@ -52,6 +53,7 @@ def run(request: Json) -> Json:
             "steps": [{"name": precisions.NAMES[asked["name"]], "before": source.before, "after": after}],
             "warnings": [],
             "weights_bytes": layers.weights_bytes(saved),
+            "float_weights_bytes": floats // (1 if asked["name"] == "fp32" else 2),  # float16 beside what is quantized
             "float_layers": [] if asked["name"] in _FLOAT else source.floats,
         }
 
@@ -93,6 +95,7 @@ class _Source:
             _save(made, kept, fp16=False)
         made = layers.read(kept)
         relax(made, self.model, self.floats)
+        halve(made)
         return made
 
     def _spread(self, made: Model, asked: Json) -> Model:

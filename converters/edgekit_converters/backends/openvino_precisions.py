@@ -33,7 +33,7 @@ OPENVINO: Precisions = MappingProxyType(
         "fp32": {},
         "fp16": {},
         "int8": {
-            "preset": choice("mixed", "performance", text="activations with a zero point where they need one, or none"),
+            "preset": choice("performance", "mixed", text="activations without a zero point, or some with one"),
             **RANGES,
             **EQUALIZE,
             **MODEL,

@@ -53,6 +53,7 @@ def run(request: Json) -> Json:
             "steps": [step] if asked["name"] != "fp32" else [],
             "warnings": [*warnings, *_left(asked, after, source.float_values)],
             "weights_bytes": weights_bytes(after),
+            "float_weights_bytes": weights_bytes(source.described),
             "float_layers": list(dict.fromkeys(source.float_names)) if asked["name"] != "fp32" else [],
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit_converters.backends.openvino_float import key, relax, respread
+from edgekit_converters.backends.openvino_float import halve, key, relax, respread
 
 pytestmark = pytest.mark.slow
 
@@ -151,6 +151,26 @@ def test_all_layers_in_float_are_the_float_model(name: str, int8: Callable[[str]
     relax(quantized, source, [one.get_friendly_name() for one in source.get_ordered_ops()])
     assert _grids(quantized) == 0
     assert np.allclose(_run(quantized)["out"], wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "layer"), [("sum", "conv2"), ("dense", "q")])
+def test_layers_in_float_take_half_the_room_and_compute_the_same(
+    name: str, layer: str, int8: Callable[[str], tuple[Model, Model]]
+) -> None:
+    source, quantized = int8(name)
+    relax(quantized, source, [layer])
+    wanted, grids = _run(quantized)["out"], _grids(quantized)
+    assert _large(quantized) == ["f32"]
+    halve(quantized)
+    assert _large(quantized) == ["f16"]
+    assert _grids(quantized) == grids
+    assert np.allclose(_run(quantized)["out"], wanted, atol=2e-2 * np.abs(wanted).max())
+
+
+def _large(model: Model) -> list[str]:
+    constants = [one for one in model.get_ordered_ops() if one.get_type_name() == "Constant"]
+    kinds = [one.get_element_type().get_type_name() for one in constants if one.get_data().size >= 512]
+    return [one for one in kinds if one.startswith("f")]
 
 
 @pytest.mark.parametrize(
