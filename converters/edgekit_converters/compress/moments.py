@@ -1,0 +1,121 @@
+"""What layers take on calibration data, as rows that multiply their weights, and the second moments of those rows.
+
+A layer's output is X W for a matrix X of rows: a row is what a place of a convolution's output looks at (im2col), or
+what a dense layer takes. Errors of a changed W are measured by H = XᵀX, without gradients (Hassibi and Stork, "Second
+order derivatives for network pruning", 1992); so are least-squares fits.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgekit_converters.compress.base import name_of
+from edgekit_converters.graph.observing import observe
+from edgekit_converters.graph.weights import Reals, Weights
+from edgekit_converters.model import Array, Arrays
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+MOST_ROWS = 1 << 16
+"""Rows of a layer that are looked at, of each batch as many as of the others: enough for thousands of columns."""
+
+
+@dataclass(slots=True)
+class Moments:
+    """Of the rows [n, columns] a group of a layer takes: their number, sum [columns] and XᵀX [columns, columns]."""
+
+    count: int
+    total: Reals
+    gram: Reals
+
+    def add(self, rows: Reals) -> None:
+        """Count further rows."""
+        self.count += len(rows)
+        self.total = self.total + rows.sum(axis=0)
+        self.gram = self.gram + rows.T @ rows
+
+
+def moments_of(
+    model: "ir.Model", layers: Sequence[Weights], arrays: Arrays, file: Path, seed: int = 0
+) -> dict[str, list[Moments]]:
+    """Return the moments of what layers take, a list entry a group, by the layers' names.
+
+    Args:
+        model: with inferred shapes; it is not changed.
+        layers: of `Conv`, `Gemm` or `MatMul`, their weights in place 1.
+        arrays: samples [N, ...] by input name.
+        file: a scratch file.
+        seed: of the choice of rows where there are more than `MOST_ROWS`.
+
+    Raises:
+        CalibrationError: if the model stops on the samples.
+    """
+    found: dict[str, list[Moments]] = {}
+    for name, rows in rows_of(model, layers, arrays, file, seed):
+        for group, one in enumerate(rows):
+            if name not in found:
+                found[name] = [Moments(0, np.zeros(one.shape[1]), np.zeros((one.shape[1],) * 2)) for _ in rows]
+            found[name][group].add(one)
+    return found
+
+
+def rows_of(
+    model: "ir.Model", layers: Sequence[Weights], arrays: Arrays, file: Path, seed: int = 0
+) -> Iterator[tuple[str, list[Reals]]]:
+    """Yield for every batch and layer its name and the rows it takes, [n, columns] a group; see `moments_of`."""
+    rng = np.random.default_rng(seed)
+    samples = max((len(array) for array in arrays.values()), default=1)
+    taken = {name_of(one.node): str(one.node.inputs[0].name) for one in layers}  # type: ignore[union-attr]
+    by_name = {name_of(one.node): one.node for one in layers}
+    for batch in observe(model, list(dict.fromkeys(taken.values())), arrays, file):
+        for name, value in taken.items():
+            rows = rows_in(by_name[name], batch[value])
+            most = max(1, MOST_ROWS * len(batch[value]) // max(samples, 1))
+            if len(rows[0]) > most:
+                some = rng.choice(len(rows[0]), most, replace=False)
+                rows = [one[some] for one in rows]
+            yield name, [one.astype(np.float64) for one in rows]
+
+
+def rows_in(node: "ir.Node", array: Array) -> list[Array]:
+    """Return the rows [n, columns] that a layer makes of its input, one matrix a group, in the order of its weights."""
+    if node.op_type != "Conv":
+        turned = node.op_type == "Gemm" and node.attributes.get_int("transA", 0) == 1
+        whole = array.T if turned else array
+        return [whole.reshape(-1, whole.shape[-1])]
+    kernel = tuple(node.inputs[1].const_value.shape.numpy())  # type: ignore[union-attr]  # its weights are constant
+    spatial = len(kernel) - 2
+    strides, dilations, pads = (
+        tuple(node.attributes.get_ints(name, default))
+        for name, default in (("strides", [1] * spatial), ("dilations", [1] * spatial), ("pads", [0] * 2 * spatial))
+    )
+    auto = node.attributes.get_string("auto_pad", "NOTSET")
+    if auto.startswith("SAME"):
+        pads = _same(array.shape[2:], kernel[2:], strides, dilations, lower=auto == "SAME_LOWER")
+    padded = np.pad(array, [(0, 0), (0, 0), *zip(pads[:spatial], pads[spatial:], strict=True)])
+    spans = tuple((size - 1) * step + 1 for size, step in zip(kernel[2:], dilations, strict=True))
+    axes = tuple(range(2, 2 + spatial))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=axes)
+    steps = (1, 1, *strides, *dilations)
+    windows = windows[tuple(slice(None, None, step) for step in steps)]
+    groups = node.attributes.get_int("group", 1)
+    places = np.moveaxis(windows, 1, 1 + spatial)  # [N, places..., channels, kernel...]
+    rows = places.reshape(-1, groups, kernel[1] * int(np.prod(kernel[2:])))
+    return [rows[:, group] for group in range(groups)]
+
+
+def _same(
+    sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], *, lower: bool
+) -> tuple[int, ...]:
+    """Return the padding that `auto_pad` means: before every axis, then behind."""
+    before, behind = [], []
+    for size, width, step, wide in zip(sizes, kernel, strides, dilations, strict=True):
+        total = max(0, (-(-size // step) - 1) * step + (width - 1) * wide + 1 - size)
+        small = total // 2
+        before.append(total - small if lower else small)
+        behind.append(small if lower else total - small)
+    return (*before, *behind)
