@@ -77,6 +77,7 @@ docs: setup
 	$(V)/bin/python docs/generate_onnx_support.py
 	$(V)/bin/python docs/generate_grids.py
 	$(V)/bin/python docs/generate_precisions.py
+	$(V)/bin/python docs/generate_techniques.py
 
 # What `edgekit check` knows of the runtimes: probes run on their wheels, each in an environment of its own.
 compat-table: setup

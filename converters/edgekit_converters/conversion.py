@@ -9,6 +9,8 @@ from pathlib import Path
 from edgekit_converters.backends import backend_for
 from edgekit_converters.backends.base import Backend, Failure
 from edgekit_converters.calibration import random_calibration
+from edgekit_converters.compress.engine import Compressed, check_data, compress
+from edgekit_converters.compress.steps import RecipeStep
 from edgekit_converters.data import bind
 from edgekit_converters.errors import CalibrationError, PrecisionError, UnsupportedError
 from edgekit_converters.events import Event, OnEvent
@@ -20,7 +22,7 @@ from edgekit_converters.jobs import JobRunner
 from edgekit_converters.layout import Layout
 from edgekit_converters.model import Array, Arrays, Artifact, SourceModel
 from edgekit_converters.precisions import Precision, parse
-from edgekit_converters.workshop import Workshop
+from edgekit_converters.workshop import Workshop, lowered
 
 Wanted = tuple[tuple[str, str], ...]
 """Pairs of target format and precision."""
@@ -52,6 +54,10 @@ class ConversionRequest:
     """Take the way over ONNX, the canonical graph, where the source has another one too (Keras, SavedModel)."""
     float_layers: tuple[str, ...] = ()
     """Layers to leave in float whatever the precision, as `layers.choice` takes them."""
+    compress: tuple[RecipeStep, ...] = ()
+    """What is done to the canonical graph first, in this order."""
+    labels: Arrays | None = None
+    """Labels [N, ...] of the calibration samples, for steps that train."""
     quantized_io: bool = False
     """Inputs and outputs of static integer artifacts as they store them; only of targets that can."""
     seed: int = 0
@@ -69,6 +75,8 @@ class ConversionResult:
     """The source's own outputs [N, ...] on the reference inputs, by output name."""
     workshop: Workshop
     """Makes further artifacts of the same model."""
+    compressed: Compressed | None = None
+    """What the steps did, one by one; None without any."""
     layout: Layout = field(default_factory=Layout)
     """How the arrays of the artifacts lie beside the source's."""
     warnings: tuple[str, ...] = ()
@@ -113,10 +121,12 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
     backends = [backend_for(target) for target in dict.fromkeys(target for target, _ in request.wanted)]
     _check_calibration(request, backends)
     _check_rim(request, backends)
+    check_data(request.compress, calibration=request.calibration is not None, labels=request.labels is not None)
     total = len(request.wanted) + 1
     on_event(Event(stage="load", detail=request.model.name, done=0, total=total))
     loaded, inputs, lost = _load(request, backends, jobs)
     made: list[Artifact | Failure] = list(lost)
+    loaded, compressed = _compressed(request, loaded, jobs, on_event)
     workshop = _workshop(request, loaded, jobs)
     layout = workshop.layout
     if layout.turns and not loaded.channels_first and any(backend.needs_tflite for backend in backends):
@@ -134,7 +144,7 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
             )
         )
         made += workshop.make(backend, precisions)
-    return _result(request, workshop, inputs, made)
+    return replace(_result(request, workshop, inputs, made), compressed=compressed)
 
 
 def describe(model: Path, jobs: JobRunner, shapes: Mapping[str, tuple[int, ...]] | None = None) -> SourceModel:
@@ -206,7 +216,7 @@ def _load(
         seed=request.seed,
         want_tflite=any(backend.needs_tflite for backend in backends),
         layout=request.layout,
-        through_onnx=request.through_onnx or all(backend.needs_onnx for backend in backends),
+        through_onnx=request.through_onnx or bool(request.compress) or all(backend.needs_onnx for backend in backends),
     )
     lost: tuple[Failure, ...] = ()
     try:
@@ -219,6 +229,34 @@ def _load(
         needing = {backend.format for backend in backends if backend.needs_tflite}
         lost = tuple(Failure(format=one, precision=how, error=exc) for one, how in request.wanted if one in needing)
     return loaded, used(asked, loaded.source.inputs), lost
+
+
+def _compressed(
+    request: ConversionRequest, loaded: Loaded, jobs: JobRunner, on_event: OnEvent
+) -> tuple[Loaded, Compressed | None]:
+    """Carry out the steps on the canonical graph; what is loaded then is the compressed model in the source's place."""
+    if not request.compress:
+        return loaded, None
+    if loaded.onnx is None:
+        raise UnsupportedError(
+            f"a model that comes as {loaded.source.format} has no canonical graph: techniques need ONNX, PyTorch, Keras"
+            " or a SavedModel"
+        )
+    inputs = loaded.source.inputs
+    work = request.work / "compress"
+    work.mkdir()
+    made = compress(
+        loaded.onnx,
+        request.compress,
+        jobs,
+        work,
+        calibration=None if request.calibration is None else bind(request.calibration, inputs, "calibration data"),
+        labels=request.labels,
+        targets=tuple(dict.fromkeys(target for target, _ in request.wanted)),
+        seed=request.seed,
+        on_event=on_event,
+    )
+    return lowered(loaded, made.path, Layout(request.layout, loaded.channels_first), jobs, work), made
 
 
 def _workshop(request: ConversionRequest, loaded: Loaded, jobs: JobRunner) -> Workshop:

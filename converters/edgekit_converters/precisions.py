@@ -19,6 +19,11 @@ class Option:
     takes: str
     """The values it takes, as people are told."""
 
+    @property
+    def default_text(self) -> str:
+        """The default as people write it."""
+        return {True: "on", False: "off"}[self.default] if isinstance(self.default, bool) else str(self.default)
+
 
 def flag(text: str) -> Option:
     """Return an option that is off unless named."""

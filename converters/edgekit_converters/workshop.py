@@ -100,25 +100,20 @@ class Workshop:
             work = self.work / f"eased-{equalize:d}{correct:d}"
             work.mkdir(exist_ok=True)  # an earlier try may have failed in it
             made = ease(onnx, self.calibration, self.jobs, work, equalize=equalize, correct=correct)
-            self._easier[equalize, correct] = made, self._lowered(made, work), work
+            eased = lowered(self.loaded, made.path, self.layout, self.jobs, work)
+            self._easier[equalize, correct] = made, eased, work
         made, loaded, work = self._easier[equalize, correct]
         return replace(self, loaded=loaded, work=work, easing=made.steps)
 
-    def _lowered(self, made: Eased, work: Path) -> Loaded:
-        """Load an ONNX file in the source's place, in its names and layout."""
-        asked = LoadRequest(
-            model=made.path,
-            work=work,
-            want_tflite=self.loaded.float_tflite is not None,
-            layout=self.layout.wanted if self.loaded.channels_first else "keep",
-        )
-        loaded = frontend_for(made.path).load(asked, self.jobs)
-        return replace(
-            loaded,
-            source=self.loaded.source,
-            channels_first=self.loaded.channels_first,
-            steps=(*self.loaded.steps, *loaded.steps),
-        )
+    def of(self, path: Path, work: Path) -> "Workshop":
+        """Return one for another ONNX file in the source's names and layout; `work` is a scratch folder of its own.
+
+        Raises:
+            UnsupportedError: if an op of it cannot be had.
+        """
+        work.mkdir(exist_ok=True)
+        loaded = lowered(self.loaded, path, self.layout, self.jobs, work)
+        return replace(self, loaded=loaded, work=work, output=work / "models", over_onnx=lambda: loaded, _easier={})
 
     def float_file(self, target: str, precision: str = "fp32") -> Path:
         """Return the float model in the target's format that artifacts of a precision are made of.
@@ -152,3 +147,21 @@ class Workshop:
 def _easing(precision: Precision) -> tuple[bool, bool]:
     """Return what a precision wants done to the float graph before: (equalize, correct)."""
     return bool(precision.values.get("equalize")), bool(precision.values.get("correct"))
+
+
+def lowered(source: Loaded, path: Path, layout: Layout, jobs: JobRunner, work: Path) -> Loaded:
+    """Load an ONNX file in a source's place, in its names and layout; its reference outputs stay the source's."""
+    asked = LoadRequest(
+        model=path,
+        work=work,
+        want_tflite=source.float_tflite is not None,
+        layout=layout.wanted if source.channels_first else "keep",
+    )
+    loaded = frontend_for(path).load(asked, jobs)
+    return replace(
+        loaded,
+        source=source.source,
+        reference=source.reference,
+        channels_first=source.channels_first,
+        steps=(*(one for one in source.steps if one.name not in {two.name for two in loaded.steps}), *loaded.steps),
+    )

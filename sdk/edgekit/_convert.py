@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgekit import _data, _metrics
+from edgekit._compression import states_of
 from edgekit._data_checks import check_calibration, check_evaluation
 from edgekit._events import Event, OnEvent, ignore
 from edgekit._gate import Gate, Passed
@@ -17,13 +18,15 @@ from edgekit._html import to_html
 from edgekit._judge import FLOATS, RUNS, Judge, can_score, is_slower
 from edgekit._ledger import Ledger, digest
 from edgekit._metrics import half_width, resolve, shown
-from edgekit._options import ConvertOptions, to_recipe
+from edgekit._options import ConvertOptions
+from edgekit._recipe import to_recipe
 from edgekit._report import ArtifactReport, Report, environment
 from edgekit._staging import Staging
 from edgekit.errors import DataError, UsageError
 from edgekit_agent.preprocess import Preprocess
 from edgekit_converters import ConversionRequest, ConversionResult, check_wanted
 from edgekit_converters import convert as convert_model
+from edgekit_converters.compress.steps import parse_steps
 from edgekit_converters.errors import JobCrashedError
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Arrays, Artifact
@@ -74,6 +77,8 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
                     layout=options.io_layout,
                     shapes=options.shapes,
                     constants=options.constants,
+                    compress=parse_steps(options.compress),
+                    labels=calibration.labels if calibration else None,
                     float_layers=options.float_layers,
                     quantized_io=options.io_dtype == "quantized",
                     through_onnx=options.lane == "onnx",
@@ -89,10 +94,11 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
                 work=Path(scratch),
                 jobs=jobs,
             )
-            ledger = _ledger(output, result, options, (calibration, evaluation))
-            if ledger.resumed:
-                on_event(Event(stage="gate", detail=f"resumed: {ledger.resumed} trials are made already"))
-            artifacts = _judge(judge, ledger, Path(scratch), on_event)
+            trials = _ledger(output, result, options, (calibration, evaluation))
+            if trials.resumed:
+                on_event(Event(stage="gate", detail=f"resumed: {trials.resumed} trials are made already"))
+            artifacts = _judge(judge, trials, Path(scratch), on_event)
+            compression = states_of(judge, result.compressed, on_event) if result.compressed else ()
         except JobCrashedError as exc:
             kept = Path(tempfile.mkstemp(prefix="edgekit-run-", suffix=".log")[1])
             shutil.copyfile(jobs.log, kept)
@@ -103,6 +109,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
             seed=options.seed,
             artifacts=tuple(artifacts),
             data={"calib": options.calib, "eval": options.eval, "metric": options.metric, "max_drop": options.limit},
+            compression=compression,
             preprocess=dict(options.preprocess),
             warnings=(*suspicions, *_too_few(artifacts, options), *result.warnings),
             notes=result.notes,
@@ -110,7 +117,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
         _write(stage.path, report, options, result)
         stage.commit(replaced=_other_verdicts(artifacts))
         if all(one.search is None or one.search.ended != "budget" for one in artifacts):
-            ledger.close()
+            trials.close()
     on_event(Event(stage="done", detail=str(output)))
     return report
 

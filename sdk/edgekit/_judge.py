@@ -40,9 +40,14 @@ class Judge:
             if (form, "fp32") not in candidates:
                 candidates[form, "fp32"] = self.result.workshop.float_file(form)
         names = {str(place): key for place, key in enumerate(candidates)}
+        found = self.measure({name: candidates[key] for name, key in names.items()}, runs=runs)
+        return {names[name]: one for name, one in found.items()}
+
+    def measure(self, paths: Mapping[str, Path], *, runs: int = 0) -> dict[str, Measured]:
+        """Return what files of this model give, by the names given them; timed in turns."""
         source, layout = self.result.source, self.result.layout
         measured = measure(
-            [Candidate(key=name, path=candidates[key], threads=self.options.threads) for name, key in names.items()],
+            [Candidate(key=name, path=path, threads=self.options.threads) for name, path in paths.items()],
             self.jobs,
             self.work,
             inputs=layout.to_artifact(self.result.reference_inputs, source.inputs),
@@ -53,7 +58,7 @@ class Judge:
             seed=self.options.seed,
         )
         return {
-            names[name]: replace(one, outputs=layout.to_source(one.outputs, source.outputs)) if one.outputs else one
+            name: replace(one, outputs=layout.to_source(one.outputs, source.outputs)) if one.outputs else one
             for name, one in measured.items()
         }
 
@@ -134,7 +139,8 @@ class Judge:
         got = report.accuracy
         if self.options.limit is not None or got is None or not got.drop or not got.drop_ci95 or got.drop_ci95[0] <= 0:
             return report
-        text = f"{got.metric} drops by {_metrics.shown(got.metric, got.drop)}, and not by chance: --max-drop mends it"
+        text = f"{got.metric} drops by {_metrics.shown(got.metric, got.drop)}, and not by chance"
+        text += "" if report.precision in FLOATS else ": --max-drop mends it"
         return replace(report, warnings=(*report.warnings, text))
 
     def _with_layers(self, report: ArtifactReport, artifact: Artifact) -> ArtifactReport:

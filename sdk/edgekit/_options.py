@@ -3,7 +3,7 @@
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,7 @@ _CANDIDATES: Mapping[str, tuple[str, ...]] = {
     "openvino": ("fp32", "fp16", "int8*", "int8:preset=mixed*", "int8-weights"),
     "onnx": ("fp32", "int8*", "int8-dynamic"),
 }
-RECIPE_SCHEMA = 1
-_MAX_RECIPE_BYTES = 1 << 20
+_MAX_TOML_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +58,8 @@ class ConvertOptions:
     """Layers no precision is to touch: names, globs, or `op:SOFTMAX`."""
     time_budget: float | None = None
     """Seconds the search for layers to leave in float may take."""
+    compress: tuple[str, ...] = ()
+    """Steps done to the canonical graph first, in this order: `prune-channels:ratio=0.5`."""
 
     def __post_init__(self) -> None:
         """Check what needs no model.
@@ -162,7 +163,7 @@ def parse_preprocess(text: str) -> dict[str, Any]:
         DataError: if the file cannot be read.
     """
     if text.endswith(".toml"):
-        return _toml(Path(text))
+        return read_toml(Path(text))
     found: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         key, equals, value = part.strip().partition("=")
@@ -187,62 +188,20 @@ def _number(text: str) -> float | str:
     return text
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        DataError: if it cannot be read, is larger than a person writes, or is not TOML.
+    """
     try:
-        if path.stat().st_size > _MAX_RECIPE_BYTES:
-            raise DataError(f"'{path}' is larger than {_MAX_RECIPE_BYTES} bytes")
+        if path.stat().st_size > _MAX_TOML_BYTES:
+            raise DataError(f"'{path}' is larger than {_MAX_TOML_BYTES} bytes")
         return tomllib.loads(path.read_text())
     except OSError as exc:
         raise DataError(f"'{path}' cannot be read: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise DataError(f"'{path}' is not TOML: {exc}") from exc
-
-
-def from_recipe(path: Path) -> ConvertOptions:
-    """Read the options of a recipe, such as the `recipe.lock.toml` of an earlier run.
-
-    Raises:
-        DataError: if it cannot be read, has another schema, an unknown key, or a value of a wrong type.
-        UsageError: if a value is out of range.
-    """
-    document = _toml(path)
-    if document.get("schema") != RECIPE_SCHEMA:
-        raise DataError(f"recipe '{path}' has schema {document.get('schema')!r}, this version reads {RECIPE_SCHEMA}")
-    table = document.get("convert", {})
-    known = {one.name: one for one in fields(ConvertOptions)}
-    for key, value in table.items():
-        if key not in known:
-            raise DataError(f"recipe '{path}' has the unknown key 'convert.{key}'")
-        if not isinstance(value, _RECIPE_TYPES[key]):
-            raise DataError(f"recipe '{path}' has a wrong type for 'convert.{key}'")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    if "shapes" in values:
-        values["shapes"] = {name: tuple(sizes) for name, sizes in values["shapes"].items()}
-    return ConvertOptions(**values)
-
-
-_RECIPE_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "to": list, "precisions": list, "calib": str, "eval": str, "preprocess": dict, "metric": str,
-    "max_drop": (int, float), "io_layout": str, "shapes": dict, "constants": dict, "lane": str,
-    "bench": bool, "threads": int, "seed": int, "io_dtype": str, "float_layers": list, "time_budget": (int, float),
-}  # fmt: skip
-
-
-def to_recipe(options: ConvertOptions, **facts: object) -> str:
-    """Return TOML that repeats the run, with the facts it rested on (hashes, versions) under `[lock]`."""
-    import tomli_w
-
-    table = {one.name: getattr(options, one.name) for one in fields(options)}
-    if not options.auto:
-        table["precisions"] = tuple(dict.fromkeys(precision for _, precision in options.wanted))
-    present = {key: value for key, value in table.items() if value is not None and value not in ({}, ())}
-    return tomli_w.dumps({"schema": RECIPE_SCHEMA, "convert": _lists(present), "lock": _lists(facts)})
-
-
-def _lists(value: Any) -> Any:  # noqa: ANN401  # TOML knows lists, not tuples
-    if isinstance(value, Mapping):
-        return {key: _lists(item) for key, item in value.items() if item is not None}
-    return [_lists(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def override(options: ConvertOptions, **given: object) -> ConvertOptions:

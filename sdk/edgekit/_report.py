@@ -14,6 +14,7 @@ from typing import Any
 
 from edgekit._metrics import Accuracy, Agreement
 from edgekit_agent import __version__
+from edgekit_converters.compress.base import Change, Left
 from edgekit_converters.model import SourceModel, Step
 
 SCHEMA = 1
@@ -161,6 +162,39 @@ class ArtifactReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepFigures:
+    """A state of a model while it is compressed, in float; what is by target has the target's name as its key."""
+
+    parameters: int
+    macs: int
+    """Of one sample."""
+    nodes: int
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    p50_ms: Mapping[str, float] = field(default_factory=dict)
+    """Measured in turns with all other states of the model."""
+    peak_bytes: Mapping[str, int] = field(default_factory=dict)
+    """The largest resident size of the process that ran it."""
+    accuracy: Accuracy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressionStep:
+    """A step of a recipe, what it changed and what it left, and the model before and after it."""
+
+    technique: str
+    text: str
+    """The step as it is written in a recipe."""
+    exact: bool
+    """Whether its outputs were proved to stay what they were."""
+    before: StepFigures
+    after: StepFigures
+    changes: tuple[Change, ...] = ()
+    left: tuple[Left, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything a run found out."""
 
@@ -169,6 +203,8 @@ class Report:
     artifacts: tuple[ArtifactReport, ...]
     data: Mapping[str, Any] = field(default_factory=dict)
     """What it was calibrated and judged on: `calib`, `eval`, `metric`, `max_drop`."""
+    compression: tuple[CompressionStep, ...] = ()
+    """What was done to the graph first, step by step."""
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     """How an image or sound becomes an input; empty where the data was ready."""
     warnings: tuple[str, ...] = ()
@@ -192,6 +228,7 @@ class Report:
             "seed": self.seed,
             "data": body["data"],
             "preprocess": body["preprocess"],
+            "compression": body["compression"],
             "artifacts": steps,
             "warnings": body["warnings"],
             "notes": body["notes"],

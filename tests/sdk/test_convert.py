@@ -11,7 +11,8 @@ import pytest
 
 import edgekit
 from edgekit._convert import convert
-from edgekit._options import ConvertOptions, from_recipe
+from edgekit._options import ConvertOptions
+from edgekit._recipe import from_recipe
 from edgekit.errors import DataError, EnvironmentMissingError, UsageError
 from edgekit_converters.errors import CalibrationError, ModelFileError, PrecisionError
 

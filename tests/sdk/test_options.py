@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit import _options
+from edgekit import _options, _recipe
 from edgekit.errors import DataError, UsageError
 
 
@@ -61,8 +61,8 @@ def test_a_recipe_repeats_the_options(tmp_path: Path) -> None:
         seed=7,
     )
     path = tmp_path / "recipe.lock.toml"
-    path.write_text(_options.to_recipe(options, sha256="ab"))
-    assert _options.from_recipe(path) == options
+    path.write_text(_recipe.to_recipe(options, sha256="ab"))
+    assert _recipe.from_recipe(path) == options
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_broken_recipe_is_one_sentence(tmp_path: Path, text: str, words: str) 
     path = tmp_path / "r.toml"
     path.write_text(text)
     with pytest.raises(DataError, match=words):
-        _options.from_recipe(path)
+        _recipe.from_recipe(path)
 
 
 def test_shapes_and_preprocessing_are_read() -> None:

@@ -1,7 +1,7 @@
 """The page of precisions and their options, from the tables that decide them."""
 
 from edgekit_converters.backends import BACKENDS, backend_for
-from edgekit_converters.precisions import Option, parse
+from edgekit_converters.precisions import parse
 
 _HEAD = """# Precisions
 
@@ -27,13 +27,9 @@ def _target(target: str) -> list[str]:
     ]
     for name, options in backend.precisions.items():
         needs = "yes" if backend.calibrated(parse(name, target, backend.precisions)) else "no"
-        rows = [(f"`{key}`", option.takes, f"{option.help} [{_default(option)}]") for key, option in options.items()]
+        rows = [(f"`{key}`", option.takes, f"{option.help} [{option.default_text}]") for key, option in options.items()]
         lines += [
             f"| {f'`{name}`' if at == 0 else ''} | {needs if at == 0 else ''} | {' | '.join(row)} |"
             for at, row in enumerate(rows or [("", "", "")])
         ]
     return [*lines, ""]
-
-
-def _default(option: Option) -> str:
-    return "off" if option.default is False else str(option.default)

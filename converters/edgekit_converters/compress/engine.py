@@ -73,7 +73,7 @@ def compress(  # noqa: PLR0913  # a recipe and what it works with
         ModelFileError: if the file is damaged.
         UnsupportedError: if a step names a layer that is not there or changes nothing, or an exact one was not.
     """
-    check_data(steps, calibration is not None, labels is not None)
+    check_data(steps, calibration=calibration is not None, labels=labels is not None)
     asked = {
         "steps": [one.text for one in steps],
         "source": str(model),
@@ -112,7 +112,7 @@ def compress(  # noqa: PLR0913  # a recipe and what it works with
     return Compressed(before=plain, stages=tuple(stages))
 
 
-def check_data(steps: Sequence[RecipeStep], calibration: bool, labels: bool) -> None:  # what there is
+def check_data(steps: Sequence[RecipeStep], *, calibration: bool, labels: bool) -> None:
     """Refuse steps that need data which is not there.
 
     Raises:

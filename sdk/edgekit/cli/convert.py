@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekit.cli import _conversion_options as given
 from edgekit.cli._console import stdout
 from edgekit.cli._progress import Progress, show
+from edgekit.cli._steps import print_steps
 
 if TYPE_CHECKING:
+    from edgekit._options import ConvertOptions
     from edgekit._report import ArtifactReport, Report
 
 WIDE = 96
@@ -34,41 +37,24 @@ DATA is a `.npz` (arrays named as the model's inputs, or `x`; labels `y`), a `.n
 
 
 def convert(  # noqa: D103  # its docstring is _EXAMPLES
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A file, a SavedModel folder, or package.module:factory.")
-    ],
-    to: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--to", metavar="TARGET", help="tflite, openvino or onnx; repeatable. [default: tflite, openvino]"
-        ),
-    ] = None,
+    model: given.Model,
+    to: given.To = None,
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="P", help="fp32, fp16, int8, int8-dynamic; repeatable. [default: fp32, with --calib also int8]"
+            metavar="P",
+            help="fp32, fp16, int8, int8-dynamic, int8-weights, int16x8, int4-weights, nf4-weights, auto, with options "
+            "(int8:ranges=mse); repeatable. [default: fp32, with --calib also int8]",
         ),
     ] = None,
     calib: Annotated[
         str | None, typer.Option(metavar="DATA", help="Calibration data for int8, or 'random' (the report says so).")
     ] = None,
-    evaluation: Annotated[
-        str | None, typer.Option("--eval", metavar="DATA", help="Data to judge every artifact on, with labels if any.")
-    ] = None,
-    preprocess: Annotated[
-        str | None,
-        typer.Option(
-            metavar="K=V,...|FILE.toml",
-            help="How an image becomes an input: resize, crop, scale, mean, std, order (rgb, bgr, gray), layout.",
-        ),
-    ] = None,
-    metric: Annotated[str | None, typer.Option(metavar="NAME", help="top1.")] = None,
-    max_drop: Annotated[
-        float | None, typer.Option(metavar="X", help="Reject what loses more, as a share: 0.005 is half a point.")
-    ] = None,
-    shape: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=1x3x224x224", help="Fix an input's shape; repeatable.")
-    ] = None,
+    evaluation: given.Eval = None,
+    preprocess: given.Preprocess = None,
+    metric: given.Metric = None,
+    max_drop: given.MaxDrop = None,
+    shape: given.Shape = None,
     constant: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Take away an ONNX model's input: it has this value; repeatable."),
@@ -81,9 +67,9 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         str | None,
         typer.Option(metavar="L", help="How Keras and SavedModel get there: tensorflow or onnx. [default: tensorflow]"),
     ] = None,
-    bench: Annotated[bool | None, typer.Option("--bench/--no-bench", help="Measure latency.")] = None,
-    threads: Annotated[int | None, typer.Option(metavar="N", help="Threads to measure with. [default: 1]")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of whatever is random. [default: 0]")] = None,
+    bench: given.Bench = None,
+    threads: given.Threads = None,
+    seed: given.Seed = None,
     io_dtype: Annotated[
         str | None,
         typer.Option(metavar="D", help="Inputs and outputs of static int8: float, or quantized (TFLite, ONNX)."),
@@ -97,23 +83,20 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         typer.Option(metavar="S", help="Seconds the search for layers to leave in float may take; run again to go on."),
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="Take options from a recipe.lock.toml; options given win.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml", help="Take options and compression steps from a recipe; options given here win."
+        ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="[default: build/<model>]")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")] = False,
+    output: given.Output = None,
+    json: given.AsJson = False,
     progress: Annotated[Progress, typer.Option(help="How to show progress, on stderr.")] = Progress.AUTO,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")] = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Also print every step, and every rule that did not apply and why.")
-    ] = False,
+    dry_run: given.DryRun = False,
+    explain: given.Explain = False,
 ) -> None:
-    from edgekit import _options
-    from edgekit._convert import convert as run
-    from edgekit_converters import stem_of
+    from edgekit import _options, _recipe
 
-    base = _options.from_recipe(recipe) if recipe else _options.ConvertOptions()
+    base = _recipe.from_recipe(recipe) if recipe else _options.ConvertOptions()
     options = _options.override(
         base,
         to=tuple(to or ()),
@@ -134,27 +117,48 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         float_layers=tuple(float_layers or ()),
         time_budget=time_budget,
     )
+    carry_out(model, options, output, json=json, progress=progress, dry_run=dry_run, explain=explain)
+
+
+convert.__doc__ = _EXAMPLES
+
+
+def carry_out(  # a command's own flags
+    model: Path,
+    options: "ConvertOptions",
+    output: Path | None,
+    *,
+    json: bool,
+    progress: Progress,
+    dry_run: bool,
+    explain: bool,
+) -> None:
+    """Make the artifacts, print what is known of them, and end as they ended."""
+    from edgekit._convert import convert as run
+    from edgekit_converters import stem_of
+
     folder = output or Path("build") / stem_of(model)
     if dry_run:
-        _plan(model, folder, options.wanted)
+        _plan(model, folder, options)
         return
     with show(progress) as on_event:
         report = run(model, options, folder, on_event)
     if json:
         typer.echo(report.to_text(), nl=False)
     else:
+        if report.compression:
+            print_steps(report, explain=explain)
         _print(report, folder, explain=explain)
     _verdict(report)
 
 
-convert.__doc__ = _EXAMPLES
-
-
-def _plan(model: Path, folder: Path, wanted: tuple[tuple[str, str], ...]) -> None:
+def _plan(model: Path, folder: Path, options: "ConvertOptions") -> None:
     from edgekit_converters import check_wanted, stem_of
     from edgekit_converters.precisions import label_of
 
-    for form, precision in check_wanted(wanted):
+    for step in options.compress:
+        typer.echo(f"{model}: {step}")
+    for form, precision in check_wanted(options.wanted):
         suffix = {"tflite": "tflite", "openvino": "xml", "onnx": "onnx"}[form]
         typer.echo(f"{model} -> {folder / 'models' / f'{stem_of(model)}.{label_of(precision)}.{suffix}'}")
 

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from edgekit import errors
-from edgekit.cli import bench, check, compare, convert, doctor, evaluate, flash, fleet, inspect, quickstart, targets
+from edgekit.cli import (
+    bench,
+    check,
+    compare,
+    compress,
+    convert,
+    doctor,
+    evaluate,
+    flash,
+    fleet,
+    inspect,
+    quickstart,
+    targets,
+)
 from edgekit_agent import errors as agent
 from edgekit_converters import errors as conversion
 
@@ -23,6 +36,7 @@ app = typer.Typer(
 
 app.command("quickstart")(quickstart.quickstart)
 app.command("convert")(convert.convert)
+app.command("compress")(compress.compress)
 app.command("inspect")(inspect.inspect)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
