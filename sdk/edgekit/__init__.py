@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edgekit._bench import BenchResult, bench
     from edgekit._check import CheckResult, check
     from edgekit._compare import Comparison, LayerError, compare
-    from edgekit._convert import convert
+    from edgekit._convert import compress, convert
     from edgekit._evaluate import Score, evaluate
     from edgekit._events import Event
     from edgekit._inspect import inspect
@@ -35,6 +35,7 @@ _WHERE = {
     "bench": "edgekit._bench",
     "check": "edgekit._check",
     "compare": "edgekit._compare",
+    "compress": "edgekit._convert",
     "convert": "edgekit._convert",
     "evaluate": "edgekit._evaluate",
     "finetune": "edgekit.training",
@@ -58,6 +59,7 @@ __all__ = [
     "bench",
     "check",
     "compare",
+    "compress",
     "convert",
     "evaluate",
     "finetune",

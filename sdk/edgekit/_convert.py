@@ -122,6 +122,30 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
     return report
 
 
+def compress(
+    model: Path, steps: Sequence[str], output: Path, options: ConvertOptions | None = None, on_event: OnEvent = ignore
+) -> Report:
+    """Change a model's graph step by step, and write it in float with what every step did; see `convert`.
+
+    Args:
+        model: as `convert` takes it.
+        steps: in this order, such as `prune-channels:macs=0.5` (docs/reference/techniques.md).
+        output: the folder to write.
+        options: targets, data and gate; its own steps and precisions do not count.
+        on_event: called as stages begin.
+
+    Raises:
+        PrecisionError: if a step names no technique, or an option or value it does not have.
+        ConversionError: if the model cannot be converted, or a step cannot be done to it.
+        DataError: if the data cannot be read or does not fit.
+        EnvironmentMissingError: if the output folder cannot be written.
+    """
+    if not steps:
+        raise UsageError("there is nothing to do: give at least one step, such as 'fuse'")
+    asked = replace(options or ConvertOptions(), compress=tuple(steps), precisions=("fp32",))
+    return convert(model, asked, output, on_event)
+
+
 def _suspicions(
     calibration: _data.DataSet | None, evaluation: _data.DataSet | None, how: Preprocess | None
 ) -> tuple[str, ...]:

@@ -223,4 +223,6 @@ def _verdict(report: "Report") -> None:
             error = kind(f"{bad[0].format} {bad[0].precision} {status}: {bad[0].reason}")
             for other in bad[1:]:
                 error.add_note(f"{other.format} {other.precision} {status} too: {other.reason}")
+            if status == "rejected" and any(one.search for one in bad):
+                error.add_note("train with the rounding in it: edgekit.train_quantized (docs/guide/training.md)")
             raise error
