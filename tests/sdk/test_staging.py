@@ -1,5 +1,7 @@
 """All files of a run appear, or none."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,18 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(EnvironmentMissingError, match="cannot be written"), Staging(tmp_path / "file" / "out"):
         pass
+
+
+def test_what_a_killed_run_left_goes_with_the_next_and_what_another_is_at_stays(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, edgekit._staging as s; s.Staging(pathlib.Path('.')).__enter__(); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == -9
+    (left,) = tmp_path.iterdir()
+    with Staging(tmp_path) as other:
+        assert not left.exists()
+        with Staging(tmp_path) as stage:
+            assert other.path.is_dir()
+            stage.commit()
+        assert other.path.is_dir()
+    assert list(tmp_path.iterdir()) == []
