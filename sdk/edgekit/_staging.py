@@ -10,7 +10,6 @@ from typing import Self
 
 from edgekit.errors import EnvironmentMissingError
 
-
 _PREFIX, _LOCK = ".edgekit-", ".lock"
 
 
