@@ -27,19 +27,25 @@ _JSON_TYPES: Mapping[object, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
+def presets() -> dict[str, Path]:
+    """Return the recipes that come along, by name."""
+    return {file.stem: file for file in sorted(Path(__file__).with_name("recipes").glob("*.toml"))}
+
+
 def from_recipe(path: Path) -> ConvertOptions:
-    """Read a recipe, such as the `recipe.lock.toml` of an earlier run.
+    """Read a recipe, such as the `recipe.lock.toml` of an earlier run, or the name of one that comes along.
 
     Raises:
         DataError: if it cannot be read, has another schema, an unknown key, or a value of a wrong type.
         PrecisionError: if a step names no technique, or an option or value it does not have.
         UsageError: if a value is out of range.
     """
-    document = read_toml(path)
+    known = presets()
+    document = read_toml(path if path.exists() or str(path) not in known else known[str(path)])
     if document.get("schema") != SCHEMA:
         raise DataError(f"recipe '{path}' has schema {document.get('schema')!r}, this version reads {SCHEMA}")
     for key in document:
-        if key not in {"schema", "convert", COMPRESS, "lock"}:
+        if key not in {"schema", "summary", "convert", COMPRESS, "lock"}:
             raise DataError(f"recipe '{path}' has the unknown key '{key}'")
     table, steps = document.get("convert", {}), document.get(COMPRESS, [])
     if not isinstance(table, dict) or not isinstance(steps, list) or not all(isinstance(one, dict) for one in steps):
@@ -87,6 +93,7 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "schema": {"const": SCHEMA},
+            "summary": {"type": "string", "description": "what it is for, in a sentence"},
             "convert": {
                 "type": "object",
                 "properties": {key: dict(_JSON_TYPES[kind]) for key, kind in TYPES.items()},

@@ -102,6 +102,8 @@ compress.__doc__ = _EXAMPLES
 
 
 def _list() -> None:
+    from edgekit._options import read_toml
+    from edgekit._recipe import presets
     from edgekit_converters.compress import TECHNIQUES, technique_for
 
     for name in TECHNIQUES:
@@ -109,3 +111,6 @@ def _list() -> None:
         typer.echo(f"{name}: {one.help}{' (exact)' if one.exact else ''}")
         for key, option in one.options.items():
             typer.echo(f"    {key}: {option.help}; {option.takes} [{option.default_text}]")
+    typer.echo("")
+    for name, file in presets().items():
+        typer.echo(f"--recipe {name}: {read_toml(file)['summary']}")
