@@ -160,8 +160,8 @@ def _page(sections: Sequence[str], samples: int, seconds: float) -> str:
             f"({seconds / 60:.0f} minutes) on {known['cpu']}, {known['cores']} cores; {made}."
         ),
         "",
-        "Every row is the model in float behind a step, scored on the same samples, timed in turns with the others of",
-        "its table in one run on one thread; in brackets the share of what it was, and for times how many times faster.",
+        "Every row is the model in float behind a step, scored on the same samples, timed in turns with the others",
+        "of its table in one run on one thread; in brackets the share of what it was, or how many times faster it is.",
         "",
     ]
     return "\n".join([*head, *sections])
