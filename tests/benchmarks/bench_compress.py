@@ -156,8 +156,8 @@ def _page(sections: Sequence[str], samples: int, seconds: float) -> str:
         "# Recipes of compression on real models",
         "",
         (
-            f"Written by `python -m tests.benchmarks.bench_compress --samples {samples}` on {datetime.now(UTC):%Y-%m-%d} "
-            f"({seconds / 60:.0f} minutes) on {known['cpu']}, {known['cores']} cores; {made}."
+            f"Written by `python -m tests.benchmarks.bench_compress --samples {samples}` on "
+            f"{datetime.now(UTC):%Y-%m-%d} ({seconds / 60:.0f} minutes) on {known['cpu']}, {known['cores']} cores; {made}."
         ),
         "",
         "Every row is the model in float behind a step, scored on the same samples, timed in turns with the others",
