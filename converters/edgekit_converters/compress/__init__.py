@@ -13,6 +13,7 @@ __all__ = ["TECHNIQUES", "Change", "Effect", "Left", "Setting", "Technique", "op
 # name -> "module:Class", imported on use; in the order people are told of them
 TECHNIQUES: Mapping[str, str] = MappingProxyType(
     {
+        "factorize": "edgekit_converters.compress.factorize:Factorize",
         "snap": "edgekit_converters.compress.snap:Snap",
     }
 )

@@ -46,7 +46,7 @@ def moments_of(
 
     Args:
         model: with inferred shapes; it is not changed.
-        layers: of `Conv`, `Gemm` or `MatMul`, their weights in place 1.
+        layers: of `Conv`, `Gemm` or `MatMul`, their weights in place 1, or of `MatMul` in place 0.
         arrays: samples [N, ...] by input name.
         file: a scratch file.
         seed: of the choice of rows where there are more than `MOST_ROWS`.
@@ -69,11 +69,11 @@ def rows_of(
     """Yield for every batch and layer its name and the rows it takes, [n, columns] a group; see `moments_of`."""
     rng = np.random.default_rng(seed)
     samples = max((len(array) for array in arrays.values()), default=1)
-    taken = {name_of(one.node): str(one.node.inputs[0].name) for one in layers}  # type: ignore[union-attr]
-    by_name = {name_of(one.node): one.node for one in layers}
+    taken = {name_of(one.node): str(one.node.inputs[1 - one.place].name) for one in layers}  # type: ignore[union-attr]
+    by_name = {name_of(one.node): one for one in layers}
     for batch in observe(model, list(dict.fromkeys(taken.values())), arrays, file):
         for name, value in taken.items():
-            rows = rows_in(by_name[name], batch[value])
+            rows = rows_in(by_name[name].node, batch[value], by_name[name].place)
             most = max(1, MOST_ROWS * len(batch[value]) // max(samples, 1))
             if len(rows[0]) > most:
                 some = rng.choice(len(rows[0]), most, replace=False)
@@ -81,11 +81,14 @@ def rows_of(
             yield name, [one.astype(np.float64) for one in rows]
 
 
-def rows_in(node: "ir.Node", array: Array) -> list[Array]:
-    """Return the rows [n, columns] that a layer makes of its input, one matrix a group, in the order of its weights."""
+def rows_in(node: "ir.Node", array: Array, place: int = 1) -> list[Array]:
+    """Return the rows [n, columns] that a layer makes of its input, one matrix a group, in the order of its weights.
+
+    Weights in place 0 of a `MatMul` multiply columns: these are the rows.
+    """
     if node.op_type != "Conv":
-        turned = node.op_type == "Gemm" and node.attributes.get_int("transA", 0) == 1
-        whole = array.T if turned else array
+        turned = place == 0 or (node.op_type == "Gemm" and node.attributes.get_int("transA", 0) == 1)
+        whole = array.swapaxes(-1, -2) if turned else array
         return [whole.reshape(-1, whole.shape[-1])]
     kernel = tuple(node.inputs[1].const_value.shape.numpy())  # type: ignore[union-attr]  # its weights are constant
     spatial = len(kernel) - 2

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.graph.scaling import outputs_of
-from edgekit_converters.graph.weights import Reals, Weights, is_constant
+from edgekit_converters.graph.weights import Reals, Weights, is_constant, only_user
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -46,6 +46,51 @@ def set_bias(model: "ir.Model", weights: Weights, bias: Reals) -> None:
     if len(node.inputs) <= _PLACE:
         node.resize_inputs(_PLACE + 1)
     node.replace_input_with(_PLACE, value)
+
+
+def add_to_bias(model: "ir.Model", weights: Weights, shift: Reals) -> None:
+    """Add [outputs] to what a layer gives: to its bias, to the constant that is added behind it, or by a new sum."""
+    bias = bias_of(weights) if weights.node.op_type in WITH_BIAS else None
+    if bias is not None:
+        set_bias(model, weights, bias + shift)
+        return
+    if weights.node.op_type == "MatMul" and weights.place == 0:
+        shift = shift[:, np.newaxis]  # its channels are rows
+    user = only_user(weights.node.outputs[0])
+    at = _added_to(user, shift.shape) if user is not None else None
+    if user is None or at is None:
+        _add_behind(model, weights, shift)
+        return
+    stored = user.inputs[at]
+    array = np.asarray(stored.const_value.numpy(), np.float64)  # type: ignore[union-attr]  # it is constant
+    value = constant(free_name(model, f"{user.outputs[0].name}/bias"), array + shift, weights.value)
+    model.graph.register_initializer(value)
+    user.replace_input_with(at, value)
+
+
+def _added_to(node: "ir.Node", shape: tuple[int, ...]) -> int | None:
+    """Return the place of the constant [..., *shape] that an Add adds."""
+    for at, value in enumerate(node.inputs if node.op_type == "Add" else ()):
+        if value is not None and is_constant(value) and tuple(value.const_value.shape)[-len(shape) :] == shape:  # type: ignore[union-attr]
+            return at
+    return None
+
+
+def _add_behind(model: "ir.Model", weights: Weights, shift: Reals) -> None:
+    import onnx_ir as ir
+    from onnx_ir import convenience
+
+    made = weights.node.outputs[0]
+    value = constant(free_name(model, f"{made.name}/bias"), shift, weights.value)
+    model.graph.register_initializer(value)
+    name = str(made.name)
+    made.name = free_name(model, f"{name}/product")
+    added = ir.node("Add", [made, value], name=f"{name}/correction")
+    convenience.replace_all_uses_with(made, added.outputs[0], replace_graph_outputs=True)
+    added.replace_input_with(0, made)
+    added.outputs[0].name = name
+    added.outputs[0].type, added.outputs[0].shape = made.type, made.shape
+    weights.node.graph.insert_after(weights.node, added)  # type: ignore[union-attr]  # it is in the model
 
 
 def constant(name: str, array: Reals, like: "ir.Value") -> "ir.Value":

@@ -32,6 +32,8 @@ def observe(model: "ir.Model", names: Sequence[str], arrays: Arrays, file: Path)
         CalibrationError: if the model stops on the samples.
         ModelFileError: if ONNX Runtime does not take the model.
     """
+    from onnx_ir.passes import common
+
     if not names:
         return
     inputs = graph_model.specs(graph_model.inputs_of(model))
@@ -40,6 +42,7 @@ def observe(model: "ir.Model", names: Sequence[str], arrays: Arrays, file: Path)
     made |= {value.name: value for value in opened.graph.inputs}
     opened.graph.outputs.clear()
     opened.graph.outputs.extend(made[name] for name in names)
+    common.RemoveUnusedNodesPass()(opened)  # what is not looked at is not run
     graph_model.save(opened, file)
     ready = session(file)
     for feed in runs(arrays, inputs, _BATCH):
