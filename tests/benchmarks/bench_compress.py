@@ -157,11 +157,12 @@ def _page(sections: Sequence[str], samples: int, seconds: float) -> str:
         "",
         (
             f"Written by `python -m tests.benchmarks.bench_compress --samples {samples}` on "
-            f"{datetime.now(UTC):%Y-%m-%d} ({seconds / 60:.0f} minutes) on {known['cpu']}, {known['cores']} cores; {made}."
+            f"{datetime.now(UTC):%Y-%m-%d} ({seconds / 60:.0f} minutes) on {known['cpu']}, "
+            f"{known['cores']} cores; {made}."
         ),
         "",
         "Every row is the model in float behind a step, scored on the same samples, timed in turns with the others",
-        "of its table in one run on one thread; in brackets the share of what it was, or how many times faster it is.",
+        "of its table in one run on a thread; in brackets the share of what it was, or how many times faster it is.",
         "",
     ]
     return "\n".join([*head, *sections])
