@@ -14,6 +14,8 @@ __all__ = ["TECHNIQUES", "Change", "Effect", "Left", "Setting", "Technique", "op
 TECHNIQUES: Mapping[str, str] = MappingProxyType(
     {
         "snap": "edgekit_converters.compress.snap:Snap",
+        "distill": "edgekit_converters.compress.distill:Distill",
+        "finetune": "edgekit_converters.compress.finetune:Finetune",
     }
 )
 
