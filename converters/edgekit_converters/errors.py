@@ -20,6 +20,14 @@ class CalibrationError(ConversionError):
     """Calibration data is missing, has wrong names, shapes, dtypes, or values that are not finite."""
 
 
+class TrainingError(ConversionError):
+    """A net, a batch or a loss that cannot be trained with, or a checkpoint of another training."""
+
+
+class CheckpointError(ConversionError):
+    """A checkpoint cannot be written (exit code 4)."""
+
+
 class PrecisionError(ConversionError):
     """A precision the target does not have: names those it has (exit code 2)."""
 

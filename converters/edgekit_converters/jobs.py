@@ -12,16 +12,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from edgekit_converters import errors
+from edgekit_converters.events import OnEvent, Told
 
 Json = Any  # JSON values in and out of a job
 
 _TAIL_BYTES = 2000
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +37,16 @@ class JobRunner:
     deadline_s: float = 6 * 3600.0
     """When a job that still runs is taken for one that never ends."""
 
-    def run(self, module: str, request: Mapping[str, Json], environment: Mapping[str, str] | None = None) -> Json:
+    def run(
+        self,
+        module: str,
+        request: Mapping[str, Json],
+        environment: Mapping[str, str] | None = None,
+        on_event: OnEvent = lambda _: None,
+    ) -> Json:
         """Run `module.run(request)` in a child and return its answer.
+
+        The job finds in its request, as `events`, where `events.written_to` writes what is handed on to `on_event`.
 
         Raises:
             ConversionError: the kind the job raised, with its message and notes.
@@ -43,12 +54,13 @@ class JobRunner:
         """
         with tempfile.TemporaryDirectory(prefix="edgekit-job-") as folder, self.log.open("ab") as log:
             asked, answered = Path(folder, "request.json"), Path(folder, "answer.json")
-            asked.write_text(json.dumps(dict(request)))
+            told = Told(Path(folder, "events"), on_event)
+            asked.write_text(json.dumps({**request, "events": str(told.path)}))
             log.write(f"--- {module}\n".encode())
             log.flush()
             start = log.tell()
             settings = {**os.environ, **_QUIET, **self.environment, **(environment or {})}
-            code = self._process([module, str(asked), str(answered)], log, settings)
+            code = self._process([module, str(asked), str(answered)], log, settings, told.hand_on)
             if not answered.exists():
                 raise self._crashed(module, code, start)
             answer = json.loads(answered.read_text())
@@ -56,8 +68,17 @@ class JobRunner:
             raise _rebuild(answer["error"], _short(module))
         return answer["result"]
 
-    def _process(self, words: Sequence[str], log: IO[bytes], environment: Mapping[str, str]) -> int:
-        """Carry out a job in a process of its own; return how it ended, as `Popen.returncode` says it."""
+    def _process(
+        self,
+        words: Sequence[str],
+        log: IO[bytes],
+        environment: Mapping[str, str],
+        look: Callable[[], None],
+    ) -> int:
+        """Carry out a job in a process of its own; return how it ended, as `Popen.returncode` says it.
+
+        `look` is called now and then, and once it has ended.
+        """
         # -P keeps the current folder off the child's import path: a user's file named like a library is not run.
         child = subprocess.Popen(
             [self.python, "-P", "-m", "edgekit_converters.jobs", *words],
@@ -67,7 +88,7 @@ class JobRunner:
             env=environment,
         )
         try:
-            return child.wait(self.deadline_s)
+            return _wait(child, self.deadline_s, look)
         except subprocess.TimeoutExpired as exc:
             child.kill()
             child.wait()
@@ -88,6 +109,24 @@ class JobRunner:
         if tail:
             error.add_note(f"its last line: {tail[-1][:300]}")
         return error
+
+
+def _wait(child: "subprocess.Popen[bytes]", deadline_s: float, look: Callable[[], None]) -> int:
+    """Wait for a child and look at what it tells meanwhile; return how it ended.
+
+    Raises:
+        subprocess.TimeoutExpired: if it has not in time.
+    """
+    end = time.monotonic() + deadline_s
+    while True:
+        left = end - time.monotonic()
+        try:
+            return child.wait(min(_LOOK_S, max(left, 0)))
+        except subprocess.TimeoutExpired:
+            if left <= 0:
+                raise
+        finally:
+            look()
 
 
 # Telemetry of the libraries is off, and their chatter is as small as they allow.

@@ -44,6 +44,11 @@ def number(default: float, low: float, high: float, text: str) -> Option:
     )
 
 
+def text(what: str) -> Option:
+    """Return an option that is any text, none unless it is given."""
+    return Option(read=_text, default="", help=what, takes="text")
+
+
 Options = Mapping[str, Option]
 """Options of a precision by name, in the order people are told of them."""
 Precisions = Mapping[str, Options]
@@ -107,6 +112,12 @@ def _written(key: str, value: Value) -> str:
 
 def _flag(text: str) -> bool:
     return {"on": True, "off": False}[_one_of(text, ("on", "off"))]
+
+
+def _text(given: str) -> str:
+    if not given:
+        raise ValueError(given)
+    return given
 
 
 def _one_of(text: str, values: tuple[str, ...]) -> str:

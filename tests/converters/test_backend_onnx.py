@@ -52,8 +52,15 @@ LEAST = {
 class InThisProcess(JobRunner):
     """Runs jobs here: starting a process takes longer than what these jobs do."""
 
-    def run(self, module: str, request: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Any:
+    def run(
+        self,
+        module: str,
+        request: Mapping[str, Any],
+        environment: Mapping[str, str] | None = None,
+        on_event: Any = None,
+    ) -> Any:
         assert environment is None
+        assert on_event is None
         return importlib.import_module(module).run(json.loads(json.dumps(dict(request))))
 
 

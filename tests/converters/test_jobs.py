@@ -1,12 +1,15 @@
 """Jobs: answers, errors and crashes of a child process."""
 
 import errno
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgekit_converters.errors import JobCrashedError, UnsupportedError
+from edgekit_converters.events import Event
 from edgekit_converters.jobs import JobRunner
 
 JOBS = {
@@ -24,6 +27,12 @@ JOBS = {
     ),
     "takes_all_memory": "def run(request):\n    raise MemoryError('24 TiB')\n",
     "never_ends": "def run(request):\n    while True:\n        pass\n",
+    "tells": (
+        "import time\nfrom pathlib import Path\nfrom edgekit_converters.events import Event, written_to\n"
+        "def run(request):\n    tell = written_to(Path(request['events']))\n"
+        "    tell(Event(stage='s', detail='first', done=1, total=2))\n    time.sleep(1.2)\n"
+        "    tell(Event(stage='s', detail='second'))\n    return time.time()\n"
+    ),
     "exits": "import os\ndef run(request):\n    os._exit(7)\n",
 }
 
@@ -34,13 +43,24 @@ def runner(tmp_path: Path) -> JobRunner:
     folder.mkdir()
     for name, code in JOBS.items():
         (folder / f"{name}.py").write_text(code)
-    return JobRunner(log=tmp_path / "run.log", environment={"PYTHONPATH": str(folder)})
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    return JobRunner(log=tmp_path / "run.log", environment={"PYTHONPATH": path})
 
 
 def test_a_job_answers_and_its_noise_goes_to_the_log(runner: JobRunner, capfd: pytest.CaptureFixture[str]) -> None:
     assert runner.run("answers", {"n": 21}) == {"double": 42}
     assert "noise" in runner.log.read_text()
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_job_tells_is_handed_on_while_it_runs(runner: JobRunner) -> None:
+    told: list[tuple[Event, float]] = []
+    end = runner.run("tells", {}, on_event=lambda event: told.append((event, time.time())))
+    assert [event for event, _ in told] == [
+        Event(stage="s", detail="first", done=1, total=2),
+        Event(stage="s", detail="second"),
+    ]
+    assert told[0][1] < end < told[1][1]
 
 
 def test_an_expected_error_comes_back_with_its_kind_and_notes(runner: JobRunner) -> None:

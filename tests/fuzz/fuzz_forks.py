@@ -80,16 +80,18 @@ def _written(model: Path, data: bytes, generator: Any) -> Path:
     return model
 
 
-def _here(runner: JobRunner, words: Sequence[str], log: IO[bytes], environment: Mapping[str, str]) -> int:
+def _here(runner: JobRunner, words: Sequence[str], log: IO[bytes], environment: Mapping[str, str], look: object) -> int:
     """Carry out a job in this process."""
-    del runner, log, environment
+    del runner, log, environment, look
     jobs.carry_out(*words)
     return 0
 
 
-def _in_a_fork(runner: JobRunner, words: Sequence[str], log: IO[bytes], environment: Mapping[str, str]) -> int:
+def _in_a_fork(
+    runner: JobRunner, words: Sequence[str], log: IO[bytes], environment: Mapping[str, str], look: object
+) -> int:
     """Carry out a job in a fork of this process, which has all that it imports."""
-    del runner
+    del runner, look
     pid = os.fork()
     if not pid:
         os.environ.update(environment)

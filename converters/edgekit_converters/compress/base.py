@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from edgekit_converters.events import OnEvent
 from edgekit_converters.model import Arrays
 from edgekit_converters.precisions import Options, Value
 
@@ -58,6 +59,10 @@ class Setting:
     """The names of the nodes it may change; None where nothing was said."""
     targets: tuple[str, ...] = ()
     """The formats the model is for."""
+    kept: Path | None = None
+    """A folder that outlives the run: what a long step that was killed goes on from. None: nothing is kept."""
+    on_event: OnEvent = lambda _: None
+    """Progress of a long step."""
     seed: int = 0
 
     def may_change(self, node: "ir.Node") -> bool:

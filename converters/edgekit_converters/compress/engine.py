@@ -52,6 +52,7 @@ def compress(  # noqa: PLR0913  # a recipe and what it works with
     labels: Arrays | None = None,
     targets: Sequence[str] = (),
     seed: int = 0,
+    kept: Path | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> Compressed:
     """Carry out the steps on an ONNX file; nothing is begun where one of them cannot be done.
@@ -65,7 +66,8 @@ def compress(  # noqa: PLR0913  # a recipe and what it works with
         labels: labels of those samples.
         targets: the formats the model is for.
         seed: of whatever is random.
-        on_event: called before each step.
+        kept: a folder that outlives the run: a training that was killed goes on from what lies there.
+        on_event: called before each step, and with the progress of long ones.
 
     Raises:
         CalibrationError: if a step needs data that is not there, or the data does not fit.
@@ -82,6 +84,7 @@ def compress(  # noqa: PLR0913  # a recipe and what it works with
         "labels": write_arrays(work / "labels.npz", labels) if labels else None,
         "targets": list(targets),
         "seed": seed,
+        "kept": str(kept) if kept else None,
     }
     plain = work / f"{model.stem}.plain.onnx"
     jobs.run(engine_job.__name__, {**asked, "model": str(model), "output": str(plain), "step": None})
@@ -93,6 +96,7 @@ def compress(  # noqa: PLR0913  # a recipe and what it works with
         answer = jobs.run(
             engine_job.__name__,
             {**asked, "source": str(plain), "model": str(before), "output": str(path), "step": place},
+            on_event=on_event,
         )
         stages.append(
             Stage(

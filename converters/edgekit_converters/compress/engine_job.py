@@ -14,6 +14,7 @@ from edgekit_converters.compress.figures import infer_shapes, static_figures
 from edgekit_converters.compress.steps import RecipeStep, parse_step
 from edgekit_converters.data import bind
 from edgekit_converters.errors import ModelFileError, UnsupportedError
+from edgekit_converters.events import written_to
 from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.graph import model as graph_model
 from edgekit_converters.graph.plain import make_plain
@@ -91,6 +92,8 @@ def _setting(model: "ir.Model", step: RecipeStep, request: Json) -> Setting:
         only=_named(model, step) if step.layers else None,
         targets=tuple(request["targets"]),
         seed=request["seed"],
+        kept=Path(request["kept"]) if request["kept"] else None,
+        on_event=written_to(Path(request["events"])),
     )
 
 

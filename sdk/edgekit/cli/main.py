@@ -52,6 +52,7 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (errors.UsageError, 2),
     (conversion.PrecisionError, 2),
     (conversion.ConverterMissingError, 4),
+    (conversion.CheckpointError, 4),
     (errors.EnvironmentMissingError, 4),
     (agent.RuntimeMissingError, 4),
     (errors.DeviceError, 5),

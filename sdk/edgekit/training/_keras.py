@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from edgekit.errors import DataError, UsageError
-from edgekit.training._checkpoint import Arrays
 from edgekit.training._keras_layers import frozen_statistics
 from edgekit.training._keras_quantized import FakeQuantization, Ranges
-from edgekit.training._loader import Tree, mapped
+from edgekit_converters.model import Arrays
+from edgekit_converters.training.loader import Tree, mapped
 
 Model = Any  # keras.Model or tf_keras.Model: Keras is not there when types are checked
 Tensor = Any

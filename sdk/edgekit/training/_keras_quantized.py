@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from edgekit.errors import DataError
-from edgekit.training._checkpoint import Arrays
 from edgekit.training._keras_layers import Layer, is_join, kernels_of, layers_of, replaced
-from edgekit.training._loader import Tree, mapped
 from edgekit.training._options import ACTIVATIONS, WEIGHT_BITS
+from edgekit_converters.model import Arrays
+from edgekit_converters.training.loader import Tree, mapped
 
 Tensor = Any
 

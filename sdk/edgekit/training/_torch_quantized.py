@@ -12,10 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from edgekit.errors import DataError, UsageError
-from edgekit.training._loader import Tree, leaves, mapped
 from edgekit.training._options import ACTIVATIONS, WEIGHT_BITS
-from edgekit.training._torch import Module, call
 from edgekit_converters.foreign import first_line, missing
+from edgekit_converters.training.loader import Tree, leaves, mapped
+from edgekit_converters.training.torch_net import Module, call
 
 _INNER = "net"
 

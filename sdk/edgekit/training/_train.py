@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edgekit._events import Event, OnEvent, ignore
-from edgekit.errors import UsageError
-from edgekit.training import _loader, _loop
-from edgekit.training._loader import Batches, Tree
-from edgekit.training._loop import Course, Evaluate, Plan
+from edgekit.errors import DataError, EdgeKitError, EnvironmentMissingError, UsageError
 from edgekit.training._options import TrainOptions, check_precision
+from edgekit_converters.errors import CheckpointError, TrainingError
+from edgekit_converters.training import loader, loop
+from edgekit_converters.training.loader import Batches, Tree
+from edgekit_converters.training.loop import Course, Evaluate, Plan
 
 Model = Any  # a torch.nn.Module, keras.Model or tf_keras.Model: none is there when types are checked
 Loss = Callable[[Tree, Tree], Any]
@@ -89,11 +90,11 @@ def train_quantized(  # noqa: PLR0913  # a model, its data, and how
     plan = Plan(
         train_data=train_data,
         options=options or TrainOptions(),
-        precision=precision,
         evaluate=evaluate,
         on_event=on_event,
+        of={"precision": precision},
     )
-    return _train(model, loss, plan)
+    return train(model, loss, plan, precision)
 
 
 def finetune(  # noqa: PLR0913  # a model, its data, and how
@@ -110,23 +111,39 @@ def finetune(  # noqa: PLR0913  # a model, its data, and how
     Arguments and errors are those of `train_quantized`.
     """
     plan = Plan(
-        train_data=train_data, options=options or TrainOptions(), precision=None, evaluate=evaluate, on_event=on_event
+        train_data=train_data,
+        options=options or TrainOptions(),
+        evaluate=evaluate,
+        on_event=on_event,
+        of={"precision": None},
     )
-    return _train(model, loss, plan)
+    return train(model, loss, plan)
 
 
-def _train(model: Model, loss: Loss, plan: Plan) -> Trained:
-    _loader.check_again(plan.train_data)
-    return _TRAIN[framework_of(model)](model, loss, plan)
+def train(model: Model, loss: Loss, plan: Plan, precision: str | None = None) -> Trained:
+    """Train a model of any framework, for a precision or in float; arguments and errors as in `train_quantized`."""
+    try:
+        loader.check_again(plan.train_data)
+        return _TRAIN[framework_of(model)](model, loss, plan, precision)
+    except (TrainingError, CheckpointError) as exc:
+        raise _of_this_side(exc) from exc
 
 
-def _samples(plan: Plan) -> list[Tree]:
+def _of_this_side(exc: Exception) -> EdgeKitError:
+    """Return the loop's error as the host's callers know it."""
+    error = (EnvironmentMissingError if isinstance(exc, CheckpointError) else DataError)(str(exc))
+    for note in getattr(exc, "__notes__", []):
+        error.add_note(note)
+    return error
+
+
+def _samples(plan: Plan, precision: str | None) -> list[Tree]:
     """Return the inputs that ranges are made from; a float net needs none, and one batch says what it takes."""
-    if plan.precision is None:
-        return _loader.first_samples(plan.train_data, 1)
-    samples = _loader.first_samples(plan.train_data, _CALIBRATION_SAMPLES)
-    count = sum(len(_loader.leaves(one)[0]) for one in samples)
-    plan.on_event(Event(stage="quantize", detail=f"{plan.precision}, ranges of {count} samples"))
+    if precision is None:
+        return loader.first_samples(plan.train_data, 1)
+    samples = loader.first_samples(plan.train_data, _CALIBRATION_SAMPLES)
+    count = sum(len(loader.leaves(one)[0]) for one in samples)
+    plan.on_event(Event(stage="quantize", detail=f"{precision}, ranges of {count} samples"))
     return samples
 
 
@@ -145,33 +162,33 @@ def framework_of(model: Model) -> str:
     raise UsageError(f"a '{kind.__module__}.{kind.__name__}' is no torch.nn.Module, keras.Model or tf_keras.Model")
 
 
-def _train_torch(model: Model, loss: Loss, plan: Plan) -> Trained:
-    from edgekit.training import _torch
+def _train_torch(model: Model, loss: Loss, plan: Plan, precision: str | None) -> Trained:
     from edgekit.training import _torch_quantized as quantized
+    from edgekit_converters.training import torch_net
 
-    _torch.seed_all(plan.options.seed)
-    samples = [_torch.tensors(one, _torch.device_of(model)) for one in _samples(plan)]
+    torch_net.seed_all(plan.options.seed)
+    samples = [torch_net.tensors(one, torch_net.device_of(model)) for one in _samples(plan, precision)]
     savers: dict[str, Saver] = {".pt2": lambda path: quantized.save_exported(model, samples[0], path)}
     net = model
-    if plan.precision is not None:
-        net = quantized.quantized(model, samples, plan.precision)
+    if precision is not None:
+        net = quantized.quantized(model, samples, precision)
         savers[".xml"] = lambda path: quantized.save_openvino(net, samples[0], path)
-    course = _loop.run(_torch.TorchTrainee(net, loss, plan.options.clip_norm), plan)
+    course = loop.run(torch_net.TorchTrainee(net, loss, plan.options.clip_norm), plan)
     if net is not model:
         quantized.take_weights(model, net, samples[0])
     return Trained(model=model.eval(), course=course, _savers=savers)
 
 
-def _train_keras(model: Model, loss: Loss, plan: Plan) -> Trained:
+def _train_keras(model: Model, loss: Loss, plan: Plan, precision: str | None) -> Trained:
     from edgekit.training import _keras
 
-    trainee = _keras.KerasTrainee(model, loss, plan.options.clip_norm, plan.precision)
+    trainee = _keras.KerasTrainee(model, loss, plan.options.clip_norm, precision)
     _keras.seed_all(model, plan.options.seed)
-    trainee.calibrate(_samples(plan))
-    course = _loop.run(trainee, plan)
+    trainee.calibrate(_samples(plan, precision))
+    course = loop.run(trainee, plan)
     trainee.settle()
     savers: dict[str, Saver] = dict.fromkeys((".keras", ".h5"), partial(_keras.save, model))
     return Trained(model=model, course=course, _savers=savers)
 
 
-_TRAIN: dict[str, Callable[[Model, Loss, Plan], Trained]] = {"keras": _train_keras, "torch": _train_torch}
+_TRAIN: dict[str, Callable[[Model, Loss, Plan, str | None], Trained]] = {"keras": _train_keras, "torch": _train_torch}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from edgekit.errors import DataError
+from edgekit_converters.errors import TrainingError
 
 Tree = Any  # a tensor or array of any framework, or tuples, lists and dicts of them
 Batch = tuple[Tree, Tree]
@@ -17,14 +17,14 @@ def check_again(train_data: Batches) -> None:
     """Check that the data can be gone through more than once.
 
     Raises:
-        DataError: if it is an iterator, which is empty after one epoch, or nothing to go through.
+        TrainingError: if it is an iterator, which is empty after one epoch, or nothing to go through.
     """
     try:
         first = iter(train_data)
     except TypeError as exc:
-        raise DataError(f"train_data is of type '{type(train_data).__name__}', which has no batches") from exc
+        raise TrainingError(f"train_data is of type '{type(train_data).__name__}', which has no batches") from exc
     if first is train_data:
-        error = DataError("train_data can be gone through only once: it is an iterator")
+        error = TrainingError("train_data can be gone through only once: it is an iterator")
         error.add_note("give a list of batches, a torch DataLoader, a tf.data.Dataset or an object with __iter__")
         raise error
 
@@ -42,15 +42,15 @@ def batches(train_data: Batches, epoch: int) -> Iterator[Batch]:
     """Yield the batches of an epoch, counted from 0.
 
     Raises:
-        DataError: if there are none, or one is not (inputs, target).
+        TrainingError: if there are none, or one is not (inputs, target).
     """
     number = -1
     for number, batch in enumerate(train_data):
         if not isinstance(batch, (tuple, list)) or len(batch) != _PAIR:
-            raise DataError(f"batch {number} of train_data is not (inputs, target) but {_kind(batch)}")
+            raise TrainingError(f"batch {number} of train_data is not (inputs, target) but {_kind(batch)}")
         yield batch[0], batch[1]
     if number < 0:
-        error = DataError(f"train_data has no batches in epoch {epoch + 1}")
+        error = TrainingError(f"train_data has no batches in epoch {epoch + 1}")
         if epoch:
             error.add_note("it can be gone through only once: give a list of batches or a loader that starts again")
         raise error

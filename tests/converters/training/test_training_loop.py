@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit._events import Event, ignore
-from edgekit.errors import DataError, EnvironmentMissingError, UsageError
-from edgekit.training import _loader
-from edgekit.training._checkpoint import Arrays
-from edgekit.training._loop import Course, Evaluate, Plan, run
-from edgekit.training._options import TrainOptions, check_precision
+from edgekit_converters.errors import CheckpointError, TrainingError
+from edgekit_converters.events import Event
+from edgekit_converters.model import Arrays
+from edgekit_converters.training import loader
+from edgekit_converters.training.loop import Course, Evaluate, Plan, run
+from edgekit_converters.training.schedule import Schedule
 
 
 class LinearNet:
@@ -89,9 +89,11 @@ class Shuffled:
             yield self.x[rows], self.y[rows]
 
 
-def train(net: LinearNet, data: Any, evaluate: Evaluate | None = None, on_event: Any = ignore, **given: Any) -> Course:
-    options = TrainOptions(**{"epochs": 4, "learning_rate": 0.05, **given})
-    return run(net, Plan(train_data=data, options=options, precision=None, evaluate=evaluate, on_event=on_event))
+def train(
+    net: LinearNet, data: Any, evaluate: Evaluate | None = None, on_event: Any = lambda _: None, **given: Any
+) -> Course:
+    options = Schedule(**{"epochs": 4, "learning_rate": 0.05, **given})
+    return run(net, Plan(train_data=data, options=options, evaluate=evaluate, on_event=on_event))
 
 
 def closeness(predict: Any) -> float:
@@ -176,7 +178,7 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
 def test_a_checkpoint_of_other_options_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "train.npz"
     train(LinearNet(), Shuffled(), checkpoint=file)
-    with pytest.raises(DataError, match=r"was made with seed 0, not 1") as caught:
+    with pytest.raises(TrainingError, match=r"was made with seed 0, not 1") as caught:
         train(LinearNet(), Shuffled(), checkpoint=file, seed=1)
     assert "remove the file" in caught.value.__notes__[0]
 
@@ -186,7 +188,7 @@ def test_a_checkpoint_of_another_net_is_refused(tmp_path: Path) -> None:
     train(LinearNet(), Shuffled(), checkpoint=file)
     other = LinearNet()
     other.w = np.zeros(2)
-    with pytest.raises(DataError, match=r"of another net: it has no 'w' of shape \(2,\)"):
+    with pytest.raises(TrainingError, match=r"of another net: it has no 'w' of shape \(2,\)"):
         train(other, Shuffled(), checkpoint=file)
 
 
@@ -216,25 +218,27 @@ def empty(path: Path) -> None:
 def test_a_damaged_checkpoint_is_refused_in_a_sentence(tmp_path: Path, damage: Any) -> None:
     file = tmp_path / "train.npz"
     damage(file)
-    with pytest.raises(DataError, match=r"checkpoint '.*train.npz' (is damaged or none|holds more than this net has)"):
+    with pytest.raises(
+        TrainingError, match=r"checkpoint '.*train.npz' (is damaged or none|holds more than this net has)"
+    ):
         train(LinearNet(), Shuffled(), checkpoint=file)
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said_to_be(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentMissingError, match=r"checkpoint '.*' cannot be written: No such file"):
+    with pytest.raises(CheckpointError, match=r"checkpoint '.*' cannot be written: No such file"):
         train(LinearNet(), Shuffled(), checkpoint=tmp_path / "nowhere" / "train.npz")
 
 
 def test_a_loss_that_is_no_number_ends_it_with_where_it_was() -> None:
     data = [(np.ones((4, 3)), np.ones(4))] * 3
     data[1] = (np.full((4, 3), np.nan), np.ones(4))
-    with pytest.raises(DataError, match="the loss is nan in batch 2 of epoch 1") as caught:
+    with pytest.raises(TrainingError, match="the loss is nan in batch 2 of epoch 1") as caught:
         train(LinearNet(), data)
     assert "lower learning_rate" in caught.value.__notes__[0]
 
 
 def test_a_score_that_is_no_number_is_refused() -> None:
-    with pytest.raises(DataError, match="evaluate returned nan after epoch 0"):
+    with pytest.raises(TrainingError, match="evaluate returned nan after epoch 0"):
         train(LinearNet(), Shuffled(), lambda _predict: math.nan)
 
 
@@ -247,17 +251,17 @@ def test_a_loader_that_is_empty_in_the_second_epoch_is_refused_with_a_hint() -> 
             while self.left:
                 yield self.left.pop()
 
-    with pytest.raises(DataError, match="no batches in epoch 2") as caught:
+    with pytest.raises(TrainingError, match="no batches in epoch 2") as caught:
         train(LinearNet(), Once())
     assert "only once" in caught.value.__notes__[0]
 
 
 def test_an_iterator_is_refused_before_anything_is_trained() -> None:
-    with pytest.raises(DataError, match="only once: it is an iterator") as caught:
-        _loader.check_again(iter([(1, 2)]))
+    with pytest.raises(TrainingError, match="only once: it is an iterator") as caught:
+        loader.check_again(iter([(1, 2)]))
     assert "DataLoader" in caught.value.__notes__[0]
-    with pytest.raises(DataError, match="type 'int', which has no batches"):
-        _loader.check_again(3)  # type: ignore[arg-type]  # what it is for
+    with pytest.raises(TrainingError, match="type 'int', which has no batches"):
+        loader.check_again(3)  # type: ignore[arg-type]  # what it is for
 
 
 @pytest.mark.parametrize(
@@ -265,33 +269,11 @@ def test_an_iterator_is_refused_before_anything_is_trained() -> None:
     [(np.ones(4), "of type 'ndarray'"), ((1, 2, 3), "a tuple of 3"), ({"x": 1}, "of type 'dict'")],
 )
 def test_a_batch_that_is_no_pair_is_named(batch: object, what: str) -> None:
-    with pytest.raises(DataError, match=rf"batch 0 of train_data is not \(inputs, target\) but {what}"):
-        list(_loader.batches([batch], 0))
+    with pytest.raises(TrainingError, match=rf"batch 0 of train_data is not \(inputs, target\) but {what}"):
+        list(loader.batches([batch], 0))
 
 
 def test_calibration_takes_whole_batches_until_there_are_enough() -> None:
     batches = [((np.ones((4, 2)), np.ones((4, 1))), np.ones(4))] * 5
-    assert len(_loader.first_samples(batches, 9)) == 3
-    assert len(_loader.first_samples(batches, 900)) == 5
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"epochs": 0}, "epochs 0 is not 1 or more"),
-        ({"learning_rate": 0.0}, "learning_rate 0.0 is not between"),
-        ({"learning_rate": math.nan}, "learning_rate nan is not between"),
-        ({"clip_norm": -1.0}, "clip_norm -1.0"),
-        ({"freeze_after": 1.5}, "freeze_after 1.5"),
-        ({"patience": -1}, "patience -1"),
-        ({"seed": -1}, "seed -1"),
-    ],
-)
-def test_wrong_options_are_refused(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        TrainOptions(**given)
-
-
-def test_a_precision_that_training_is_not_for_is_refused() -> None:
-    with pytest.raises(UsageError, match="not for precision 'fp16'; it is for int8, int8-weights, int4-weights"):
-        check_precision("fp16")
+    assert len(loader.first_samples(batches, 9)) == 3
+    assert len(loader.first_samples(batches, 900)) == 5

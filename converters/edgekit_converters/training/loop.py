@@ -2,16 +2,17 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from edgekit._events import Event, OnEvent
-from edgekit.errors import DataError
-from edgekit.training import _checkpoint, _loader
-from edgekit.training._checkpoint import Arrays, Checkpoint, Progress
-from edgekit.training._loader import Batches, Tree
-from edgekit.training._options import TrainOptions
+from edgekit_converters.errors import TrainingError
+from edgekit_converters.events import Event, OnEvent
+from edgekit_converters.model import Arrays
+from edgekit_converters.training import checkpoint, loader
+from edgekit_converters.training.checkpoint import Checkpoint, Progress
+from edgekit_converters.training.loader import Batches, Tree
+from edgekit_converters.training.schedule import Schedule
 
 Predict = Callable[[Tree], Tree]
 """The net as it is now, quantized if it is trained so: a batch of inputs to its outputs as NumPy arrays."""
@@ -66,27 +67,28 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a net goes through: the user's data, how, and for which precision (None: float)."""
+    """What a net goes through: the user's data, and how."""
 
     train_data: Batches
-    options: TrainOptions
-    precision: str | None
-    evaluate: Evaluate | None
-    on_event: OnEvent
+    options: Schedule
+    evaluate: Evaluate | None = None
+    on_event: OnEvent = lambda _: None
+    of: Mapping[str, object] = field(default_factory=dict)
+    """What else must be the same when a training goes on from a checkpoint, as JSON values."""
 
     @property
     def made_with(self) -> dict[str, object]:
         """What must be the same when a training goes on from a checkpoint."""
         fixed = ("epochs", "learning_rate", "clip_norm", "freeze_after", "patience", "seed")
-        return {"precision": self.precision, **{name: getattr(self.options, name) for name in fixed}}
+        return {**self.of, **{name: getattr(self.options, name) for name in fixed}}
 
 
 def run(trainee: Trainee, plan: Plan) -> Course:
     """Train, and leave the net with the weights of its best epoch; without a score, of the last.
 
     Raises:
-        DataError: if a batch is none, there is none in an epoch, or a loss or score is not a number.
-        EnvironmentMissingError: if the checkpoint cannot be written.
+        TrainingError: if a batch is none, there is none in an epoch, or a loss or score is not a number.
+        CheckpointError: if the checkpoint cannot be written.
     """
     return _Loop(trainee, plan).run()
 
@@ -96,7 +98,7 @@ class _Loop:
         self._trainee = trainee
         self._plan = plan
         self._options = plan.options
-        self._progress = Progress(length=_loader.length(plan.train_data))
+        self._progress = Progress(length=loader.length(plan.train_data))
         self._best: Arrays = {}
         self._saved_at = self._told_at = time.monotonic()
 
@@ -124,7 +126,7 @@ class _Loop:
         file = self._options.checkpoint
         if file is not None and file.exists():
             like = {**self._trainee.weights(), **self._trainee.memory()}
-            found = _checkpoint.load(file, self._plan.made_with, like)
+            found = checkpoint.load(file, self._plan.made_with, like)
             self._progress, self._best = found.progress, found.best
             self._trainee.set_weights(found.state)
             self._trainee.set_memory(found.state)
@@ -138,7 +140,7 @@ class _Loop:
         progress = self._progress
         memory = self._trainee.memory() if progress.batch else None
         self._trainee.seed((self._options.seed + 7919 * progress.epoch) % 2**31)
-        for number, (inputs, target) in enumerate(_loader.batches(self._plan.train_data, progress.epoch)):
+        for number, (inputs, target) in enumerate(loader.batches(self._plan.train_data, progress.epoch)):
             if number < progress.batch:
                 continue
             if memory is not None:
@@ -161,7 +163,7 @@ class _Loop:
         rate = options.learning_rate * rise * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
         loss = self._trainee.step(inputs, target, rate, frozen=share >= options.freeze_after)
         if not math.isfinite(loss):
-            error = DataError(f"the loss is {loss} in batch {number + 1} of epoch {progress.epoch + 1}")
+            error = TrainingError(f"the loss is {loss} in batch {number + 1} of epoch {progress.epoch + 1}")
             error.add_note("look for NaN in train_data, or take a lower learning_rate")
             raise error
         progress.batch, progress.step, progress.loss = number + 1, progress.step + 1, progress.loss + loss
@@ -179,7 +181,7 @@ class _Loop:
             return
         score = float(self._plan.evaluate(self._trainee.predict))
         if not math.isfinite(score):
-            raise DataError(f"evaluate returned {score} after epoch {self._progress.epoch}")
+            raise TrainingError(f"evaluate returned {score} after epoch {self._progress.epoch}")
         scores = self._progress.scores
         if not scores or score > max(scores):
             self._best, self._progress.best_epoch = self._trainee.weights(), self._progress.epoch
@@ -189,7 +191,7 @@ class _Loop:
         if self._options.checkpoint is not None:
             state = {**self._trainee.weights(), **self._trainee.memory()}
             now = Checkpoint(progress=self._progress, state=state, best=self._best)
-            _checkpoint.save(self._options.checkpoint, self._plan.made_with, now)
+            checkpoint.save(self._options.checkpoint, self._plan.made_with, now)
         self._saved_at = time.monotonic()
 
     def _tell(self, detail: str) -> None:

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekit.errors import DataError, EnvironmentMissingError
 from edgekit_converters.backends.placing import place
-from edgekit_converters.model import Array
+from edgekit_converters.errors import CheckpointError, TrainingError
+from edgekit_converters.model import Arrays
 
 SCHEMA = 1
 _MAX_TEXT_BYTES = 16 << 20
 _PROGRESS = "progress.json"
-
-Arrays = Mapping[str, Array]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +46,7 @@ def save(path: Path, made_with: Mapping[str, object], checkpoint: Checkpoint) ->
     """Write beside and rename.
 
     Raises:
-        EnvironmentMissingError: if the file cannot be written.
+        CheckpointError: if the file cannot be written.
     """
     told = {"schema": SCHEMA, "made_with": made_with, "progress": asdict(checkpoint.progress)}
     sides = {"state": checkpoint.state, "best": checkpoint.best}
@@ -59,25 +57,25 @@ def save(path: Path, made_with: Mapping[str, object], checkpoint: Checkpoint) ->
     try:
         place(buffer.getvalue(), path)
     except OSError as exc:
-        raise EnvironmentMissingError(f"checkpoint '{path}' cannot be written: {exc.strerror}") from exc
+        raise CheckpointError(f"checkpoint '{path}' cannot be written: {exc.strerror}") from exc
 
 
 def load(path: Path, made_with: Mapping[str, object], like: Arrays) -> Checkpoint:
     """Read what `save` wrote for the same training: `like` says what arrays the net has.
 
     Raises:
-        DataError: if the file is damaged, or of another training.
+        TrainingError: if the file is damaged, or of another training.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             needed = sum(entry.file_size for entry in archive.infolist())
         # Weights, two moments of the optimizer, and the best weights, with the headers of the arrays.
         if needed > 4 * sum(one.nbytes + 1024 for one in like.values()) + _MAX_TEXT_BYTES:
-            raise DataError(f"checkpoint '{path}' holds more than this net has")
+            raise TrainingError(f"checkpoint '{path}' holds more than this net has")
         with np.load(path, allow_pickle=False) as stored:
             told = json.loads(stored[_PROGRESS].tobytes())
             if told["schema"] != SCHEMA:
-                raise DataError(f"checkpoint '{path}' is of schema {told['schema']}, not {SCHEMA}")
+                raise TrainingError(f"checkpoint '{path}' is of schema {told['schema']}, not {SCHEMA}")
             _check_same(path, told["made_with"], made_with)
             sides = {
                 side: {name: stored[f"{side}.{at}"] for at, name in enumerate(told["names"][side])}
@@ -85,16 +83,16 @@ def load(path: Path, made_with: Mapping[str, object], like: Arrays) -> Checkpoin
             }
             found = Checkpoint(progress=Progress(**told["progress"]), state=sides["state"], best=sides["best"])
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
-        raise DataError(f"checkpoint '{path}' is damaged or none") from exc
+        raise TrainingError(f"checkpoint '{path}' is damaged or none") from exc
     for name, one in like.items():
         if name not in found.state or found.state[name].shape != one.shape:
-            raise DataError(f"checkpoint '{path}' is of another net: it has no '{name}' of shape {one.shape}")
+            raise TrainingError(f"checkpoint '{path}' is of another net: it has no '{name}' of shape {one.shape}")
     return found
 
 
 def _check_same(path: Path, stored: Mapping[str, object], wanted: Mapping[str, object]) -> None:
     for name, value in wanted.items():
         if stored.get(name) != value:
-            error = DataError(f"checkpoint '{path}' was made with {name} {stored.get(name)}, not {value}")
+            error = TrainingError(f"checkpoint '{path}' was made with {name} {stored.get(name)}, not {value}")
             error.add_note("train with the same options, or remove the file to begin anew")
             raise error

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.errors import DataError
-from edgekit.training._checkpoint import Arrays
-from edgekit.training._loader import Tree, mapped
-from edgekit_converters.model import Array
+from edgekit_converters.errors import TrainingError
+from edgekit_converters.model import Array, Arrays
+from edgekit_converters.training.loader import Tree, mapped
 
 Module = Any  # torch.nn.Module: PyTorch is not there when types are checked
 Tensor = Any
@@ -25,7 +24,7 @@ class TorchTrainee:
         """Take the net as it is called: with fake-quantizers in it, or plain.
 
         Raises:
-            DataError: if no parameter of it is trainable.
+            TrainingError: if no parameter of it is trainable.
         """
         import torch
         from torch.nn.modules.batchnorm import _BatchNorm
@@ -34,7 +33,7 @@ class TorchTrainee:
         self._net, self._loss, self._clip_norm = net, loss, clip_norm
         self._trained = {name: one for name, one in net.named_parameters() if one.requires_grad}
         if not self._trained:
-            raise DataError("the net has no trainable parameters")
+            raise TrainingError("the net has no trainable parameters")
         self._optimizer = torch.optim.Adam(self._trained.values())
         self._device = device_of(net)
 
@@ -55,7 +54,7 @@ class TorchTrainee:
         self._optimizer.zero_grad()
         loss = self._loss(call(self._net, tensors(inputs, self._device)), tensors(target, self._device))
         if loss.ndim:
-            raise DataError(f"the loss is of shape {tuple(loss.shape)}, not one number")
+            raise TrainingError(f"the loss is of shape {tuple(loss.shape)}, not one number")
         loss.backward()
         if self._clip_norm:
             torch.nn.utils.clip_grad_norm_(self._trained.values(), self._clip_norm)
@@ -129,11 +128,11 @@ def device_of(net: Module) -> Any:  # noqa: ANN401  # a torch.device
     """Return where the net's parameters lie.
 
     Raises:
-        DataError: if it has none.
+        TrainingError: if it has none.
     """
     for one in net.parameters():
         return one.device
-    raise DataError("the net has no parameters")
+    raise TrainingError("the net has no parameters")
 
 
 def call(net: Module, inputs: Tree) -> Tree:

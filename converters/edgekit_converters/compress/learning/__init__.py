@@ -1,0 +1,1 @@
+"""Techniques that train a graph's weights: what they share."""
