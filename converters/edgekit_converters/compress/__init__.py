@@ -14,6 +14,7 @@ __all__ = ["TECHNIQUES", "Change", "Effect", "Left", "Setting", "Technique", "op
 TECHNIQUES: Mapping[str, str] = MappingProxyType(
     {
         "snap": "edgekit_converters.compress.snap:Snap",
+        "fuse": "edgekit_converters.compress.fuse:Fuse",
     }
 )
 
