@@ -1,0 +1,26 @@
+"""Rewrite rules, in the order they are tried: what each technique takes from here."""
+
+from edgekit_converters.compress.rules.affine import AffineAfter, AffineBefore, AffinePair
+from edgekit_converters.compress.rules.base import AnyRule, Refusal
+from edgekit_converters.compress.rules.bounds import ClipKnown, ClipPair
+from edgekit_converters.compress.rules.linear import ConvPair, DensePair
+from edgekit_converters.compress.rules.noop import NoOp
+from edgekit_converters.compress.rules.pads import PadInto
+from edgekit_converters.compress.rules.shapes import ReshapePair, SplitConcat, TransposePair
+
+__all__ = ["FUSE", "AnyRule", "Refusal"]
+
+FUSE: tuple[AnyRule, ...] = (
+    NoOp(),
+    TransposePair(),
+    ReshapePair(),
+    SplitConcat(),
+    ClipPair(),
+    ClipKnown(),
+    PadInto(),
+    AffinePair(),
+    AffineAfter(),
+    AffineBefore(),
+    DensePair(),
+    ConvPair(),
+)
