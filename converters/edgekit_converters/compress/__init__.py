@@ -13,6 +13,8 @@ __all__ = ["TECHNIQUES", "Change", "Effect", "Left", "Setting", "Technique", "op
 # name -> "module:Class", imported on use; in the order people are told of them
 TECHNIQUES: Mapping[str, str] = MappingProxyType(
     {
+        "prune-layers": "edgekit_converters.compress.prune_layers:PruneLayers",
+        "prune-heads": "edgekit_converters.compress.attention.prune_heads:PruneHeads",
         "factorize": "edgekit_converters.compress.factorize:Factorize",
         "snap": "edgekit_converters.compress.snap:Snap",
         "fuse": "edgekit_converters.compress.fuse:Fuse",
