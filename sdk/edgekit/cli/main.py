@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from edgekit import errors
-from edgekit.cli import bench, check, compare, convert, doctor, evaluate, flash, fleet, inspect, quickstart, targets
+from edgekit.cli import (
+    bench,
+    check,
+    compare,
+    convert,
+    doctor,
+    evaluate,
+    flash,
+    fleet,
+    inspect,
+    pack,
+    quickstart,
+    targets,
+)
 from edgekit_agent import errors as agent
 from edgekit_converters import errors as conversion
 
@@ -28,6 +41,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)
 app.command("check")(check.check)
+app.command("pack")(pack.pack)
+app.command("unpack")(pack.unpack)
 app.add_typer(targets.app, name="targets")
 app.command("flash")(flash.flash)
 app.add_typer(fleet.app, name="fleet")
