@@ -1,11 +1,13 @@
-"""`edgekit-agent`: run, probe, bench, check-config."""
+"""`edgekit-agent`: run, probe, bench, check-config, unpack."""
 
 # ruff: noqa: T201  # a command prints
 import argparse
+import importlib
 import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 from edgekit_agent import __version__
 from edgekit_agent.errors import AgentError, ConfigError
@@ -54,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--warmup", type=int, default=20)
     bench.add_argument("--json", action="store_true", help="print one JSON document")
     bench.set_defaults(run=_bench)
+    unpack = commands.add_parser("unpack", help="write the files of what `edgekit pack` made")
+    unpack.add_argument("file", type=Path)
+    unpack.add_argument("-o", "--output", type=Path, default=None, help="folder (default: that of the file)")
+    unpack.set_defaults(run=_unpack)
     return parser
 
 
@@ -97,14 +103,9 @@ def _probe(arguments: argparse.Namespace) -> None:
 
 
 def _bench(arguments: argparse.Namespace) -> None:
-    from edgekit_agent.errors import ModelError, RuntimeMissingError
+    from edgekit_agent.errors import ModelError
 
-    try:
-        from edgekit_agent import measure
-    except ModuleNotFoundError as exc:
-        error = RuntimeMissingError(f"'{exc.name}' is not installed: it comes with a runtime")
-        error.add_note("pip install 'edgekit-agent[tflite]' or 'edgekit-agent[openvino]'")
-        raise error from exc
+    measure = _needing_numpy("edgekit_agent.measure")
     model = {"id": "0", "path": str(arguments.model), "runtime": arguments.runtime, "threads": arguments.threads}
     request = {"models": [model], "inputs": None, "outputs": None, "runs": arguments.runs, "warmup": arguments.warmup}
     answer = measure.run({**request, "seed": 0, "batch": 1})["models"]["0"]
@@ -117,6 +118,23 @@ def _bench(arguments: argparse.Namespace) -> None:
     figures = ", ".join(f"{name} {timing[f'{name}_ms']:.3f} ms" for name in ("p50", "p90", "p99", "min"))
     where = f"{answer['runtime']} {answer['version']} on {', '.join(answer['executed_on'])}"
     print(f"{where}: {figures} ({timing['runs']} runs)")
+
+
+def _unpack(arguments: argparse.Namespace) -> None:
+    unpacking = _needing_numpy("edgekit_agent.unpacking")
+    for path in unpacking.unpack_file(arguments.file, arguments.output or arguments.file.parent):
+        print(path)
+
+
+def _needing_numpy(name: str) -> Any:  # noqa: ANN401  # a module
+    from edgekit_agent.errors import RuntimeMissingError
+
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        error = RuntimeMissingError(f"'{exc.name}' is not installed: it comes with a runtime")
+        error.add_note("pip install 'edgekit-agent[tflite]' or 'edgekit-agent[openvino]'")
+        raise error from exc
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgekit._events import Event
     from edgekit._inspect import inspect
     from edgekit._options import ConvertOptions
+    from edgekit._pack import Packed, pack, unpack
     from edgekit._report import ArtifactReport, Report
     from edgekit.training import Trained, TrainOptions, finetune, train_quantized
 
@@ -28,6 +29,7 @@ _WHERE = {
     "ConvertOptions": "edgekit._options",
     "Event": "edgekit._events",
     "LayerError": "edgekit._compare",
+    "Packed": "edgekit._pack",
     "Report": "edgekit._report",
     "Score": "edgekit._evaluate",
     "TrainOptions": "edgekit.training",
@@ -40,7 +42,9 @@ _WHERE = {
     "evaluate": "edgekit._evaluate",
     "finetune": "edgekit.training",
     "inspect": "edgekit._inspect",
+    "pack": "edgekit._pack",
     "train_quantized": "edgekit.training",
+    "unpack": "edgekit._pack",
 }
 
 __all__ = [
@@ -51,6 +55,7 @@ __all__ = [
     "ConvertOptions",
     "Event",
     "LayerError",
+    "Packed",
     "Report",
     "Score",
     "TrainOptions",
@@ -64,7 +69,9 @@ __all__ = [
     "evaluate",
     "finetune",
     "inspect",
+    "pack",
     "train_quantized",
+    "unpack",
 ]
 
 

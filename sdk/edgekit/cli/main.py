@@ -19,6 +19,7 @@ from edgekit.cli import (
     flash,
     fleet,
     inspect,
+    pack,
     quickstart,
     targets,
 )
@@ -42,6 +43,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)
 app.command("check")(check.check)
+app.command("pack")(pack.pack)
+app.command("unpack")(pack.unpack)
 app.add_typer(targets.app, name="targets")
 app.command("flash")(flash.flash)
 app.add_typer(fleet.app, name="fleet")

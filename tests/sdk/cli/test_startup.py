@@ -29,7 +29,18 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_every_command_is_listed_and_explains_itself_with_an_example() -> None:
     listed = _edgekit("--help").stdout
-    for command in ("quickstart", "convert", "inspect", "compare", "evaluate", "bench", "flash", "fleet", "doctor"):
+    for command in (
+        "quickstart",
+        "convert",
+        "inspect",
+        "compare",
+        "evaluate",
+        "bench",
+        "flash",
+        "fleet",
+        "doctor",
+        "pack",
+    ):
         assert f" {command} " in listed
         help_text = _edgekit(command, "--help").stdout
         assert "edgekit" in help_text
