@@ -58,6 +58,8 @@ class ConversionRequest:
     """What is done to the canonical graph first, in this order."""
     labels: Arrays | None = None
     """Labels [N, ...] of the calibration samples, for steps that train."""
+    kept: Path | None = None
+    """A folder that outlives the run: a training that was killed goes on from what lies there."""
     quantized_io: bool = False
     """Inputs and outputs of static integer artifacts as they store them; only of targets that can."""
     seed: int = 0
@@ -254,6 +256,7 @@ def _compressed(
         labels=request.labels,
         targets=tuple(dict.fromkeys(target for target, _ in request.wanted)),
         seed=request.seed,
+        kept=request.kept,
         on_event=on_event,
     )
     return lowered(loaded, made.path, Layout(request.layout, loaded.channels_first), jobs, work), made

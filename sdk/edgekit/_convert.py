@@ -61,6 +61,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
     if options.limit is not None and not can_score(options.metric, evaluation):
         raise DataError(f"data '{options.eval}' has no labels: {options.metric} needs {resolve(options.metric).labels}")
     suspicions = _suspicions(calibration, evaluation, how)
+    training = _beside(output, "training")  # a folder of checkpoints, if a step trains
     with Staging(output) as stage, tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         jobs = JobRunner(log=stage.path / "run.log")
         try:
@@ -79,6 +80,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
                     constants=options.constants,
                     compress=parse_steps(options.compress),
                     labels=calibration.labels if calibration else None,
+                    kept=training,
                     float_layers=options.float_layers,
                     quantized_io=options.io_dtype == "quantized",
                     through_onnx=options.lane == "onnx",
@@ -118,6 +120,7 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
         stage.commit(replaced=_other_verdicts(artifacts))
         if all(one.search is None or one.search.ended != "budget" for one in artifacts):
             trials.close()
+    shutil.rmtree(training, ignore_errors=True)
     on_event(Event(stage="done", detail=str(output)))
     return report
 
@@ -181,8 +184,13 @@ def _ledger(
         "data": [digest({**one.arrays, **(one.labels or {})}) for one in data if one is not None],
         "packages": environment()["packages"],
     }
+    return Ledger(_beside(output, "search.jsonl"), run)
+
+
+def _beside(output: Path, what: str) -> Path:
+    """Return where a run that is stopped leaves what the next one goes on from."""
     place = output.resolve()  # `.` has no name
-    return Ledger(place.with_name(f".{place.name}.search.jsonl"), run)
+    return place.with_name(f".{place.name}.{what}")
 
 
 def _reference_inputs(evaluation: _data.DataSet | None, calibration: _data.DataSet | None) -> Arrays | None:

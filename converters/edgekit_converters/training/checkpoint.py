@@ -55,6 +55,7 @@ def save(path: Path, made_with: Mapping[str, object], checkpoint: Checkpoint) ->
     listed = {f"{side}.{at}": one for side, arrays in sides.items() for at, one in enumerate(arrays.values())}
     np.savez(buffer, **{_PROGRESS: np.frombuffer(json.dumps(told).encode(), np.uint8)}, **listed)  # type: ignore[arg-type]  # no array is called allow_pickle
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         place(buffer.getvalue(), path)
     except OSError as exc:
         raise CheckpointError(f"checkpoint '{path}' cannot be written: {exc.strerror}") from exc
