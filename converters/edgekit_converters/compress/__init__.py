@@ -15,6 +15,7 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
     {
         "prune-layers": "edgekit_converters.compress.prune_layers:PruneLayers",
         "prune-heads": "edgekit_converters.compress.attention.prune_heads:PruneHeads",
+        "prune-weights": "edgekit_converters.compress.prune_weights:PruneWeights",
         "factorize": "edgekit_converters.compress.factorize:Factorize",
         "snap": "edgekit_converters.compress.snap:Snap",
         "fuse": "edgekit_converters.compress.fuse:Fuse",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.graph.biases import WITH_BIAS, add_to_bias, bias_of, constant, free_name
+from edgekit_converters.graph.biases import add_to_bias, bias_refusal, constant, free_name
 from edgekit_converters.graph.chains import LAYERS
 from edgekit_converters.graph.channels import channels_of
 from edgekit_converters.graph.weights import Weights, weights_of
@@ -80,9 +80,7 @@ def _why_not(weights: Weights, inside: set[int]) -> str:
         return "its weights are no matrix on the right"
     if id(weights.node) not in inside:
         return "it is inside a branch or loop"
-    if weights.node.op_type in WITH_BIAS and bias_of(weights) is None:
-        return "its bias is no constant with a value a channel"
-    return ""
+    return bias_refusal(weights)
 
 
 Place = tuple[str, int]

@@ -48,6 +48,13 @@ def set_bias(model: "ir.Model", weights: Weights, bias: Reals) -> None:
     node.replace_input_with(_PLACE, value)
 
 
+def bias_refusal(weights: Weights) -> str:
+    """Return why nothing can be added to a layer's bias, empty where it can."""
+    if weights.node.op_type in WITH_BIAS and bias_of(weights) is None:
+        return "its bias is no constant with a value a channel"
+    return ""
+
+
 def add_to_bias(model: "ir.Model", weights: Weights, shift: Reals) -> None:
     """Add [outputs] to what a layer gives: to its bias, to the constant that is added behind it, or by a new sum."""
     bias = bias_of(weights) if weights.node.op_type in WITH_BIAS else None
