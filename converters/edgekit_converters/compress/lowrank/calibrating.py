@@ -9,7 +9,7 @@ import numpy as np
 
 from edgekit_converters.compress.base import Setting
 from edgekit_converters.compress.lowrank.sites import Site
-from edgekit_converters.compress.lowrank.splitting import DAMPING, covariance
+from edgekit_converters.compress.lowrank.splitting import covariance
 from edgekit_converters.compress.moments import Moments, moments_of, rows_of
 from edgekit_converters.graph.weights import Reals
 from edgekit_converters.model import Arrays
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 8192
 """Of a layer whose inputs' covariance is looked at: one of so many takes half a gigabyte."""
+_HALVES = (0, 1)
+"""Of the samples: what is fitted to one is tried on the other."""
+_PULLS = (1e-3, 1e-2, 1e-1, 1.0, np.inf)
+"""Of the mean power of an input: how strongly a fit is drawn to the layer's own weights."""
 _NO_SHIFT = 1e-6
 """Of the largest mean of an output: what no bias is added for."""
 
@@ -66,55 +70,89 @@ def _task(site: Site, moments: Sequence[Moments] | None) -> Task:
 def later_task(model: "ir.Model", original: "ir.Model", site: Site, arrays: Arrays, setting: Setting) -> Task:
     """Return a layer's task in a changed model: to give what it gave in the original, of what it takes now.
 
-    The kernel that does so best is a least-squares fit, drawn to the layer's own as far as the samples leave it open.
+    The kernel that does so best is a least-squares fit, drawn to the layer's own so far as makes it fit best for
+    samples that it was not fitted to.
 
     Raises:
         CalibrationError: if a model stops on the samples.
     """
-    if site.kernel[0, 0].size > MOST_COLUMNS:
+    count = min(map(len, arrays.values()))
+    if site.kernel[0, 0].size > MOST_COLUMNS or count < len(_HALVES):
         return _task(site, None)
-    pairs: list[_Pair] = []
-    both = [
-        rows_of(one, [site.weights], arrays, setting.work / f"{when}.onnx", setting.seed)
-        for when, one in (("now", model), ("then", original))
-    ]
-    for (_, now), (_, then) in zip(*both, strict=True):
-        pairs = pairs or [_Pair(one.shape[1]) for one in now]
-        for pair, *rows in zip(pairs, now, then, strict=True):
-            pair.add(*rows)
-    kernel = np.stack([_fitted(one, pair) for one, pair in zip(site.kernel, pairs, strict=True)])
-    means = [pair.then / pair.now.count for pair in pairs]
+    halves = []
+    for half in _HALVES:
+        part = {name: array[count // 2 :] if half else array[: count // 2] for name, array in arrays.items()}
+        halves.append(_pairs((model, original), site, part, setting))
+    pull = min(_PULLS, key=lambda one: _lost_on_others(site.kernel, halves, one))
+    pairs = [one + other for one, other in zip(*halves, strict=True)]
+    fitted = [_fitted(_matrix(one), pair, pull) for one, pair in zip(site.kernel, pairs, strict=True)]
     return Task(
-        kernel=kernel,
+        kernel=np.stack([one.T.reshape(site.kernel.shape[1:]) for one in fitted]),
         grams=[covariance(pair.now) for pair in pairs],
         mean=[pair.now.total / pair.now.count for pair in pairs],
-        wanted=np.stack([_matrix(one).T @ mean for one, mean in zip(site.kernel, means, strict=True)]),
+        wanted=np.stack(
+            [_matrix(one).T @ (pair.then / pair.now.count) for one, pair in zip(site.kernel, pairs, strict=True)]
+        ),
     )
 
 
+@dataclass(slots=True)
 class _Pair:
-    """Moments of rows now, and with those from the same places then."""
+    """Moments of rows now, the sum [columns] of the rows then, and the products [columns, columns] of both."""
 
-    def __init__(self, columns: int) -> None:
-        self.now = Moments(0, np.zeros(columns), np.zeros((columns, columns)))
-        self.then = np.zeros(columns)
-        self.cross = np.zeros((columns, columns))
+    now: Moments
+    then: Reals
+    products: Reals
 
-    def add(self, now: Reals, then: Reals) -> None:
-        self.now.add(now)
-        self.then += then.sum(axis=0)
-        self.cross += now.T @ then
+    def __add__(self, other: "_Pair") -> "_Pair":
+        now = Moments(
+            self.now.count + other.now.count, self.now.total + other.now.total, self.now.gram + other.now.gram
+        )
+        return _Pair(now, self.then + other.then, self.products + other.products)
+
+    def covariances(self) -> tuple[Reals, Reals]:
+        """Return those of the rows now, and of the rows now with those then."""
+        count, mean = self.now.count, self.now.total / self.now.count
+        return (
+            self.now.gram / count - np.outer(mean, mean),
+            self.products / count - np.outer(mean, self.then / count),
+        )
 
 
-def _fitted(kernel: Reals, pair: _Pair) -> Reals:
-    """Return the kernel that makes of the rows now what the old one made of those then."""
-    count, gram = pair.now.count, covariance(pair.now)
-    if gram is None:
-        return kernel
-    cross = pair.cross / count - np.outer(pair.now.total / count, pair.then / count)
-    pull = np.trace(gram) / len(gram) * DAMPING / (1 + DAMPING)
-    matrix = np.linalg.solve(gram, cross @ _matrix(kernel) + pull * _matrix(kernel))
-    return matrix.T.reshape(kernel.shape)
+def _pairs(models: Sequence["ir.Model"], site: Site, arrays: Arrays, setting: Setting) -> list[_Pair]:
+    found: list[_Pair] = []
+    both = [
+        rows_of(one, [site.weights], arrays, setting.work / f"rows-{at}.onnx", setting.seed)
+        for at, one in enumerate(models)
+    ]
+    for (_, now), (_, then) in zip(*both, strict=True):
+        made = [
+            _Pair(Moments(len(one), one.sum(axis=0), one.T @ one), other.sum(axis=0), one.T @ other)
+            for one, other in zip(now, then, strict=True)
+        ]
+        found = [one + other for one, other in zip(found, made, strict=True)] if found else made
+    return found
+
+
+def _fitted(matrix: Reals, pair: _Pair, pull: float) -> Reals:
+    """Return W [columns, outputs] that makes of the rows now what the given one makes of those then."""
+    gram, cross = pair.covariances()
+    power = float(np.trace(gram)) / len(gram)
+    if not power > 0 or np.isinf(pull):
+        return matrix
+    normal = gram + pull * power * np.eye(len(gram))
+    return np.asarray(np.linalg.solve(normal, cross @ matrix + pull * power * matrix), np.float64)
+
+
+def _lost_on_others(kernel: Reals, halves: Sequence[Sequence[_Pair]], pull: float) -> float:
+    """Return what fits to each half lose on the other one, but for what all fits lose alike."""
+    lost = 0.0
+    for seen, others in (halves, halves[::-1]):
+        for one, pair, other in zip(kernel, seen, others, strict=True):
+            matrix, (gram, cross) = _matrix(one), other.covariances()
+            fitted = _fitted(matrix, pair, pull)
+            lost += float(np.sum(fitted * (gram @ fitted - 2 * cross @ matrix)))
+    return lost
 
 
 def _matrix(kernel: Reals) -> Reals:
