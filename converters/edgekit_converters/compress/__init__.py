@@ -15,6 +15,8 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
     {
         "snap": "edgekit_converters.compress.snap:Snap",
         "fuse": "edgekit_converters.compress.fuse:Fuse",
+        "fuse-siblings": "edgekit_converters.compress.fuse:FuseSiblings",
+        "fuse-branches": "edgekit_converters.compress.fuse:FuseBranches",
     }
 )
 
