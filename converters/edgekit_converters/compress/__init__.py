@@ -17,6 +17,7 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
         "fuse": "edgekit_converters.compress.fuse:Fuse",
         "fuse-siblings": "edgekit_converters.compress.fuse:FuseSiblings",
         "fuse-branches": "edgekit_converters.compress.fuse:FuseBranches",
+        "replace": "edgekit_converters.compress.replace:Replace",
     }
 )
 
