@@ -19,6 +19,9 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
         "factorize": "edgekit_converters.compress.factorize:Factorize",
         "snap": "edgekit_converters.compress.snap:Snap",
         "fuse": "edgekit_converters.compress.fuse:Fuse",
+        "fuse-siblings": "edgekit_converters.compress.fuse:FuseSiblings",
+        "fuse-branches": "edgekit_converters.compress.fuse:FuseBranches",
+        "replace": "edgekit_converters.compress.replace:Replace",
         "distill": "edgekit_converters.compress.distill:Distill",
         "finetune": "edgekit_converters.compress.finetune:Finetune",
     }

@@ -120,6 +120,15 @@ def test_what_follows_each_other_becomes_one(rule: str, text: str, ops: str, tmp
     assert all(one.what.startswith(f"{rule}: ") for one in found.effect.changes)
 
 
+SCORES = "c=MatMul(x,m) d=Add(c,c4) e=MatMul(x,m2) f=Transpose<perm=[0,2,1]>(e) h=MatMul(d,f) y=Div(h,two)"
+
+
+def test_scores_are_scaled_by_the_weights_of_queries(tmp_path: Path) -> None:
+    found = rewritten(net(f"x[N,5,6] -> y: {SCORES}", W | MORE), [RULES["scale-up"]], tmp_path)
+    assert found.ops == {"MatMul": 3, "Add": 1, "Transpose": 1}
+    assert found.what == "div5: scale-up: 0.5 into the weights of 'matmul0'"
+
+
 NEAR = {
     "a result that is an output": (
         "affine-after",
@@ -229,6 +238,12 @@ NEAR = {
     ),
     "bounds that are computed": ("clip-pair", "x[N,3,8,8]; l -> y: a=Clip(x,l) y=Relu(a)", "its bounds are computed"),
     "bounds that are reached": ("clip-known", "x[N,3,8,8] -> y: a=Tanh(x) y=Relu(a)", "Tanh reaches its bounds"),
+    "scores of what is an activation": (
+        "scale-up",
+        "x[N,5,6] -> y: c=MatMul(x,m) d=Tanh(c) e=MatMul(x,m2) f=Sigmoid(e) y0=Add(d,f) y=Mul(y0,two)",
+        "scale-up: Add is between, which is not linear",
+    ),
+    "scores that are an output": ("scale-up", f"x[N,5,6] -> d; e; y: {SCORES}", "its result 'd' is an output"),
     "parts in another order": (
         "split-concat",
         "x[N,4,8,8] -> y: a,b0=Split<axis=1,num_outputs=2>(x) y=Concat<axis=1>(b0,a)",
@@ -239,6 +254,7 @@ NEAR = {
 }
 MORE |= {
     "twice": np.ones((2, 1, 1, 1), np.float32),
+    "m2": normal(17, 6, 4),
     "thin": normal(15, 1, 6),
     "thin2": normal(15, 1, 6),
     "w44": normal(16, 4, 4, 3, 3),

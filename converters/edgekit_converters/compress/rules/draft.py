@@ -90,7 +90,7 @@ class Draft:
             self._old.append(producer)
 
     def finish(self, nodes: Sequence["ir.Node"]) -> None:
-        """Remove those of the old nodes whose results nothing takes any more."""
+        """Remove the old nodes whose results nothing takes any more; give the new ones names of their own."""
         waiting = list({id(node): node for node in (*nodes, *self._old)}.values())
         while gone := [
             node for node in waiting if not any(one.uses() or one.is_graph_output() for one in node.outputs)
@@ -99,6 +99,12 @@ class Draft:
                 if node.graph is not None:
                     node.graph.remove(node, safe=True)
             waiting = [node for node in waiting if all(node is not one for one in gone)]
+        taken = {node.name for node in self._model.graph.all_nodes() if all(node is not one for one in self.made)}
+        for node in self.made:
+            wanted, count = node.name, 1
+            while node.name in taken:
+                node.name, count = f"{wanted}.{count}", count + 1
+            taken.add(node.name)
 
 
 def check_stand_in(new: "ir.Value", old: "ir.Value") -> None:

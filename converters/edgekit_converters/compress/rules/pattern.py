@@ -107,7 +107,7 @@ class Op(Form):
 class Either(Form):
     """Any of several forms."""
 
-    forms: tuple[Form, ...]
+    forms: tuple[Op, ...]
 
     def match(self, value: "ir.Value", found: Found) -> Iterator[Found]:
         """Try one after the other."""
@@ -128,11 +128,11 @@ def op(kinds: str, *inputs: Form, name: str = "", anywhere: bool = False) -> Op:
     return Op(tuple(kinds.split()), inputs, name, anywhere)
 
 
-def times(form: Form, factor: float) -> Form:
+def times(form: Form, factor: float) -> Either:
     """Return the form of something multiplied by a number, or divided by its inverse."""
     return Either((op("Mul", form, Number(factor)), op("Div", form, Number(1 / factor))))
 
 
-def plus(form: Form, number: float) -> Form:
+def plus(form: Form, number: float) -> Either:
     """Return the form of something with a number added, or its negative taken off."""
     return Either((op("Add", form, Number(number)), op("Sub", form, Number(-number))))
