@@ -18,6 +18,7 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
         "factorize": "edgekit_converters.compress.factorize:Factorize",
         "snap": "edgekit_converters.compress.snap:Snap",
         "fuse": "edgekit_converters.compress.fuse:Fuse",
+        "tile": "edgekit_converters.compress.tile:Tile",
         "distill": "edgekit_converters.compress.distill:Distill",
         "finetune": "edgekit_converters.compress.finetune:Finetune",
     }
