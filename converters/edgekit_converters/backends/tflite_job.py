@@ -11,6 +11,7 @@ from edgekit_converters._exchange import read_arrays
 from edgekit_converters.backends import tflite_recipes
 from edgekit_converters.backends.base import each
 from edgekit_converters.backends.placing import place
+from edgekit_converters.backends.tflite_tiles import tie
 from edgekit_converters.data import runs
 from edgekit_converters.errors import ConversionError, UnsupportedError
 from edgekit_converters.foreign import first_line, missing
@@ -145,6 +146,7 @@ class _Source:
         seen.calibrate(self._dataset(), everything)
         statistics = seen.get_model_qsvs()
         self._cut(statistics, asked)
+        tie(statistics, self.described.main)
         # limits of logic values are none, and no JSON either
         statistics = {name: one for name, one in statistics.items() if np.asarray(one["min"]).dtype != np.bool_}
         seen.load_model_qsvs(statistics)

@@ -22,6 +22,7 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
         "fuse-siblings": "edgekit_converters.compress.fuse:FuseSiblings",
         "fuse-branches": "edgekit_converters.compress.fuse:FuseBranches",
         "replace": "edgekit_converters.compress.replace:Replace",
+        "tile": "edgekit_converters.compress.tile:Tile",
         "distill": "edgekit_converters.compress.distill:Distill",
         "finetune": "edgekit_converters.compress.finetune:Finetune",
     }

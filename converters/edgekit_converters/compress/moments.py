@@ -98,7 +98,7 @@ def rows_in(node: "ir.Node", array: Array, place: int = 1) -> list[Array]:
     )
     auto = node.attributes.get_string("auto_pad", "NOTSET")
     if auto.startswith("SAME"):
-        pads = _same(array.shape[2:], kernel[2:], strides, dilations, lower=auto == "SAME_LOWER")
+        pads = same_pads(array.shape[2:], kernel[2:], strides, dilations, lower=auto == "SAME_LOWER")
     padded = np.pad(array, [(0, 0), (0, 0), *zip(pads[:spatial], pads[spatial:], strict=True)])
     spans = tuple((size - 1) * step + 1 for size, step in zip(kernel[2:], dilations, strict=True))
     axes = tuple(range(2, 2 + spatial))
@@ -111,7 +111,7 @@ def rows_in(node: "ir.Node", array: Array, place: int = 1) -> list[Array]:
     return [rows[:, group] for group in range(groups)]
 
 
-def _same(
+def same_pads(
     sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], *, lower: bool
 ) -> tuple[int, ...]:
     """Return the padding that `auto_pad` means: before every axis, then behind."""

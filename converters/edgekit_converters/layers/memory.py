@@ -42,9 +42,12 @@ class MemoryPlan:
     unknown: int
 
 
-def plan(view: View) -> MemoryPlan:
-    """Return when each activation lives and what that sums up to."""
-    lives = _lives(view)
+def plan(view: View, *, keeps_inputs: bool = True) -> MemoryPlan:
+    """Return when each activation lives and what that sums up to.
+
+    LiteRT keeps the model's inputs until the run ends; tflite-micro gives their memory back after their last use.
+    """
+    lives = _lives(view, keeps_inputs)
     sizes = {value: _aligned(view.values[value].size_bytes or 0) for value in lives}
     steps = tuple(_steps(len(view.nodes), lives, sizes))
     peak = max(range(len(steps)), key=lambda at: steps[at].bytes, default=None)
@@ -59,11 +62,11 @@ def plan(view: View) -> MemoryPlan:
     )
 
 
-def _lives(view: View) -> dict[int, tuple[int, int]]:
+def _lives(view: View, keeps_inputs: bool) -> dict[int, tuple[int, int]]:
     """Return the first and the last step at which each activation is needed."""
     end = max(len(view.nodes) - 1, 0)
     fixed = view.fixed
-    lives = dict.fromkeys(view.inputs, (0, end))
+    lives = dict.fromkeys(view.inputs, (0, end if keeps_inputs else 0))
     for at, node in enumerate(view.nodes):
         for value in node.inputs:
             if value in lives:
