@@ -225,8 +225,9 @@ def test_a_damaged_checkpoint_is_refused_in_a_sentence(tmp_path: Path, damage: A
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said_to_be(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"checkpoint '.*' cannot be written: No such file"):
-        train(LinearNet(), Shuffled(), checkpoint=tmp_path / "nowhere" / "train.npz")
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"checkpoint '.*' cannot be written: File exists"):
+        train(LinearNet(), Shuffled(), checkpoint=tmp_path / "file" / "train.npz")
 
 
 def test_a_loss_that_is_no_number_ends_it_with_where_it_was() -> None:

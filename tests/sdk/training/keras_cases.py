@@ -11,7 +11,7 @@ import tensorflow as tf  # noqa: TID253  # a process of its own
 import edgekit
 from edgekit.training._keras import KerasTrainee
 from edgekit.training._keras_quantized import on_grid
-from tests.sdk.training.cases import Shuffled, accuracy, digits, error_of, main, spread
+from tests.framework_cases import Shuffled, accuracy, digits, error_of, main, spread
 
 LIBRARY = sys.argv[2]
 keras: Any = importlib.import_module(LIBRARY)

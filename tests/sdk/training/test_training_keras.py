@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", params=["keras", "tf_keras"])
 def cases(request: pytest.FixtureRequest, run_cases: Callable[..., Any]) -> Any:
-    return run_cases("keras_cases", request.param, needs=("tensorflow", request.param, "sklearn"))
+    return run_cases("sdk.training.keras_cases", request.param, needs=("tensorflow", request.param, "sklearn"))
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4-weights"])

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def cases(run_cases: Callable[..., Any]) -> Any:
-    return run_cases("torch_cases", needs=("torch", "nncf", "openvino", "sklearn", "keras"))
+    return run_cases("sdk.training.torch_cases", needs=("torch", "nncf", "openvino", "sklearn", "keras"))
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4-weights"])

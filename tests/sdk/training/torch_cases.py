@@ -11,7 +11,7 @@ from torch import nn  # noqa: TID253  # a process of its own
 
 import edgekit
 from edgekit.training._torch_quantized import weight_quantizers
-from tests.sdk.training.cases import Shuffled, accuracy, digits, error_of, main, spread
+from tests.framework_cases import Shuffled, accuracy, digits, error_of, main, spread
 
 LOSS = nn.CrossEntropyLoss()
 TRAIN_X, TRAIN_Y, TEST_X, TEST_Y = digits(channels_first=True)

@@ -1,6 +1,6 @@
 """What the scripts of both frameworks share: real digits, and each case's answer as JSON.
 
-Run as `python -m tests.sdk.training.torch_cases FOLDER`: a framework stays out of the tests' process.
+Run as `python -m tests.sdk.training.torch_cases FOLDER` and the like: a framework stays out of the tests' process.
 """
 
 import json
