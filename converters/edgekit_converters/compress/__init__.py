@@ -16,6 +16,7 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
         "prune-layers": "edgekit_converters.compress.prune_layers:PruneLayers",
         "prune-heads": "edgekit_converters.compress.attention.prune_heads:PruneHeads",
         "snap": "edgekit_converters.compress.snap:Snap",
+        "attention": "edgekit_converters.compress.attention.narrow:NarrowAttention",
     }
 )
 
