@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from edgekit_converters.compress.base import name_of
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.weights import only_user
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 _ON_SCORES = frozenset({"Add", "Sub", "Mul", "Div", "Where", "Max", "Min", "Clip", "Identity", "Dropout", "Cast"})
-_ON_WEIGHTS = frozenset({"Identity", "Dropout", "Cast", "Where", "Mul", "IsNaN"})
+_ON_WEIGHTS = frozenset({"Identity", "Dropout", "Cast"})
 _LAST_OPSET_FLAT = 12
 _LEAST_RANK = 3
 
@@ -29,6 +30,8 @@ class Attention:
     on_scores: tuple["ir.Node", ...]
     """From the scores to the softmax: a scale, a mask."""
     softmax: "ir.Node"
+    on_weights: tuple["ir.Node", ...]
+    """From the softmax to the product, guards against rows without any key left out."""
     product: "ir.Node"
 
     @property
@@ -105,7 +108,8 @@ def _matched(model: "ir.Model", softmax: "ir.Node") -> Attention:
     for node in (scores, *on_scores):
         if len(tuple(node.outputs[0].uses())) > 1 or node.outputs[0].is_graph_output():
             raise NotMatchedError(f"its scores behind {said(node)} are used elsewhere too")
-    return Attention(scores=scores, on_scores=on_scores, softmax=softmax, product=_product_below(softmax))
+    on_weights, product = _product_below(softmax)
+    return Attention(scores=scores, on_scores=on_scores, softmax=softmax, on_weights=on_weights, product=product)
 
 
 def _check_axis(model: "ir.Model", softmax: "ir.Node", rank: int) -> None:
@@ -130,21 +134,29 @@ def _products_above(
             yield from _products_above(one, (node, *behind))
 
 
-def _product_below(softmax: "ir.Node") -> "ir.Node":
-    value = softmax.outputs[0]
+def _product_below(softmax: "ir.Node") -> tuple[tuple["ir.Node", ...], "ir.Node"]:
+    value, on_weights = softmax.outputs[0], list["ir.Node"]()
     while True:
-        users = {id(use.node): use.node for use in value.uses()}
-        guards = [one for one in users.values() if one.op_type == "IsNaN"]
-        takers = [one for one in users.values() if one.op_type != "IsNaN"]
-        if len(takers) != 1 or value.is_graph_output():
-            raise NotMatchedError("its weights go elsewhere than into one product")
-        (node,) = takers
-        if any({id(use.node) for use in guard.outputs[0].uses()} != {id(node)} for guard in guards):
+        guard = _guard(value)
+        node = guard or only_user(value)
+        if node is None:
             raise NotMatchedError("its weights go elsewhere than into one product")
         if node.op_type == "MatMul":
             if node.inputs[0] is not value or node.inputs[1].const_value is not None:  # type: ignore[union-attr]
                 raise NotMatchedError("its weights do not multiply computed values from the left")
-            return node
-        if node.op_type not in _ON_WEIGHTS:
+            return tuple(on_weights), node
+        if guard is None and node.op_type not in _ON_WEIGHTS:
             raise NotMatchedError(f"{said(node)} is between its softmax and the product with values")
+        if guard is None:
+            on_weights.append(node)
         value = node.outputs[0]
+
+
+def _guard(value: "ir.Value") -> "ir.Node | None":
+    """Return the Where that replaces what is no number, if that is all that becomes of a value."""
+    users = {id(use.node): use.node for use in value.uses()}
+    tests = [one for one in users.values() if one.op_type == "IsNaN"]
+    guards = [one for one in users.values() if one.op_type == "Where" and one.inputs[2] is value]
+    if len(users) != 2 or len(tests) != 1 or len(guards) != 1 or value.is_graph_output():  # noqa: PLR2004
+        return None
+    return guards[0] if only_user(tests[0].outputs[0]) is guards[0] else None

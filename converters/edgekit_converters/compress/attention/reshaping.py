@@ -63,9 +63,13 @@ def _joined(model: "ir.Model", parts: "ir.Node", axis: int, size: int) -> "ir.Va
             if made[axis - begin] == -1 and part.const_value is not None:
                 return parts.outputs[0]
             made[axis - begin] = -1 if part.const_value is None else size
-            inputs[at] = stored(model, f"{part.name}/resized", made)
+            name = f"{parts.outputs[0].name}/{axis}={size}"
+            before = next((one.outputs[0] for one in model.graph if one.outputs[0].name == name), None)
+            if before is not None:
+                return before
+            inputs[at] = stored(model, f"{name}/part", made)
             joined = ir.node("Concat", inputs, {"axis": 0})
-            joined.outputs[0].name = free_name(model, f"{parts.outputs[0].name}/resized")
+            joined.outputs[0].name = name
             joined.outputs[0].shape, joined.outputs[0].type = parts.outputs[0].shape, parts.outputs[0].type
             model.graph.insert_after(parts, joined)
             return joined.outputs[0]
