@@ -7,7 +7,6 @@ from typing import Any
 
 from edgekit._options import ConvertOptions, read_toml
 from edgekit.errors import DataError
-from edgekit_converters.compress import options_of
 from edgekit_converters.compress.page import steps_schema
 from edgekit_converters.compress.steps import parse_step, table_of, text_of
 
@@ -75,8 +74,7 @@ def to_recipe(options: ConvertOptions, **facts: object) -> str:
 
 
 def _table(text: str) -> Mapping[str, object]:
-    step = parse_step(text)
-    return table_of(step, {key: one.default for key, one in options_of(step.technique)[step.technique].items()})
+    return table_of(parse_step(text))
 
 
 def _lists(value: Any) -> Any:  # noqa: ANN401  # TOML knows lists, not tuples

@@ -6,9 +6,8 @@ from types import MappingProxyType
 
 from edgekit_converters.compress.base import Change, Effect, Left, Setting, Technique
 from edgekit_converters.errors import PrecisionError
-from edgekit_converters.precisions import Precisions
 
-__all__ = ["TECHNIQUES", "Change", "Effect", "Left", "Setting", "Technique", "options_of", "technique_for"]
+__all__ = ["TECHNIQUES", "Change", "Effect", "Left", "Setting", "Technique", "technique_for"]
 
 # name -> "module:Class", imported on use; in the order people are told of them
 TECHNIQUES: Mapping[str, str] = MappingProxyType(
@@ -41,8 +40,3 @@ def technique_for(name: str) -> Technique:
     module, kind = TECHNIQUES[name].split(":")
     made: Technique = getattr(importlib.import_module(module), kind)()
     return made
-
-
-def options_of(name: str) -> Precisions:
-    """Return a technique's options under its name, as `precisions.parse` takes them."""
-    return {name: technique_for(name).options}

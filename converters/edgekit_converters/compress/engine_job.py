@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgekit_converters._exchange import read_arrays
 from edgekit_converters.calibration import random_calibration
 from edgekit_converters.compress import technique_for
-from edgekit_converters.compress.base import Effect, Setting, name_of
+from edgekit_converters.compress.base import Effect, Left, Setting, name_of
 from edgekit_converters.compress.figures import infer_shapes, static_figures
 from edgekit_converters.compress.steps import RecipeStep, parse_step
 from edgekit_converters.data import bind
@@ -52,8 +52,9 @@ def _carried_out(model: "ir.Model", step: RecipeStep, request: Json, output: Pat
     before = static_figures(model, Path(request["model"]))
     begin = time.monotonic()
     wanted = outputs(model, tried, setting.work / "proved.onnx") if technique.exact else []
-    effect = technique.apply(model, step.values, setting)
-    if not effect.changes:
+    why = technique.check(model, step.values, setting) if step.optional else None
+    effect = technique.apply(model, step.values, setting) if why is None else Effect(left=(Left(layer="-", why=why),))
+    if not effect.changes and not step.optional:
         raise UnsupportedError(f"technique {step.text} changes nothing: {_why(effect)}")
     _tidy(model, step, output)
     if technique.exact:
@@ -75,7 +76,7 @@ def _check(model: "ir.Model", step: RecipeStep, request: Json) -> None:
         except ImportError as exc:
             raise missing("PyTorch", "torch") from exc
     why = technique.check(model, step.values, _setting(model, step, request))
-    if why is not None:
+    if why is not None and not step.optional:
         raise UnsupportedError(f"technique {step.text} cannot be done to model '{Path(request['source']).name}': {why}")
 
 

@@ -3,11 +3,13 @@
 from typing import Any
 
 from edgekit_converters.compress import TECHNIQUES, technique_for
+from edgekit_converters.compress.steps import all_options
 
 _HEAD = """# Techniques
 
 What `edgekit compress --technique NAME:key=value,...` and the `[[compress]]` steps of a recipe take; made from the
 program's own table. `layers=PATTERN` (repeatable) keeps a step to the layers it names: a name, a glob, or `op:Conv`.
+With `optional` a step is left out where there is nothing it can be done to, instead of ending the run.
 An exact technique is proved on samples to keep the model's outputs. Values in brackets are the defaults.
 """
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -35,7 +37,7 @@ def _step_schema(name: str) -> dict[str, Any]:
     one = technique_for(name)
     options = {
         key: {"type": _JSON_TYPES[type(it.default)], "default": it.default, "description": f"{it.help}: {it.takes}"}
-        for key, it in one.options.items()
+        for key, it in all_options(name).items()
     }
     layers = {
         "type": "array",

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from edgekit_converters.compress import options_of
+from edgekit_converters.compress import technique_for
 from edgekit_converters.errors import PrecisionError
-from edgekit_converters.precisions import Value, parse
+from edgekit_converters.precisions import Options, Value, flag, parse
 
-LAYERS = "layers"
+LAYERS, OPTIONAL = "layers", "optional"
+COMMON: Options = MappingProxyType({OPTIONAL: flag("leave the step out where there is nothing it can be done to")})
+"""Options that every technique has, beside `layers`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,8 @@ class RecipeStep:
     technique: str
     values: Mapping[str, Value]
     layers: tuple[str, ...]
+    optional: bool
+    """Whether a model it cannot be done to stays as it is, instead of ending the run."""
     text: str
     """As it is written shortest."""
 
@@ -33,12 +38,21 @@ def parse_step(text: str) -> RecipeStep:
     if "" in layers:
         raise PrecisionError(f"technique {name}: option '{LAYERS}' takes a layer's name, a glob or op:NAME")
     options = ",".join(part for part in parts if not part.startswith(f"{LAYERS}="))
-    read = parse(f"{name}:{options}" if options else name, "technique", options_of(name))
+    read = parse(f"{name}:{options}" if options else name, "technique", {name: all_options(name)})
     written = [*read.text.partition(":")[2::2], *(f"{LAYERS}={one}" for one in layers)]
     shortest = ",".join(filter(None, written))
     return RecipeStep(
-        technique=name, values=read.values, layers=layers, text=f"{name}:{shortest}" if shortest else name
+        technique=name,
+        values=MappingProxyType({key: value for key, value in read.values.items() if key not in COMMON}),
+        layers=layers,
+        optional=read.values[OPTIONAL] is True,
+        text=f"{name}:{shortest}" if shortest else name,
     )
+
+
+def all_options(name: str) -> Options:
+    """Return a technique's own options and those every technique has."""
+    return {**technique_for(name).options, **COMMON}
 
 
 def text_of(table: Mapping[str, object]) -> str:
@@ -65,10 +79,12 @@ def text_of(table: Mapping[str, object]) -> str:
     return f"{name}:{','.join(parts)}" if parts else name
 
 
-def table_of(step: RecipeStep, defaults: Mapping[str, Value]) -> dict[str, Value | list[str]]:
+def table_of(step: RecipeStep) -> dict[str, Value | list[str]]:
     """Return a step as a table of a recipe file: the options that are not at their defaults."""
-    given = {key: value for key, value in step.values.items() if value != defaults[key]}
-    return {"technique": step.technique, **given, **({LAYERS: list(step.layers)} if step.layers else {})}
+    options = all_options(step.technique)
+    given = {key: value for key, value in step.values.items() if value != options[key].default}
+    more: dict[str, Value | list[str]] = {OPTIONAL: True} if step.optional else {}
+    return {"technique": step.technique, **given, **more, **({LAYERS: list(step.layers)} if step.layers else {})}
 
 
 def parse_steps(texts: Sequence[str]) -> tuple[RecipeStep, ...]:

@@ -87,6 +87,14 @@ def test_a_step_that_cannot_be_done_is_refused_before_any_work(
     assert not list((tmp_path / "work").glob("net.1.onnx"))
 
 
+def test_an_optional_step_that_cannot_be_done_changes_nothing(net: Path, tmp_path: Path) -> None:
+    made = done(net, tmp_path, "snap:optional,layers=pool", "snap:bits=3")
+    first, second = made.stages
+    assert first.after == first.before
+    assert [(one.layer, one.why) for one in first.effect.left] == [("-", "it has no weights a grid is for")]
+    assert second.effect.changes
+
+
 def test_samples_that_do_not_fit_are_refused(net: Path, tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match="calibration data"):
         done(net, tmp_path, "snap", calibration={"x": np.zeros((4, 2, 8, 8), np.float32)})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgekit._recipe import schema
-from edgekit_converters.compress import TECHNIQUES, options_of, technique_for
+from edgekit_converters.compress import TECHNIQUES, technique_for
 from edgekit_converters.compress.page import page
 from edgekit_converters.compress.steps import parse_step, table_of, text_of
 from edgekit_converters.errors import PrecisionError
@@ -18,13 +18,14 @@ def test_options_and_layers_are_read_and_written_shortest() -> None:
     assert step.text == "snap:bits=4,layers=conv*,layers=op:Gemm"
     assert parse_step(step.text) == step
     assert parse_step("snap").text == "snap"
+    assert parse_step("snap:layers=a,optional").text == "snap:optional,layers=a"
+    assert parse_step("snap:optional").optional
     assert parse_step("snap:layers=a").text == "snap:layers=a"
 
 
 def test_a_step_is_the_same_as_a_table_of_a_recipe() -> None:
     step = parse_step("snap:grid=kmeans,bits=3,layers=conv*")
-    defaults = {key: one.default for key, one in options_of("snap")["snap"].items()}
-    table = table_of(step, defaults)
+    table = table_of(step)
     assert table == {"technique": "snap", "grid": "kmeans", "bits": 3, "layers": ["conv*"]}
     assert parse_step(text_of(table)) == step
 
@@ -33,7 +34,7 @@ def test_a_step_is_the_same_as_a_table_of_a_recipe() -> None:
     ("text", "words"),
     [
         ("snip", "there is no technique 'snip': the techniques are .*snap"),
-        ("snap:bit=3", "technique snap has no option 'bit': it has grid, bits, group"),
+        ("snap:bit=3", "technique snap has no option 'bit': it has grid, bits, group, optional"),
         ("snap:bits=9", "option 'bits' takes 0 to 8, not '9'"),
         ("snap:bits=3,bits=4", "given twice"),
         ("snap:layers=", "option 'layers' takes a layer's name"),
