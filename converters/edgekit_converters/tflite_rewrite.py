@@ -20,7 +20,7 @@ def signed(data: bytes, inputs: Names, outputs: Names, shapes: Sequence[Sequence
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    model = _unpacked(data)
+    model = unpacked(data)
     graph = model.subgraphs[0]
     graph.inputs, graph.outputs = [at for _, at in inputs], [at for _, at in outputs]
     names = _unique([one.name.decode("utf-8", "replace") if one.name else "" for one in graph.tensors], inputs, outputs)
@@ -33,7 +33,7 @@ def signed(data: bytes, inputs: Names, outputs: Names, shapes: Sequence[Sequence
     signature.signatureKey, signature.subgraphIndex = SIGNATURE.encode(), 0
     signature.inputs, signature.outputs = _maps(schema, inputs), _maps(schema, outputs)
     model.signatureDefs = [signature]
-    return _packed(model)
+    return packed(model)
 
 
 def completed(data: bytes) -> bytes:
@@ -49,7 +49,7 @@ def completed(data: bytes) -> bytes:
         codes.QUANTIZE: (kinds.QuantizeOptions, schema.QuantizeOptionsT),
         codes.DEQUANTIZE: (kinds.DequantizeOptions, schema.DequantizeOptionsT),
     }
-    model = _unpacked(data)
+    model = unpacked(data)
     for code in model.operatorCodes:
         code.deprecatedBuiltinCode = min(
             max(code.builtinCode, code.deprecatedBuiltinCode), codes.PLACEHOLDER_FOR_GREATER_OP_CODES
@@ -60,7 +60,7 @@ def completed(data: bytes) -> bytes:
             op.builtinOptionsType, op.builtinOptions = empty[number][0], empty[number][1]()
     for graph in model.subgraphs:
         _type_unused(graph, schema.TensorType.FLOAT32)
-    return _packed(model)
+    return packed(model)
 
 
 def _type_unused(graph: Any, real: int) -> None:  # noqa: ANN401  # the generated schema has no types
@@ -85,7 +85,7 @@ def cut(data: bytes, *, outputs: Sequence[int], inputs: Sequence[int]) -> tuple[
     Whoever took one of the tensors `inputs` takes a new tensor like it, an input of the model, instead. Operators that
     no output needs any more are left out. `data` must have passed `tflite_file.parse`.
     """
-    model = _unpacked(data)
+    model = unpacked(data)
     graph = model.subgraphs[0]
     made = {at: len(graph.tensors) + place for place, at in enumerate(inputs)}
     for at in inputs:
@@ -98,14 +98,14 @@ def cut(data: bytes, *, outputs: Sequence[int], inputs: Sequence[int]) -> tuple[
     graph.inputs = [int(at) for at in graph.inputs if int(at) not in made] + list(made.values())
     graph.outputs = list(outputs)
     model.signatureDefs = []
-    return _packed(model), made
+    return packed(model), made
 
 
 def showing_unused(data: bytes) -> bytes:
     """Return the file with the values that nobody takes as outputs: an interpreter has no memory for them else."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = _unpacked(data)
+    model = unpacked(data)
     graph = model.subgraphs[0]
     unused = _unused(graph)
     if not unused:
@@ -114,7 +114,7 @@ def showing_unused(data: bytes) -> bytes:
     for signature in model.signatureDefs or ():
         if signature.subgraphIndex == 0:
             signature.outputs += _maps(schema, [(f"unused_{at}", at) for at in unused])
-    return _packed(model)
+    return packed(model)
 
 
 def _needed(operators: Sequence[Any], outputs: Sequence[int]) -> list[Any]:
@@ -131,13 +131,15 @@ def has_unique_names(names: Sequence[str]) -> bool:
     return len(set(names)) == len(names) and all(names)
 
 
-def _unpacked(data: bytes) -> Any:  # noqa: ANN401  # the generated schema has no types
+def unpacked(data: bytes) -> Any:  # noqa: ANN401  # the generated schema has no types
+    """Return a checked file as the schema's objects."""
     from ai_edge_litert.tools import flatbuffer_utils
 
     return flatbuffer_utils.read_model_from_bytearray(bytearray(data))
 
 
-def _packed(model: Any) -> bytes:  # noqa: ANN401
+def packed(model: Any) -> bytes:  # noqa: ANN401
+    """Return the file of such objects, every buffer where runtimes want it."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 

@@ -23,6 +23,7 @@ from edgekit_converters.model import Array, TensorSpec
 from edgekit_converters.ranges import Ranges, observe, unmasked
 from edgekit_converters.tflite_file import Op
 from edgekit_converters.tflite_rewrite import completed, showing_unused, signed
+from edgekit_converters.tflite_sparse import store_sparse
 
 Statistics = Any  # the quantizer's ranges by tensor name
 
@@ -43,15 +44,15 @@ def run(request: Json) -> Json:
             if source.quantized:
                 raise UnsupportedError(f"the TFLite file is quantized already: {precision} is made from a float one")
             made, warnings = source.quantize(precision, asked), _coarse(source.unfit(asked), asked)
+        steps = [] if asked["name"] == "fp32" else [_step(tflite_recipes.NAMES[asked["name"]], source.data, made)]
+        if asked.get("sparse"):
+            dense, made = made, store_sparse(made)
+            steps.append(_step(tflite_recipes.SPARSE, dense, made))
+            warnings += ["no weights are smaller as sparse tensors"] if made is dense else []
         place(made, Path(request["paths"][precision]))
         after = source.described if made is source.data else tflite_file.parse(made, precision)
-        step = {
-            "name": tflite_recipes.NAMES[asked["name"]],
-            "before": {"bytes": len(source.data), "ops": len(source.described.ops)},
-            "after": {"bytes": len(made), "ops": len(after.ops)},
-        }
         return {
-            "steps": [step] if asked["name"] != "fp32" else [],
+            "steps": steps,
             "warnings": [*warnings, *_left(asked, after, source.float_values)],
             "weights_bytes": weights_bytes(after),
             "float_weights_bytes": weights_bytes(source.described),
@@ -59,6 +60,11 @@ def run(request: Json) -> Json:
         }
 
     return each(request["precisions"], make)
+
+
+def _step(name: str, before: bytes, after: bytes) -> Json:
+    one, other = ({"bytes": len(data), "ops": len(tflite_file.parse(data, name).ops)} for data in (before, after))
+    return {"name": name, "before": one, "after": other}
 
 
 def weights_bytes(file: tflite_file.TFLiteFile) -> int:

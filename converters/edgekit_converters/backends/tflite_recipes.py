@@ -7,25 +7,28 @@ from typing import Any
 
 from edgekit_converters.backends.shared_options import CORRECT, EQUALIZE, MODEL, RANGES
 from edgekit_converters.jobs import Json
-from edgekit_converters.precisions import Precisions, choice
+from edgekit_converters.precisions import Precisions, choice, flag
 
 Recipe = Any  # the quantizer's RecipeManager, which has no types
 
 _BLOCKS = (32, 64, 128, 256)
 
+_SPARSE = {"sparse": flag("weights with many zeros stored as sparse tensors, where that is smaller")}
+
 TFLITE: Precisions = MappingProxyType(
     {
-        "fp32": {},
-        "fp16": {},
+        "fp32": _SPARSE,
+        "fp16": _SPARSE,
         "int8": {
             **RANGES,
             **EQUALIZE,
             **CORRECT,
             **MODEL,
             "weights": choice("channel", "tensor", text="a scale a channel of the weights, or one a tensor"),
+            **_SPARSE,
         },
         "int8-dynamic": {},
-        "int8-weights": {},
+        "int8-weights": _SPARSE,
         "int16x8": RANGES,
         "int4-weights": {
             "group": choice(
@@ -42,6 +45,7 @@ STATIC = frozenset({"int8", "int16x8"})
 """Those whose activations are stored on grids, from calibration."""
 BLOCKWISE = ("FULLY_CONNECTED", "EMBEDDING_LOOKUP")
 """Operators whose weights may have a scale a block."""
+SPARSE = "zeros of weights left out"
 NAMES = {
     "fp32": "copy",
     "fp16": "weights to float16",
