@@ -22,6 +22,7 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
         "fuse-branches": "edgekit_converters.compress.fuse:FuseBranches",
         "replace": "edgekit_converters.compress.replace:Replace",
         "tile": "edgekit_converters.compress.tile:Tile",
+        "split-channels": "edgekit_converters.compress.split_channels:SplitChannels",
         "attention": "edgekit_converters.compress.attention.narrow:NarrowAttention",
         "distill": "edgekit_converters.compress.distill:Distill",
         "finetune": "edgekit_converters.compress.finetune:Finetune",
