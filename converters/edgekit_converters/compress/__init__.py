@@ -17,6 +17,8 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
         "prune-heads": "edgekit_converters.compress.attention.prune_heads:PruneHeads",
         "snap": "edgekit_converters.compress.snap:Snap",
         "attention": "edgekit_converters.compress.attention.narrow:NarrowAttention",
+        "pool-tokens": "edgekit_converters.compress.attention.pool_tokens:PoolTokens",
+        "kv-cache": "edgekit_converters.compress.attention.kv_cache:KVCache",
     }
 )
 
