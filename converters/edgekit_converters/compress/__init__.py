@@ -24,6 +24,8 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
         "tile": "edgekit_converters.compress.tile:Tile",
         "split-channels": "edgekit_converters.compress.split_channels:SplitChannels",
         "attention": "edgekit_converters.compress.attention.narrow:NarrowAttention",
+        "pool-tokens": "edgekit_converters.compress.attention.pool_tokens:PoolTokens",
+        "kv-cache": "edgekit_converters.compress.attention.kv_cache:KVCache",
         "distill": "edgekit_converters.compress.distill:Distill",
         "finetune": "edgekit_converters.compress.finetune:Finetune",
     }

@@ -40,11 +40,8 @@ class Block:
     exits: tuple[str, ...]
     nodes: tuple["ir.Node", ...]
     """Those that lead from the entry to the last exit."""
-
-    @property
-    def kind(self) -> tuple[str, ...]:
-        """The operators of its layers and of what stands between them: blocks alike have the same."""
-        return tuple(node.op_type for node in self.nodes)
+    kind: tuple[str, ...]
+    """The operators up to the first exit: blocks alike have the same."""
 
 
 def blocks_of(model: "ir.Model", shapes: Shapes) -> list[Block]:
@@ -153,14 +150,15 @@ class _Walk:
                 exits.append(value)
         if not exits:
             return None
-        last = next(at for at, node in enumerate(nodes) if exits[-1] in node.outputs)
-        nodes = nodes[: last + 1]
+        ends = [next(at for at, node in enumerate(nodes) if one in node.outputs) + 1 for one in (exits[0], exits[-1])]
+        kind, nodes = tuple(node.op_type for node in nodes[: ends[0]]), nodes[: ends[1]]
         first = next(node for node in nodes if id(node) in self._layers)
         return Block(
             name=name_of(first),
             entry=str(entry.name),
             exits=tuple(str(one.name) for one in exits),
             nodes=tuple(nodes),
+            kind=kind,
         )
 
     def _meeting(self, value: "ir.Value") -> tuple["ir.Value", list["ir.Node"]] | None:
@@ -200,4 +198,5 @@ def _period(kinds: Sequence[tuple[str, ...]]) -> int:
 
 def _joined(parts: Sequence[Block]) -> Block:
     nodes = tuple(node for part in parts for node in part.nodes)
-    return Block(name=parts[0].name, entry=parts[0].entry, exits=parts[-1].exits, nodes=nodes)
+    kind = tuple(op for part in parts for op in part.kind)
+    return Block(name=parts[0].name, entry=parts[0].entry, exits=parts[-1].exits, nodes=nodes, kind=kind)

@@ -52,7 +52,7 @@ def mask(model: "ir.Model", one: Attention, form: str, size: int) -> None:
 def _highest(writer: Writer, scores: "ir.Value", size: int) -> "ir.Value":
     count = writer.op("Min", writer.ints(size), _last_size(writer, scores))
     best = writer.op("TopK", scores, count, outputs=2)
-    least = writer.op("ReduceMin", best, writer.ints(-1), attributes={"keepdims": 1})
+    least = writer.reduced("ReduceMin", best, -1, keep=True)
     return writer.op("Not", writer.op("Less", scores, least))
 
 
@@ -65,10 +65,10 @@ def _placed(writer: Writer, scores: "ir.Value", form: str, size: int) -> "ir.Val
     if isinstance(length, int):
         places = np.arange(length)
         return writer.stored(seen(form, size, places[:, None], places[None]))
-    count = writer.op("Squeeze", _last_size(writer, scores), writer.ints(0))
+    count = writer.op("Reshape", _last_size(writer, scores), writer.stored(np.zeros(0, np.int64)))
     keys = writer.op("Range", writer.stored(np.array(0)), count, writer.stored(np.array(1)))
     if form == "block":
         keys = writer.op("Div", keys, writer.stored(np.array(size)))
-    apart = writer.op("Abs", writer.op("Sub", writer.op("Unsqueeze", keys, writer.ints(1)), keys))
+    apart = writer.op("Abs", writer.op("Sub", writer.op("Reshape", keys, writer.ints(-1, 1)), keys))
     limit = size if form == "window" else 1
     return writer.op("Not", writer.op("Greater", apart, writer.stored(np.array(limit))))

@@ -7,9 +7,13 @@ import numpy as np
 
 from edgekit_converters.compress.attention.reshaping import stored
 from edgekit_converters.graph.biases import free_name
+from edgekit_converters.graph.model import ONNX
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+_AXES_AS_INPUT = 18  # the opset from which most reductions do
 
 
 class Writer:
@@ -30,6 +34,15 @@ class Writer:
         for one in node.outputs:
             one.name = free_name(self._model, f"{self._name}/{kind}")
         return node.outputs[0]
+
+    def reduced(self, kind: str, value: "ir.Value", axis: int, *, keep: bool = False) -> "ir.Value":
+        """Add a ReduceMax, ReduceMin or ReduceMean over an axis, which newer opsets take as an input."""
+        opset = max(
+            (version for domain, version in self._model.graph.opset_imports.items() if domain in ONNX), default=0
+        )
+        if opset < _AXES_AS_INPUT:
+            return self.op(kind, value, attributes={"axes": [axis], "keepdims": int(keep)})
+        return self.op(kind, value, self.ints(axis), attributes={"keepdims": int(keep)})
 
     def like(self, node: "ir.Node", inputs: Sequence["ir.Value | None"]) -> "ir.Value":
         """Add a node that does what another one does to other inputs."""
