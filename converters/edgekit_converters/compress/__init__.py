@@ -13,6 +13,7 @@ __all__ = ["TECHNIQUES", "Change", "Effect", "Left", "Setting", "Technique", "op
 # name -> "module:Class", imported on use; in the order people are told of them
 TECHNIQUES: Mapping[str, str] = MappingProxyType(
     {
+        "prune-channels": "edgekit_converters.compress.prune_channels:PruneChannels",
         "snap": "edgekit_converters.compress.snap:Snap",
     }
 )

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.graph.biases import WITH_BIAS, bias_of, constant, free_name, set_bias
+from edgekit_converters.graph.biases import add_to_bias, bias_refusal, constant, free_name
 from edgekit_converters.graph.chains import LAYERS
 from edgekit_converters.graph.channels import channels_of
-from edgekit_converters.graph.weights import Reals, Weights, is_constant, only_user, weights_of
+from edgekit_converters.graph.weights import Weights, weights_of
 from edgekit_converters.grids.base import Grid, Sharing
 from edgekit_converters.grids.fitting import fit
 from edgekit_converters.model import Arrays
@@ -63,7 +63,7 @@ def correct_biases(
     for one, ((shifted, _), (output, _)) in zip(layers, places, strict=True):
         means = seen[shifted].total / seen[shifted].count
         deviation = np.sqrt(seen[output].variance)
-        _add(model, one, means)
+        add_to_bias(model, one, means)
         heard = deviation > 0
         made.append(
             Corrected(name=_name(one), shift=float(np.max(np.abs(means[heard]) / deviation[heard], initial=0.0)))
@@ -80,9 +80,7 @@ def _why_not(weights: Weights, inside: set[int]) -> str:
         return "its weights are no matrix on the right"
     if id(weights.node) not in inside:
         return "it is inside a branch or loop"
-    if weights.node.op_type in WITH_BIAS and bias_of(weights) is None:
-        return "its bias is no constant with a value a channel"
-    return ""
+    return bias_refusal(weights)
 
 
 Place = tuple[str, int]
@@ -113,46 +111,3 @@ def _with_shifts(
         axis = -1 if one.node.op_type in {"Gemm", "MatMul"} else 1
         places.append(((name, axis), (str(node.outputs[0].name), axis)))
     return both, places
-
-
-def _add(model: "ir.Model", weights: Weights, shift: Reals) -> None:
-    """Add to a layer's bias; a MatMul's is the constant that is added behind it, or a new one."""
-    bias = bias_of(weights) if weights.node.op_type in WITH_BIAS else None
-    if bias is not None:
-        set_bias(model, weights, bias + shift)
-        return
-    user = only_user(weights.node.outputs[0])
-    at = _constant_of(user, len(shift)) if user is not None else None
-    if user is None or at is None:
-        _add_behind(model, weights, shift)
-        return
-    stored = user.inputs[at]
-    array = np.asarray(stored.const_value.numpy(), np.float64)  # type: ignore[union-attr]  # it is constant
-    value = constant(free_name(model, f"{user.outputs[0].name}/bias"), array + shift, weights.value)
-    model.graph.register_initializer(value)
-    user.replace_input_with(at, value)
-
-
-def _constant_of(node: "ir.Node", count: int) -> int | None:
-    """Return the place of the constant [..., count] that an Add adds."""
-    for at, value in enumerate(node.inputs if node.op_type == "Add" else ()):
-        if value is not None and is_constant(value) and tuple(value.const_value.shape)[-1:] == (count,):  # type: ignore[union-attr]
-            return at
-    return None
-
-
-def _add_behind(model: "ir.Model", weights: Weights, shift: Reals) -> None:
-    import onnx_ir as ir
-    from onnx_ir import convenience
-
-    made = weights.node.outputs[0]
-    value = constant(free_name(model, f"{made.name}/bias"), shift, weights.value)
-    model.graph.register_initializer(value)
-    name = str(made.name)
-    made.name = free_name(model, f"{name}/product")
-    added = ir.node("Add", [made, value], name=f"{name}/correction")
-    convenience.replace_all_uses_with(made, added.outputs[0], replace_graph_outputs=True)
-    added.replace_input_with(0, made)
-    added.outputs[0].name = name
-    added.outputs[0].type, added.outputs[0].shape = made.type, made.shape
-    weights.node.graph.insert_after(weights.node, added)  # type: ignore[union-attr]  # it is in the model

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.graph.scaling import outputs_of
-from edgekit_converters.graph.weights import Reals, Weights, is_constant
+from edgekit_converters.graph.weights import Reals, Weights, is_constant, only_user
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -46,6 +46,64 @@ def set_bias(model: "ir.Model", weights: Weights, bias: Reals) -> None:
     if len(node.inputs) <= _PLACE:
         node.resize_inputs(_PLACE + 1)
     node.replace_input_with(_PLACE, value)
+
+
+def has_bias(weights: Weights) -> bool:
+    """Whether a layer has a constant that `add_to_bias` adds to."""
+    if weights.node.op_type in WITH_BIAS:
+        return len(weights.node.inputs) > _PLACE and weights.node.inputs[_PLACE] is not None
+    user = only_user(weights.node.outputs[0])
+    return user is not None and _constant_of(user, outputs_of(weights)) is not None
+
+
+def bias_refusal(weights: Weights) -> str:
+    """Return why nothing can be added to a layer's bias, empty where it can."""
+    if weights.node.op_type in WITH_BIAS and bias_of(weights) is None:
+        return "its bias is no constant with a value a channel"
+    return ""
+
+
+def add_to_bias(model: "ir.Model", weights: Weights, shift: Reals) -> None:
+    """Add [outputs] to a layer's bias; a MatMul's is the constant that is added behind it, or a new one."""
+    bias = bias_of(weights) if weights.node.op_type in WITH_BIAS else None
+    if bias is not None:
+        set_bias(model, weights, bias + shift)
+        return
+    user = only_user(weights.node.outputs[0])
+    at = _constant_of(user, len(shift)) if user is not None else None
+    if user is None or at is None:
+        _add_behind(model, weights, shift)
+        return
+    stored = user.inputs[at]
+    array = np.asarray(stored.const_value.numpy(), np.float64)  # type: ignore[union-attr]  # it is constant
+    value = constant(free_name(model, f"{user.outputs[0].name}/bias"), array + shift, weights.value)
+    model.graph.register_initializer(value)
+    user.replace_input_with(at, value)
+
+
+def _constant_of(node: "ir.Node", count: int) -> int | None:
+    """Return the place of the constant [..., count] that an Add adds."""
+    for at, value in enumerate(node.inputs if node.op_type == "Add" else ()):
+        if value is not None and is_constant(value) and tuple(value.const_value.shape)[-1:] == (count,):  # type: ignore[union-attr]
+            return at
+    return None
+
+
+def _add_behind(model: "ir.Model", weights: Weights, shift: Reals) -> None:
+    import onnx_ir as ir
+    from onnx_ir import convenience
+
+    made = weights.node.outputs[0]
+    value = constant(free_name(model, f"{made.name}/bias"), shift, weights.value)
+    model.graph.register_initializer(value)
+    name = str(made.name)
+    made.name = free_name(model, f"{name}/product")
+    added = ir.node("Add", [made, value], name=f"{name}/correction")
+    convenience.replace_all_uses_with(made, added.outputs[0], replace_graph_outputs=True)
+    added.replace_input_with(0, made)
+    added.outputs[0].name = name
+    added.outputs[0].type, added.outputs[0].shape = made.type, made.shape
+    weights.node.graph.insert_after(weights.node, added)  # type: ignore[union-attr]  # it is in the model
 
 
 def constant(name: str, array: Reals, like: "ir.Value") -> "ir.Value":
