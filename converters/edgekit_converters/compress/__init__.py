@@ -12,6 +12,7 @@ __all__ = ["TECHNIQUES", "Change", "Effect", "Left", "Setting", "Technique", "te
 # name -> "module:Class", imported on use; in the order people are told of them
 TECHNIQUES: Mapping[str, str] = MappingProxyType(
     {
+        "prune-channels": "edgekit_converters.compress.prune_channels:PruneChannels",
         "prune-layers": "edgekit_converters.compress.prune_layers:PruneLayers",
         "prune-heads": "edgekit_converters.compress.attention.prune_heads:PruneHeads",
         "prune-weights": "edgekit_converters.compress.prune_weights:PruneWeights",

@@ -12,19 +12,24 @@ if TYPE_CHECKING:
 
 def static_figures(model: "ir.Model", file: Path) -> dict[str, int]:
     """Return `parameters`, `macs` of one sample, `bytes` of the file with its external data, and `nodes`."""
+    return {
+        "parameters": graph_model.parameters(model),
+        "macs": sum(macs_of(model).values()),
+        "bytes": graph_model.fingerprint(file, model)["size_bytes"],
+        "nodes": sum(1 for _ in model.graph.all_nodes()),
+    }
+
+
+def macs_of(model: "ir.Model") -> dict[str, int]:
+    """Return the multiplications of one sample by the names of the nodes; free dimensions count as 1."""
     single = model.clone()
     shapes = {
         str(one.name): tuple(size or 1 for size in graph_model.dimensions(one)) for one in graph_model.inputs_of(single)
     }
-    graph_model.freeze(single, shapes, file.name)
+    graph_model.freeze(single, shapes, "model")
     forget_shapes(single)
     view = onnx_layers.view(graph_model.lifted(single)[0])
-    return {
-        "parameters": graph_model.parameters(model),
-        "macs": sum(node.macs or 0 for node in view.nodes),
-        "bytes": graph_model.fingerprint(file, model)["size_bytes"],
-        "nodes": sum(1 for _ in model.graph.all_nodes()),
-    }
+    return {node.name: node.macs for node in view.nodes if node.macs}
 
 
 def infer_shapes(model: "ir.Model") -> None:

@@ -46,7 +46,7 @@ def moments_of(
 
     Args:
         model: with inferred shapes; it is not changed.
-        layers: of `Conv`, `Gemm` or `MatMul`, their weights in place 1, or of `MatMul` in place 0.
+        layers: of `Conv`, `ConvTranspose`, `Gemm` or `MatMul`.
         arrays: samples [N, ...] by input name.
         file: a scratch file.
         seed: of the choice of rows where there are more than `MOST_ROWS`.
@@ -69,11 +69,11 @@ def rows_of(
     """Yield for every batch and layer its name and the rows it takes, [n, columns] a group; see `moments_of`."""
     rng = np.random.default_rng(seed)
     samples = max((len(array) for array in arrays.values()), default=1)
-    taken = {name_of(one.node): str(one.node.inputs[1 - one.place].name) for one in layers}  # type: ignore[union-attr]
-    by_name = {name_of(one.node): one for one in layers}
+    taken = {name_of(one.node): str(one.node.inputs[_taken(one)].name) for one in layers}  # type: ignore[union-attr]
+    by_name = {name_of(one.node): one.node for one in layers}
     for batch in observe(model, list(dict.fromkeys(taken.values())), arrays, file):
         for name, value in taken.items():
-            rows = rows_in(by_name[name].node, batch[value], by_name[name].place)
+            rows = rows_in(by_name[name], batch[value])
             most = max(1, MOST_ROWS * len(batch[value]) // max(samples, 1))
             if len(rows[0]) > most:
                 some = rng.choice(len(rows[0]), most, replace=False)
@@ -81,14 +81,22 @@ def rows_of(
             yield name, [one.astype(np.float64) for one in rows]
 
 
-def rows_in(node: "ir.Node", array: Array, place: int = 1) -> list[Array]:
-    """Return the rows [n, columns] that a layer makes of its input, one matrix a group, in the order of its weights.
+def _taken(layer: Weights) -> int:
+    """Return the place of what a layer takes: the other side of a product."""
+    return 0 if layer.place else 1
 
-    Weights in place 0 of a `MatMul` multiply columns: these are the rows.
-    """
+
+def rows_in(node: "ir.Node", array: Array) -> list[Array]:
+    """Return the rows [n, columns] that a layer makes of its input, one matrix a group, in the order of its weights."""
+    groups = node.attributes.get_int("group", 1) or 1
+    if node.op_type == "ConvTranspose":  # what a place of its input adds to places of its output
+        places = np.moveaxis(array, 1, -1).reshape(-1, groups, array.shape[1] // groups)
+        return [places[:, group] for group in range(groups)]
     if node.op_type != "Conv":
-        turned = place == 0 or (node.op_type == "Gemm" and node.attributes.get_int("transA", 0) == 1)
-        whole = array.swapaxes(-1, -2) if turned else array
+        stored = node.inputs[0]
+        left = stored is not None and stored.const_value is not None
+        turned = node.op_type == "Gemm" and node.attributes.get_int("transB" if left else "transA", 0) == 1
+        whole = array.swapaxes(-1, -2) if turned != left else array
         return [whole.reshape(-1, whole.shape[-1])]
     kernel = tuple(node.inputs[1].const_value.shape.numpy())  # type: ignore[union-attr]  # its weights are constant
     spatial = len(kernel) - 2
@@ -105,7 +113,6 @@ def rows_in(node: "ir.Node", array: Array, place: int = 1) -> list[Array]:
     windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=axes)
     steps = (1, 1, *strides, *dilations)
     windows = windows[tuple(slice(None, None, step) for step in steps)]
-    groups = node.attributes.get_int("group", 1)
     places = np.moveaxis(windows, 1, 1 + spatial)  # [N, places..., channels, kernel...]
     rows = places.reshape(-1, groups, kernel[1] * int(np.prod(kernel[2:])))
     return [rows[:, group] for group in range(groups)]

@@ -48,6 +48,14 @@ def set_bias(model: "ir.Model", weights: Weights, bias: Reals) -> None:
     node.replace_input_with(_PLACE, value)
 
 
+def has_bias(weights: Weights) -> bool:
+    """Whether a layer has a constant that `add_to_bias` adds to."""
+    if weights.node.op_type in WITH_BIAS:
+        return len(weights.node.inputs) > _PLACE and weights.node.inputs[_PLACE] is not None
+    user = only_user(weights.node.outputs[0])
+    return user is not None and _added_to(user, _shape(weights, outputs_of(weights))) is not None
+
+
 def bias_refusal(weights: Weights) -> str:
     """Return why nothing can be added to a layer's bias, empty where it can."""
     if weights.node.op_type in WITH_BIAS and bias_of(weights) is None:
@@ -61,8 +69,7 @@ def add_to_bias(model: "ir.Model", weights: Weights, shift: Reals) -> None:
     if bias is not None:
         set_bias(model, weights, bias + shift)
         return
-    if weights.node.op_type == "MatMul" and weights.place == 0:
-        shift = shift[:, np.newaxis]  # its channels are rows
+    shift = shift.reshape(_shape(weights, len(shift)))
     user = only_user(weights.node.outputs[0])
     at = _added_to(user, shift.shape) if user is not None else None
     if user is None or at is None:
@@ -73,6 +80,11 @@ def add_to_bias(model: "ir.Model", weights: Weights, shift: Reals) -> None:
     value = constant(free_name(model, f"{user.outputs[0].name}/bias"), array + shift, weights.value)
     model.graph.register_initializer(value)
     user.replace_input_with(at, value)
+
+
+def _shape(weights: Weights, count: int) -> tuple[int, ...]:
+    """Return the shape of what is added to a layer's channels: those of a MatMul's left side are rows."""
+    return (count, 1) if weights.node.op_type == "MatMul" and weights.place == 0 else (count,)
 
 
 def _added_to(node: "ir.Node", shape: tuple[int, ...]) -> int | None:

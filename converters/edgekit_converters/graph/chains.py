@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgekit_converters.graph.biases import WITH_BIAS, bias_of
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.reading import numbers, said
 from edgekit_converters.graph.scaling import inputs_of, outputs_of
 from edgekit_converters.graph.weights import Weights, is_constant, weights_of
 
@@ -89,7 +90,7 @@ def _pair(model: "ir.Model", first: Weights, layers: dict[int, Weights]) -> Pair
         if second is not None and node.inputs[0] is place.value:
             return _met(first, second, place)
         if node.domain not in ONNX or node.op_type not in _THROUGH:
-            raise _StopError(f"{_said(node)} between the layers does not keep a scale")
+            raise _StopError(f"{said(node)} between the layers does not keep a scale")
         place = _THROUGH[node.op_type](node, place)
 
 
@@ -107,10 +108,10 @@ def _met(first: Weights, second: Weights, place: _Place) -> Pair:
         place.behind != (second.array.ndim - _MATRIX if image else 0)
         or second.node.attributes.get_int("transA", 0) != 0
     ):
-        raise _StopError(f"{_said(second.node)} does not sum over its channels")
+        raise _StopError(f"{said(second.node)} does not sum over its channels")
     repeat, rest = divmod(inputs_of(second), outputs_of(first))
     if rest or (repeat > 1 and not place.flattened):
-        raise _StopError(f"{_said(second.node)} takes other channels")
+        raise _StopError(f"{said(second.node)} takes other channels")
     return Pair(first=first, second=second, repeat=repeat, added=place.added, highest=place.highest)
 
 
@@ -129,34 +130,30 @@ def _rank(value: "ir.Value") -> int | None:
     return None if value.shape is None else len(value.shape)
 
 
-def _said(node: "ir.Node") -> str:
-    return f"op '{node.op_type}' (node '{node.name or node.outputs[0].name}')"
-
-
 def _same(node: "ir.Node", place: _Place) -> _Place:
     """Take an op that works on every element, or inside every channel, and is positively homogeneous in input 0."""
     if node.inputs[0] is not place.value or any(one.uses() for one in node.outputs[1:]):
-        raise _StopError(f"{_said(node)} takes more than the channels")
+        raise _StopError(f"{said(node)} takes more than the channels")
     if any(one is not None and one.const_value is None for one in node.inputs[1:]):
-        raise _StopError(f"{_said(node)} takes what is computed")
+        raise _StopError(f"{said(node)} takes what is computed")
     return replace(place, value=node.outputs[0])
 
 
 def _image(node: "ir.Node", place: _Place) -> _Place:
     """Take a pooling: it works inside the channels where these lie behind the batch."""
     if place.axis != 1:
-        raise _StopError(f"{_said(node)} works across the channels")
+        raise _StopError(f"{said(node)} works across the channels")
     if node.attributes.get_float("extrapolation_value", 0.0):
-        raise _StopError(f"{_said(node)} puts another value than 0 around")
+        raise _StopError(f"{said(node)} puts another value than 0 around")
     return _same(node, place)
 
 
 def _product(node: "ir.Node", place: _Place) -> _Place:
     other = node.inputs[1] if node.inputs[0] is place.value else node.inputs[0]
     if other is None or not is_constant(other):
-        raise _StopError(f"{_said(node)} takes what is computed")
+        raise _StopError(f"{said(node)} takes what is computed")
     if node.op_type == "Div" and node.inputs[0] is not place.value:
-        raise _StopError(f"{_said(node)} divides by it")
+        raise _StopError(f"{said(node)} divides by it")
     _check_broadcast(node, other, place)
     return replace(place, value=node.outputs[0])
 
@@ -164,23 +161,23 @@ def _product(node: "ir.Node", place: _Place) -> _Place:
 def _sum(node: "ir.Node", place: _Place) -> _Place:
     made = _product(node, place)
     if place.flattened:
-        raise _StopError(f"{_said(node)} adds to what is flattened")
+        raise _StopError(f"{said(node)} adds to what is flattened")
     at = 1 if node.inputs[0] is place.value else 0
     if node.op_type == "Sub" and at == 0:
-        raise _StopError(f"{_said(node)} turns its sign")
+        raise _StopError(f"{said(node)} turns its sign")
     return replace(made, added=(*place.added, (node, at, place.behind)))
 
 
 def _check_broadcast(node: "ir.Node", other: "ir.Value", place: _Place) -> None:
     rank = len(other.const_value.shape)  # type: ignore[union-attr]  # it is constant
     if rank > (place.behind + 1 if place.rank is None else place.rank):
-        raise _StopError(f"{_said(node)} adds dimensions")
+        raise _StopError(f"{said(node)} adds dimensions")
 
 
 def _clip(node: "ir.Node", place: _Place) -> _Place:
     low, high = (_bound(node, at, name, other) for at, name, other in ((1, "min", -math.inf), (2, "max", math.inf)))
     if low not in {0.0, -math.inf}:
-        raise _StopError(f"{_said(node)} cuts off at {low:g}, which is no scale's")
+        raise _StopError(f"{said(node)} cuts off at {low:g}, which is no scale's")
     return replace(_same(node, place), highest=min(place.highest, high))
 
 
@@ -194,13 +191,13 @@ def _bound(node: "ir.Node", at: int, name: str, without: float) -> float:
 
 def _pad(node: "ir.Node", place: _Place) -> _Place:
     mode = node.attributes.get_string("mode", "constant")
-    pads = _numbers(node, 1, "pads")
+    pads = numbers(node, 1, "pads")
     filled = node.attributes.get_float("value", 0.0) or _bound(node, 2, "value", 0.0)
     if place.axis is None or pads is None or (len(node.inputs) > 3 and node.inputs[3] is not None):  # noqa: PLR2004  # axes
-        raise _StopError(f"{_said(node)} pads what is not known beforehand")
+        raise _StopError(f"{said(node)} pads what is not known beforehand")
     rank = len(pads) // 2
     if pads[place.axis] or pads[place.axis + rank] or (mode == "constant" and filled != 0):
-        raise _StopError(f"{_said(node)} pads the channels, or with another value than 0")
+        raise _StopError(f"{said(node)} pads the channels, or with another value than 0")
     return _same(node, place)
 
 
@@ -208,9 +205,9 @@ def _flatten(node: "ir.Node", place: _Place) -> _Place:
     if node.op_type == "Flatten":
         plain = node.attributes.get_int("axis", 1) == 1
     else:  # to [batch, all the rest]
-        plain = _joins_all_but_batch(place.value.shape, _numbers(node, 1, "shape"))
+        plain = _joins_all_but_batch(place.value.shape, numbers(node, 1, "shape"))
     if place.axis != 1 or not plain:
-        raise _StopError(f"{_said(node)} moves the channels")
+        raise _StopError(f"{said(node)} moves the channels")
     return replace(_same(node, place), behind=0, rank=_MATRIX, flattened=place.behind > 0)
 
 
@@ -226,32 +223,23 @@ def _joins_all_but_batch(shape: "ir.Shape | None", target: Sequence[int] | None)
 def _transpose(node: "ir.Node", place: _Place) -> _Place:
     order = node.attributes.get_ints("perm", None)
     if order is None or place.flattened:
-        raise _StopError(f"{_said(node)} moves the channels")
+        raise _StopError(f"{said(node)} moves the channels")
     axis = list(order).index(len(order) - 1 - place.behind)
     return replace(_same(node, place), behind=len(order) - 1 - axis, rank=len(order))
 
 
 def _reduce(node: "ir.Node", place: _Place) -> _Place:
     """Take a mean or squeeze over other axes than the channels'."""
-    axes = _numbers(node, 1, "axes")
+    axes = numbers(node, 1, "axes")
     if axes is None or place.rank is None or place.axis is None:
-        raise _StopError(f"{_said(node)} works on axes that are not known beforehand")
+        raise _StopError(f"{said(node)} works on axes that are not known beforehand")
     gone = {axis % place.rank for axis in axes}
     if place.axis in gone:
-        raise _StopError(f"{_said(node)} works across the channels")
+        raise _StopError(f"{said(node)} works across the channels")
     if node.op_type != "Squeeze" and node.attributes.get_int("keepdims", 1) != 0:
         return _same(node, place)
     behind = place.behind - sum(axis > place.axis for axis in gone)
     return replace(_same(node, place), behind=behind, rank=place.rank - len(gone))
-
-
-def _numbers(node: "ir.Node", at: int, name: str) -> Sequence[int] | None:
-    """Return whole numbers that newer opsets take as an input and older ones as an attribute."""
-    value = node.inputs[at] if at < len(node.inputs) else None
-    if value is not None:
-        return None if value.const_value is None else [int(one) for one in value.const_value.numpy().ravel()]
-    given = node.attributes.get_ints(name, None)
-    return None if given is None else list(given)
 
 
 # What channels pass through scaled, and what becomes of their place.

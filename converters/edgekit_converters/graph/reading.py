@@ -1,0 +1,30 @@
+"""What a node says: its name for messages, and numbers that one opset takes as an input and another as an attribute."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def said(node: "ir.Node") -> str:
+    """Return what messages call a node."""
+    return f"op '{node.op_type}' (node '{node.name or node.outputs[0].name}')"
+
+
+def numbers(node: "ir.Node", at: int, name: str) -> Sequence[int] | None:
+    """Return whole numbers that newer opsets take as an input and older ones as an attribute.
+
+    None where there are none, or they are computed; `computed` tells which.
+    """
+    value = node.inputs[at] if at < len(node.inputs) else None
+    if value is not None:
+        return None if value.const_value is None else [int(one) for one in value.const_value.numpy().ravel()]
+    given = node.attributes.get_ints(name, None)
+    return None if given is None else list(given)
+
+
+def computed(node: "ir.Node", at: int) -> bool:
+    """Whether an input is there that is no stored tensor."""
+    value = node.inputs[at] if at < len(node.inputs) else None
+    return value is not None and value.const_value is None
