@@ -26,6 +26,7 @@ _TYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8}
 _PLACES = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "DEQUANTIZE": 0}
 _BLOCKS = (1, 2, 4, 8, 16)
 _AROUND_BYTES = 400  # operator, tensor and tables beside the values
+_SCALE_BYTES = 12  # with its zero point
 _MATRIX = 2  # dimensions
 _INDEX_TYPES = (("Uint8Vector", np.uint8), ("Uint16Vector", np.uint16), ("Int32Vector", np.int32))
 
@@ -87,7 +88,8 @@ def _chosen(file: tflite_file.TFLiteFile, model: Any) -> dict[int, _Sparse]:  # 
             continue
         dense = np.frombuffer(bytes(raw), _TYPES[tensor.dtype]).reshape(tensor.stored_shape)
         small = _smallest(dense)
-        if small.size + _AROUND_BYTES < dense.nbytes:
+        scales = len(tensor.quantization.scale) if tensor.quantization else 0
+        if small.size + _AROUND_BYTES + _SCALE_BYTES * scales < dense.nbytes:
             found[tensor.index] = small
     return found
 

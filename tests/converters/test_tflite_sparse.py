@@ -18,14 +18,14 @@ pytest.importorskip("ai_edge_litert")
 NET = """(float[1, 3, 12, 12] x) => (float[1, 40] y) {
     a = Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(x, w1, b1)
     r = Relu(a)
-    d = Conv<group = 32, pads = [1, 1, 1, 1]>(r, w2)
+    d = Conv<group = 64, pads = [1, 1, 1, 1]>(r, w2)
     p = Conv(d, w3)
     q = Relu(p)
     g = GlobalAveragePool(q)
     f = Flatten(g)
     y = Gemm<transB = 1>(f, w4, b4)
 }"""
-SHAPES = {"w1": (32, 3, 3, 3), "b1": (32,), "w2": (32, 1, 3, 3), "w3": (64, 32, 1, 1), "w4": (40, 64), "b4": (40,)}
+SHAPES = {"w1": (64, 3, 3, 3), "b1": (64,), "w2": (64, 1, 3, 3), "w3": (128, 64, 1, 1), "w4": (40, 128), "b4": (40,)}
 
 
 def _sparse(shape: tuple[int, ...], share: float, block: int, rng: np.random.Generator) -> Any:

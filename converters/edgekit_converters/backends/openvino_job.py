@@ -10,6 +10,7 @@ from edgekit_converters import tflite_file
 from edgekit_converters._exchange import read_arrays, specs_from_json
 from edgekit_converters.backends import openvino_precisions as precisions
 from edgekit_converters.backends.base import each
+from edgekit_converters.backends.openvino_codebook import store_codebooks
 from edgekit_converters.backends.openvino_float import halve, key, relax, respread
 from edgekit_converters.backends.placing import place
 from edgekit_converters.errors import UnsupportedError
@@ -45,13 +46,14 @@ def run(request: Json) -> Json:
         made = source.model.clone() if asked["name"] in _FLOAT else source.made(precision, asked)
         if request["turn"]:
             made = _turned(made, *request["turn"])
+        coded = store_codebooks(made) if asked.get("codebook") else None
         saved = source.work / "made.xml"
         after = {"bytes": _save(made, saved, fp16=asked["name"] != "fp32"), "ops": len(made.get_ops())}
         for suffix in (".bin", ".xml"):  # the .xml last: it is the one that is looked for
             place(saved.with_suffix(suffix).read_bytes(), Path(request["paths"][precision]).with_suffix(suffix))
         return {
             "steps": [{"name": precisions.NAMES[asked["name"]], "before": source.before, "after": after}],
-            "warnings": [],
+            "warnings": ["no layer's weights have 256 values or fewer"] if coded == 0 else [],
             "weights_bytes": layers.weights_bytes(saved),
             "float_weights_bytes": floats // (1 if asked["name"] == "fp32" else 2),  # float16 beside what is quantized
             "float_layers": [] if asked["name"] in _FLOAT else source.floats,

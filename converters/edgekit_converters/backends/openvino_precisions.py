@@ -28,10 +28,11 @@ _FOUR_BITS: Mapping[str, Option] = MappingProxyType(
         "scales": flag("fit the scales to the layers' outputs (scale estimation)"),
     }
 )
+_CODEBOOK = {"codebook": flag("weights of at most 256 values a layer stored as codes: what share-weights makes")}
 OPENVINO: Precisions = MappingProxyType(
     {
-        "fp32": {},
-        "fp16": {},
+        "fp32": _CODEBOOK,
+        "fp16": _CODEBOOK,
         "int8": {
             "preset": choice("performance", "mixed", text="activations without a zero point, or some with one"),
             **RANGES,

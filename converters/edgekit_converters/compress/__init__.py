@@ -17,6 +17,7 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
         "prune-heads": "edgekit_converters.compress.attention.prune_heads:PruneHeads",
         "prune-weights": "edgekit_converters.compress.prune_weights:PruneWeights",
         "factorize": "edgekit_converters.compress.factorize:Factorize",
+        "share-weights": "edgekit_converters.compress.share_weights:ShareWeights",
         "snap": "edgekit_converters.compress.snap:Snap",
         "fuse": "edgekit_converters.compress.fuse:Fuse",
         "fuse-siblings": "edgekit_converters.compress.fuse:FuseSiblings",

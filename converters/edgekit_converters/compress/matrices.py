@@ -35,7 +35,7 @@ def why_not(layer: Weights) -> str:
     """Return why a layer has no such form, or nothing."""
     if layer.node.op_type not in _LAYERS:
         return f"{layer.node.op_type} is no convolution and no dense layer"
-    if layer.place != 1:
+    if layer.place != 1 and layer.node.op_type != "MatMul":
         return "its weights stand on the left"
     if layer.node.op_type != "Conv" and layer.array.ndim != _MATRIX:
         return "its weights are no matrix"

@@ -142,6 +142,8 @@ def _formless(model: "ir.Model", users: list[Weights], pattern: Pattern, *, obse
 def _has_bias(weights: Weights) -> bool:
     if weights.node.op_type in WITH_BIAS:
         return not bias_refusal(weights)
+    if weights.place != 1:
+        return False
     user = only_user(weights.node.outputs[0])
     width = (weights.array.shape[1 if weights.axis else 0],)
     added = user.inputs if user is not None and user.op_type == "Add" else ()

@@ -25,8 +25,8 @@ class Grid(Protocol):
         """Return how many bits a value of each table is stored in; none for a table that is the same for all rows."""
         ...
 
-    def fit(self, rows: Reals) -> Tables:
-        """Return the tables that suit the rows."""
+    def fit(self, rows: Reals, weights: Reals | None = None) -> Tables:
+        """Return the tables that suit the rows; `weights` [R, n] say how much each value's error counts."""
         ...
 
     def encode(self, rows: Reals, tables: Tables) -> Codes:
@@ -54,9 +54,12 @@ def nearest(rows: Reals, points: Reals) -> Codes:
     return np.array(codes, dtype=np.int16).reshape(rows.shape)
 
 
-def best_of(grid: Grid, rows: Reals, candidates: list[Tables]) -> Tables:
+def best_of(grid: Grid, rows: Reals, candidates: list[Tables], weights: Reals | None) -> Tables:
     """Return for each row the candidate tables with the smallest squared error; the first among equals."""
-    errors = [((grid.decode(grid.encode(rows, tables), tables) - rows) ** 2).sum(axis=1) for tables in candidates]
+    each = np.ones((1, 1)) if weights is None else weights
+    errors = [
+        (each * (grid.decode(grid.encode(rows, tables), tables) - rows) ** 2).sum(axis=1) for tables in candidates
+    ]
     chosen = np.argmin(errors, axis=0)
     every = np.arange(len(rows))
     return {name: np.stack([one[name] for one in candidates])[chosen, every] for name in candidates[0]}

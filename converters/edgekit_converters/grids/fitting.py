@@ -46,7 +46,7 @@ class Fitted:
         return np.moveaxis(rows.reshape(channels, -1)[:, :count].reshape(moved), 0, self.axis)
 
 
-def fit(grid: Grid, array: Array, axis: int | None, sharing: Sharing) -> Fitted:
+def fit(grid: Grid, array: Array, axis: int | None, sharing: Sharing, weights: Array | None = None) -> Fitted:
     """Fit a grid to an array of finite reals with at least one value.
 
     Args:
@@ -54,10 +54,13 @@ def fit(grid: Grid, array: Array, axis: int | None, sharing: Sharing) -> Fitted:
         array: of any shape and real dtype.
         axis: where the channels lie; None where there are none.
         sharing: what shares tables. Without channels it is the tensor or a group of it.
+        weights: how much the error of each value counts, an array like the first.
     """
     channels = axis if sharing.per_channel and axis is not None and array.ndim else None
     place = None if channels is None else channels % array.ndim
-    tables = grid.fit(_rows(array, place, sharing.group))
+    tables = grid.fit(
+        _rows(array, place, sharing.group), None if weights is None else _rows(weights, place, sharing.group)
+    )
     return Fitted(grid=grid, tables=tables, shape=array.shape, axis=place, group=sharing.group)
 
 

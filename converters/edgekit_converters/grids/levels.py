@@ -33,11 +33,11 @@ class Logarithmic:
         """Return the bits of the largest exponent."""
         return {"top": _EXPONENT_BITS}
 
-    def fit(self, rows: Reals) -> Tables:
+    def fit(self, rows: Reals, weights: Reals | None = None) -> Tables:
         """Take the power of two above the largest value, or the one below where that costs less."""
         largest = np.abs(rows).max(axis=1, keepdims=True)
         above = np.ceil(np.log2(np.where(largest > np.finfo(np.float32).tiny, largest, 1.0)))
-        return best_of(self, rows, [{"top": above}, {"top": above - 1}])
+        return best_of(self, rows, [{"top": above}, {"top": above - 1}], weights)
 
     def encode(self, rows: Reals, tables: Tables) -> Codes:
         """Take the nearest point: 3 * 2^(e-1) is in the middle of 2^e and 2^(e+1)."""
@@ -56,20 +56,38 @@ class Logarithmic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KMeans:
-    """A codebook of 2^bits float32 values a row: the centres of its values' clusters (Han et al. 2016)."""
+    """A codebook of float32 values a row: the centres of its values' clusters (Han et al. 2016).
+
+    Where zeros are as many as would be a cluster's, as in pruned weights, 0 is one of the centres.
+    """
 
     bits: int = 4
     seed: int = 0
+    clusters: int = 0
+    """How many values; 0: as many as there are codes."""
+
+    @property
+    def _count(self) -> int:
+        return self.clusters or 2**self.bits
 
     def table_bits(self) -> Mapping[str, int]:
         """Return the bits of a value of the codebook."""
         return {"codebook": _FLOAT_BITS}
 
-    def fit(self, rows: Reals) -> Tables:
+    def fit(self, rows: Reals, weights: Reals | None = None) -> Tables:
         """Find the centres of every row by itself."""
         rng = np.random.default_rng(self.seed)
-        found = [centres(row, 2**self.bits, rng) for row in rows]
-        return {"codebook": np.array(found, np.float32).astype(np.float64).reshape(len(rows), 2**self.bits)}
+        each = [None] * len(rows) if weights is None else list(weights)
+        found = [self._centres(row, own, rng) for row, own in zip(rows, each, strict=True)]
+        return {"codebook": np.array(found, np.float32).astype(np.float64).reshape(len(rows), self._count)}
+
+    def _centres(self, row: Reals, weights: Reals | None, rng: np.random.Generator) -> Reals:
+        there = row != 0
+        zeros = len(row) - int(there.sum())
+        if zeros * self._count < len(row) or not there.any():
+            return centres(row, self._count, rng, weights)
+        others = centres(row[there], self._count - 1, rng, None if weights is None else weights[there])
+        return np.sort(np.append(others, 0.0))
 
     def encode(self, rows: Reals, tables: Tables) -> Codes:
         """Return the places of the nearest centres."""
@@ -90,7 +108,7 @@ class NormalFloat:
         """Return the bits of a scale."""
         return {"scale": _FLOAT_BITS}
 
-    def fit(self, rows: Reals) -> Tables:
+    def fit(self, rows: Reals, weights: Reals | None = None) -> Tables:  # noqa: ARG002  # the port's
         """Return the largest magnitudes."""
         largest = np.abs(rows).max(axis=1, keepdims=True)
         scale = np.where(largest > np.finfo(np.float32).tiny, largest, 1.0)

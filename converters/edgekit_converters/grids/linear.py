@@ -26,7 +26,7 @@ class Linear:
         """Return the bits of a scale, and of a zero point where there is one."""
         return {"scale": _SCALE_BITS, "zero_point": self.bits if self.asymmetric else 0}
 
-    def fit(self, rows: Reals) -> Tables:
+    def fit(self, rows: Reals, weights: Reals | None = None) -> Tables:  # noqa: ARG002  # the port's
         """Span the smallest to the largest value."""
         if not self.asymmetric:
             scale = _float32(np.abs(rows).max(axis=1, keepdims=True) / _last(self.bits))
@@ -57,11 +57,11 @@ class PowerOfTwo:
         """Return the bits of an exponent."""
         return {"exponent": _EXPONENT_BITS}
 
-    def fit(self, rows: Reals) -> Tables:
+    def fit(self, rows: Reals, weights: Reals | None = None) -> Tables:
         """Take the smallest exponent that spans the values, or the next smaller one where saturating costs less."""
         largest = _positive(np.abs(rows).max(axis=1, keepdims=True))
         whole = np.ceil(np.log2(largest / _last(self.bits)))
-        return best_of(self, rows, [{"exponent": whole}, {"exponent": whole - 1}])
+        return best_of(self, rows, [{"exponent": whole}, {"exponent": whole - 1}], weights)
 
     def encode(self, rows: Reals, tables: Tables) -> Codes:
         """Round half to even, and saturate."""

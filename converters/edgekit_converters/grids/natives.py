@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from edgekit_converters.precisions import Precision
+
 TARGETS = ("tflite", "openvino", "onnx")
 
 
@@ -28,6 +30,12 @@ _IN_EIGHT = "The same values in eight bits each, with the same scale."
 _IN_FOUR = "The same values in four bits each, with the same scale."
 _SHIFTS = "A linear grid whose scales happen to be 2^k: kernels multiply by them as by any other."
 _LOG = "2 to 4 bits as int8 without loss (1 to 64 times the smallest value); more bits stay floats."
+
+_CODES = "Codes of up to 16 or 256 values a layer that are looked up in a codebook: precision fp16:codebook."
+_FLOATS = _otherwise("FLOAT32", "No kernel looks codes up: values stay floats, small only in a packed file.")
+_LOOKED_UP = _otherwise(
+    "uint8", "A Gather can look eight-bit codes up; ONNX Runtime makes floats of them at the start."
+)
 
 FORMS: tuple[tuple[str, tuple[Form, Form, Form]], ...] = (
     (
@@ -78,16 +86,21 @@ FORMS: tuple[tuple[str, tuple[Form, Form, Form]], ...] = (
         "power-of-two",
         (_as_it_is("INT8, INT4", _SHIFTS), _as_it_is("i8, i4", _SHIFTS), _as_it_is("int8, int4", _SHIFTS)),
     ),
-    ("log", (_otherwise("INT8", _LOG), _otherwise("i8", _LOG), _otherwise("int8", _LOG))),
     (
-        "kmeans",
-        (
-            _otherwise("FLOAT32", "No kernel looks codes up: values stay floats, small only in a compressed archive."),
-            _as_it_is("u4", "Codes that are looked up in a codebook, as NNCF writes it: 16 values a layer."),
-            _otherwise(
-                "uint8", "A Gather can look eight-bit codes up; ONNX Runtime makes floats of them at the start."
-            ),
-        ),
+        "log, a table a tensor",
+        (_otherwise("INT8", _LOG), _as_it_is("u4, u8", _CODES), _otherwise("int8", _LOG)),
+    ),
+    (
+        "log, a table a channel or group",
+        (_otherwise("INT8", _LOG), _otherwise("i8", _LOG), _otherwise("int8", _LOG)),
+    ),
+    (
+        "kmeans, a codebook a tensor",
+        (_FLOATS, _as_it_is("u4, u8", _CODES), _LOOKED_UP),
+    ),
+    (
+        "kmeans, a codebook a channel or group",
+        (_FLOATS, _otherwise("f16", "Layers with more than 256 values in all stay floats."), _LOOKED_UP),
     ),
     (
         "nf4",
@@ -99,6 +112,27 @@ FORMS: tuple[tuple[str, tuple[Form, Form, Form]], ...] = (
     ),
 )
 """Grids as people are told, and how each of `TARGETS` stores them."""
+
+_LINEAR = {
+    (8, False): "linear, 8 bits, per channel or tensor",
+    **{(bits, False): "linear, 5 to 7 bits" for bits in (5, 6, 7)},
+    (4, False): "linear, 4 bits, per channel",
+    (4, True): "linear, 4 bits, in groups",
+    (3, False): "linear, 3 bits",
+    (2, False): "linear, 2 bits",
+}
+
+
+def forms_for(asked: Precision) -> dict[str, Form]:
+    """Return how each target stores a grid; nothing for a linear one in groups of other than four bits."""
+    grouped, bits = bool(asked.values["group"]), int(asked.values.get("bits", 0))
+    name = asked.name
+    if name == "linear":
+        name = _LINEAR.get((bits, grouped), "")
+    elif name in {"log", "kmeans"}:
+        several = grouped or asked.values["per"] == "channel"
+        name = next(one for one, _ in FORMS if one.startswith(f"{name},") and ("channel" in one) == several)
+    return dict(zip(TARGETS, dict(FORMS)[name], strict=True)) if name else {}
 
 
 def page() -> str:

@@ -176,6 +176,17 @@ def test_weights_of_two_layers_are_pruned_once_for_what_both_take(tmp_path: Path
     assert [node.inputs[1].name for node in model.graph if node.op_type == "MatMul"] == ["w", "w"]
 
 
+def test_a_product_from_the_left_is_fitted_too(tmp_path: Path) -> None:
+    weights = _weights({"w": (6, 8)})
+    path = _net(tmp_path, "(float[N, 8, 5] x) => (float[N, 6, 5] y) { y = MatMul(w, x) }", weights)
+    x, lost = _inputs(0, 80, (8, 5)), []
+    for more in ("", ",by=obs"):
+        model, _ = _applied(path, f"prune-weights:sparsity=0.5{more}", tmp_path, calibration={"x": x})
+        assert _zeros(model)["w"] == 0.5
+        lost.append(float(np.mean((_ran(model, x, tmp_path) - weights["w"] @ x) ** 2)))
+    assert lost[1] < lost[0]
+
+
 @pytest.mark.parametrize(("name", "kind"), [("float16", np.float16), ("double", np.float64)])
 def test_other_floats_keep_their_type(name: str, kind: type, tmp_path: Path) -> None:
     text = f"({name}[N, 8] x) => ({name}[N, 4] y) {{ y = Gemm(x, w, b) }}"
@@ -193,7 +204,8 @@ LEFT = {
         {"w": (2, 4, 3)}, "pattern=2:4", "its weights are no matrix",
     ),
     "on the left": (
-        "(float[4, N] x) => (float y) { y = MatMul(w, x) }", {"w": (3, 4)}, "by=obs", "its weights stand on the left",
+        "(float[4, 5] x) => (float[3, 5] y) { y = Gemm(w, x) }",
+        {"w": (3, 4)}, "by=obs", "its weights stand on the left",
     ),
     "recurrent": (RECURRENT, {"w": (1, 16, 3), "r": (1, 16, 4)}, "by=obs", "LSTM is no convolution"),
     "transposed": (

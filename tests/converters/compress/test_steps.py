@@ -34,7 +34,7 @@ def test_a_step_is_the_same_as_a_table_of_a_recipe() -> None:
     ("text", "words"),
     [
         ("snip", "there is no technique 'snip': the techniques are .*snap"),
-        ("snap:bit=3", "technique snap has no option 'bit': it has grid, bits, group, optional"),
+        ("snap:bit=3", "technique snap has no option 'bit': it has grid, bits, per, group, weighted, optional"),
         ("snap:bits=9", "option 'bits' takes 0 to 8, not '9'"),
         ("snap:bits=3,bits=4", "given twice"),
         ("snap:layers=", "option 'layers' takes a layer's name"),
