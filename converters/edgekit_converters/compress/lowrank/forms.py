@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
@@ -52,9 +53,13 @@ class Form(ABC):
         change = self.kernel - product(self.factors(ranks))
         return self._share(sum(lost(_matrix(one), gram) for one, gram in zip(change, self.grams, strict=True)))
 
+    @cached_property
+    def power(self) -> float:
+        """That of the outputs."""
+        return sum(lost(_matrix(one), gram) for one, gram in zip(self.kernel, self.grams, strict=True))
+
     def _share(self, power: float) -> float:
-        whole = sum(lost(_matrix(one), gram) for one, gram in zip(self.kernel, self.grams, strict=True))
-        return power / whole if whole > 0 else 0.0
+        return power / self.power if self.power > 0 else 0.0
 
 
 class Svd(Form):
