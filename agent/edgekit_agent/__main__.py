@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "--runtime", default="auto", help="ai-edge-litert, tflite-runtime, onnxruntime, openvino (default: auto)"
     )
     bench.add_argument("--threads", type=int, default=1)
+    bench.add_argument("--streams", type=int, default=1, help="inferences at a time, to measure throughput beside one")
     bench.add_argument("--runs", type=int, default=200)
     bench.add_argument("--warmup", type=int, default=20)
     bench.add_argument("--json", action="store_true", help="print one JSON document")
@@ -108,7 +109,7 @@ def _bench(arguments: argparse.Namespace) -> None:
     measure = _needing_numpy("edgekit_agent.measure")
     model = {"id": "0", "path": str(arguments.model), "runtime": arguments.runtime, "threads": arguments.threads}
     request = {"models": [model], "inputs": None, "outputs": None, "runs": arguments.runs, "warmup": arguments.warmup}
-    answer = measure.run({**request, "seed": 0, "batch": 1})["models"]["0"]
+    answer = measure.run({**request, "seed": 0, "batch": 1, "streams": arguments.streams})["models"]["0"]
     if "error" in answer:
         raise ModelError(answer["error"]["message"])
     if arguments.json:
@@ -118,6 +119,9 @@ def _bench(arguments: argparse.Namespace) -> None:
     figures = ", ".join(f"{name} {timing[f'{name}_ms']:.3f} ms" for name in ("p50", "p90", "p99", "min"))
     where = f"{answer['runtime']} {answer['version']} on {', '.join(answer['executed_on'])}"
     print(f"{where}: {figures} ({timing['runs']} runs)")
+    for row in answer.get("throughput", ()):
+        figures = ", ".join(f"{name} {row[f'{name}_ms']:.3f} ms" for name in ("p50", "p90", "p99"))
+        print(f"{row['streams']} at a time: {row['per_second']:.1f} a second, {figures}")
 
 
 def _unpack(arguments: argparse.Namespace) -> None:

@@ -1,10 +1,11 @@
 """Run and time models in a process of their own: `python -P -m edgekit_agent.measure request.json answer.json`.
 
 Request: `{"models": [{"id", "path", "runtime", "threads"}], "inputs": "x.npz" | null, "outputs": "folder" | null,
-"stored", "runs", "warmup", "seed", "batch", "limit_s"}`. Answer: `{"models": {id: {"runtime", "version",
-"executed_on", "inputs", "outputs", "timing", "load_ms", "peak_rss_bytes", "result"} | {"error": {"kind",
-"message"}}}}`, where `result` is an `.npz` with the outputs [N, ...] by name: real values, but those named in `stored`
-as the model stores them. One model's failure does not lose the others.
+"stored", "runs", "warmup", "seed", "batch", "limit_s", "streams", "streams_s"}`. Answer: `{"models": {id: {"runtime",
+"version", "executed_on", "inputs", "outputs", "timing", "throughput", "load_ms", "peak_rss_bytes", "result"} |
+{"error": {"kind", "message"}}}}`, where `result` is an `.npz` with the outputs [N, ...] by name: real values, but those
+named in `stored` as the model stores them; `throughput` has a row for one stream and one for `streams`, where those are
+more, from `streams_s` seconds each. One model's failure does not lose the others.
 """
 
 import json
@@ -17,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from edgekit_agent import bench, feeds, runtimes
+from edgekit_agent import bench, feeds, runtimes, streams
 from edgekit_agent.errors import AgentError, ModelError
 from edgekit_agent.quantize import to_real
 from edgekit_agent.runtimes.base import Array, Session, TensorSpec
 
 DEFAULT_LIMIT_S = 120.0
+DEFAULT_STREAMS_S = 2.0
 
 
 def run(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,6 +60,10 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         )
         for key, timing in timings.items():
             answers[key]["timing"] = timing.to_json()
+    if int(request.get("streams", 1)) > 1:
+        for model in request["models"]:
+            if model["id"] in sessions:
+                _add_throughput(answers, model, inputs[model["id"]], request)
     return {"models": answers}
 
 
@@ -65,6 +71,28 @@ def _load(model: Mapping[str, Any], batch: int) -> Session:
     path = Path(model["path"])
     runtime = runtimes.choose(path, model.get("runtime", runtimes.AUTO))
     return runtime.load(path, threads=int(model.get("threads", 1)), batch=batch)
+
+
+def _add_throughput(
+    answers: dict[str, dict[str, Any]],
+    model: Mapping[str, Any],
+    feed: Sequence[Sequence[Array]],
+    request: Mapping[str, Any],
+) -> None:
+    path, key = Path(model["path"]), model["id"]
+    runtime = runtimes.choose(path, model.get("runtime", runtimes.AUTO))
+    settings = {"threads": int(model.get("threads", 1)), "batch": int(request.get("batch", 1))}
+    pools: dict[str, list[Session]] = {}
+    try:
+        for count in (1, int(request["streams"])):
+            pools[str(count)] = streams.load(runtime, path, count, **settings)
+        found = streams.measure(pools, feed, seconds=float(request.get("streams_s", DEFAULT_STREAMS_S)))
+        answers[key]["throughput"] = [one.to_json() for one in found.values()]
+    except AgentError as exc:
+        answers[key] = {"error": {"kind": type(exc).__name__, "message": str(exc)}}
+    finally:
+        for session in (one for sessions in pools.values() for one in sessions):
+            session.close()
 
 
 def _described(session: Session, load_ms: float) -> dict[str, Any]:

@@ -42,6 +42,22 @@ class BenchRow:
         name = f"{got.runtime} {got.version}"
         return (self.model, name, ",".join(got.executed_on), *(f"{time:.3f}" for time in times), ratio)
 
+    def stream_cells(self) -> list[tuple[str, ...]]:
+        """Return a row for one stream and one for several, as a table shows them; none where only one was run."""
+        got = self.measured
+        alone = got.throughput[0]["per_second"] if got.throughput else 0.0
+        return [
+            (
+                self.model,
+                f"{got.runtime} {got.version}",
+                f"{one['streams']:g}",
+                f"{one['per_second']:.1f}",
+                *(f"{one[f'{quantile}_ms']:.3f}" for quantile in ("p50", "p90", "p99")),
+                f"{one['per_second'] / alone:.2f}x" if alone else "",
+            )
+            for one in got.throughput
+        ]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
@@ -72,9 +88,13 @@ def bench(  # noqa: PLR0913  # what a measurement is made of
     runs: int = 200,
     warmup: int = 20,
     seed: int = 0,
+    streams: int = 1,
     on_event: OnEvent = ignore,
 ) -> BenchResult:
     """Time every model on every runtime with seeded inputs, taking turns in one child process.
+
+    With more than one of `streams`, each model also runs as many inferences at a time, with `threads` each, and in
+    turns with that one alone: inferences a second, and what one of them takes then.
 
     Raises:
         ModelError: if a model does not exist.
@@ -91,7 +111,9 @@ def bench(  # noqa: PLR0913  # what a measurement is made of
     on_event(Event(stage="measure", detail=f"{len(pairs)} x {runs} inferences"))
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         jobs = JobRunner(log=Path(scratch, "run.log"))
-        measured = measure(candidates, jobs, Path(scratch), keep_outputs=False, runs=runs, warmup=warmup, seed=seed)
+        measured = measure(
+            candidates, jobs, Path(scratch), keep_outputs=False, runs=runs, warmup=warmup, seed=seed, streams=streams
+        )
     first = measured["0"]
     return BenchResult(
         rows=tuple(

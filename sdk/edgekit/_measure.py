@@ -47,12 +47,14 @@ class Measured:
     """The 0th to the 100th percentile."""
     load_ms: float = 0.0
     peak_rss_bytes: int | None = None
+    throughput: tuple[Mapping[str, float], ...] = ()
+    """Of one stream and of as many as were asked for: `streams`, `inferences`, `per_second`, `p50_ms` to `p99_ms`."""
     error: str | None = None
     error_kind: str | None = None
 
     def figures(self) -> dict[str, object]:
         """Return what was measured, as JSON has it: without arrays."""
-        left_out = {"outputs", "error_kind", "takes", "gives"}
+        left_out = {"outputs", "error_kind", "takes", "gives", *(() if self.throughput else ("throughput",))}
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}
 
     def failure(self) -> AgentError:
@@ -72,11 +74,13 @@ def measure(  # noqa: PLR0913  # what a measurement is made of
     runs: int = 200,
     warmup: int = 20,
     seed: int = 0,
+    streams: int = 1,
 ) -> dict[str, Measured]:
     """Run every candidate on the inputs [N, ...] one sample at a time, then time them in turns in one process.
 
     Taking turns makes their ratios fair on a machine that is not quiet. `runs=0` times nothing. Outputs of a
-    quantized model are real values, but those named in `stored` as it stores them.
+    quantized model are real values, but those named in `stored` as it stores them. With more than one of `streams`
+    each candidate then runs as many inferences at a time, in turns with one.
 
     Raises:
         JobCrashedError: if a runtime ended the process.
@@ -93,6 +97,7 @@ def measure(  # noqa: PLR0913  # what a measurement is made of
         "warmup": warmup,
         "seed": seed,
         "batch": 1,
+        "streams": streams,
     }
     folder = work / "measured"
     folder.mkdir(exist_ok=True)
@@ -122,6 +127,7 @@ def _measured(key: str, answer: Mapping[str, Any], folder: Path) -> Measured:
         load_ms=answer["load_ms"],
         peak_rss_bytes=answer["peak_rss_bytes"],
         quantiles_ms=tuple(timing.get("quantiles_ms", ())),
+        throughput=tuple(answer.get("throughput", ())),
         **{
             name: timing[name] for name in ("runs", "p50_ms", "p90_ms", "p99_ms", "mean_ms", "min_ms") if name in timing
         },

@@ -36,6 +36,17 @@ def test_ratios_of_scripted_models_are_those_of_their_scripts(tmp_path: Path) ->
     assert document["schema"] == 1
 
 
+def test_several_streams_are_measured_beside_one(tmp_path: Path) -> None:
+    result = bench([_script(tmp_path, "m", latency_ms=[10.0])], runs=3, warmup=0, streams=2)
+    one, two = result.rows[0].stream_cells()
+    assert (one[2], one[-1], two[2]) == ("1", "1.00x", "2")
+    assert float(two[-1].removesuffix("x")) == pytest.approx(2.0, rel=0.3)
+    assert result.to_json()["models"][0]["throughput"][1]["streams"] == 2  # type: ignore[index]  # JSON
+    alone = bench([_script(tmp_path, "m")], runs=3, warmup=0)
+    assert alone.rows[0].stream_cells() == []
+    assert "throughput" not in alone.rows[0].to_json()
+
+
 def test_one_model_that_fails_does_not_lose_the_others(tmp_path: Path) -> None:
     broken = tmp_path / "broken.null"
     broken.write_text("{")

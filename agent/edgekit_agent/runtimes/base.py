@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,4 +90,13 @@ class Runtime(Protocol):
             ModelError: if the file is missing, broken, or holds an op the runtime does not have.
             RuntimeMissingError: if the library is not importable.
         """
+        ...
+
+
+@runtime_checkable
+class Pooling(Protocol):
+    """A runtime whose sessions share one loaded model; without it as many are loaded as are to run at a time."""
+
+    def load_pool(self, model: Path, count: int, *, threads: int = 1, batch: int = 1) -> Sequence[Session]:
+        """Load a model once, for as many sessions with `threads` each; errors are those of `Runtime.load`."""
         ...

@@ -42,6 +42,17 @@ class OpenVINORuntime:
             ModelError: if the file is missing, broken, or cannot be compiled for the device.
             RuntimeMissingError: if OpenVINO is not installed.
         """
+        return self._sessions(model, 1, _properties(device, threads), device, batch)[0]
+
+    def load_pool(self, model: Path, count: int, *, threads: int = 1, batch: int = 1) -> "list[OpenVINOSession]":
+        """Compile a model once for as many streams, a request each; see `Pooling.load_pool`."""
+        streams = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": count} if count > 1 else {}
+        properties = {**_properties("CPU", threads * count), **streams}
+        return self._sessions(model, count, properties, "CPU", batch)
+
+    def _sessions(
+        self, model: Path, count: int, properties: dict[str, Any], device: str, batch: int
+    ) -> "list[OpenVINOSession]":
         here = self.available()
         if not here.ok:
             error = RuntimeMissingError(here.reason)
@@ -60,8 +71,8 @@ class OpenVINORuntime:
         try:
             graph = core.read_model(model)
             _fix_batch(graph, batch)
-            compiled = core.compile_model(graph, device, _properties(device, threads))
-            return OpenVINOSession(graph, compiled, f"openvino {here.version}", told)
+            compiled = core.compile_model(graph, device, properties)
+            return [OpenVINOSession(graph, compiled, f"openvino {here.version}", told) for _ in range(count)]
         except (RuntimeError, ValueError, TypeError) as exc:
             reason = _reason(exc)
             raise ModelError(f"model '{model}' cannot be run by openvino {here.version}: {reason}") from exc

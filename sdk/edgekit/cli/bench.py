@@ -1,12 +1,16 @@
 """`edgekit bench`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgekit.cli._console import stdout
 from edgekit.cli._progress import Progress, show
+
+if TYPE_CHECKING:
+    from edgekit._bench import BenchRow
 
 
 def bench(
@@ -18,6 +22,9 @@ def bench(
         ),
     ] = None,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of one inference.")] = 1,
+    streams: Annotated[
+        int, typer.Option(metavar="N", min=1, max=256, help="Inferences at a time, to measure throughput beside one.")
+    ] = 1,
     runs: Annotated[int, typer.Option(metavar="N", min=1, help="Timed inferences a model.")] = 200,
     warmup: Annotated[int, typer.Option(metavar="N", min=0, help="Untimed inferences before.")] = 20,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the inputs.")] = 0,
@@ -31,6 +38,8 @@ def bench(
         edgekit bench build/kws/models/saved_model.int8.tflite
 
         edgekit bench a.tflite b.tflite --runtime ai-edge-litert --runtime openvino --threads 2 --json
+
+        edgekit bench a.xml --streams 4
     """
     from edgekit._bench import bench as run
 
@@ -42,6 +51,7 @@ def bench(
             runs=runs,
             warmup=warmup,
             seed=seed,
+            streams=streams,
             on_event=on_event,
         )
     if json:
@@ -53,12 +63,21 @@ def bench(
     result.check()
 
 
-def _print(rows: "tuple[object, ...]") -> None:
+def _print(rows: "tuple[BenchRow, ...]") -> None:
+    headings = ("model", "runtime", "device", "p50 ms", "p90 ms", "p99 ms", "min ms", "load ms", "against first")
+    _table(headings, [row.cells() for row in rows])
+    several = [cells for row in rows for cells in row.stream_cells()]
+    if several:
+        stdout().print()
+        _table(("model", "runtime", "streams", "inferences/s", "p50 ms", "p90 ms", "p99 ms", "against one"), several)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("model", "runtime", "device", "p50 ms", "p90 ms", "p99 ms", "min ms", "load ms", "against first"):
+    for heading in headings:
         table.add_column(heading, justify="left" if heading in {"model", "runtime", "device"} else "right")
-    for row in rows:
-        table.add_row(*row.cells())  # type: ignore[attr-defined]  # BenchRow, not imported at start-up
+    for cells in rows:
+        table.add_row(*cells)
     stdout().print(table)
