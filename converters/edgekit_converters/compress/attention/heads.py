@@ -148,10 +148,18 @@ def _check_inside(paths: Sequence[Path], out: Path) -> None:
     for path in paths:
         for value in (path.start, *path.values[:-1]):
             for use in value.uses():
-                if id(use.node) not in nodes and use.node.op_type != "Shape":
+                if id(use.node) not in nodes and not _for_shapes(use.node):
                     raise NotMatchedError(f"its columns are used by {said(use.node)} too")
             if value.is_graph_output():
                 raise NotMatchedError(f"its columns '{value.name}' are an output of the model")
+
+
+def _for_shapes(node: "ir.Node") -> bool:
+    """Whether only the shape of what a node gives is looked at."""
+    if node.op_type == "Shape":
+        return True
+    uses = [use.node for one in node.outputs for use in one.uses()]
+    return all(map(_for_shapes, uses)) and not any(one.is_graph_output() for one in node.outputs)
 
 
 def shared_layers(found: Sequence[Heads]) -> dict[int, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.calibration import random_array
+from edgekit_converters.compress.attention.opening import open_attention
 from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError, attentions_of, said
 from edgekit_converters.compress.attention.reshaping import retarget
 from edgekit_converters.compress.attention.settled import settle
@@ -46,6 +47,8 @@ def make_step(model: "ir.Model", length: int, seed: int) -> Step:
     token, length = _token(model, length)
     shape = (1, length, *_rest(token))
     graph_model.freeze(model, {str(token.name): shape}, "model")
+    infer_shapes(model)
+    open_attention(model)
     feed = random_array(graph_model.specs([token])[0], shape, np.random.default_rng(seed))
     (shapes,) = settle(model, [{str(token.name): feed}])
     infer_shapes(model)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from edgekit_converters.compress.attention.bands import Band, Banding
 from edgekit_converters.compress.attention.forms import mask
+from edgekit_converters.compress.attention.opening import open_attention
 from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError, attentions_of
 from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values
 from edgekit_converters.precisions import Options, choice, flag, number
@@ -35,7 +36,9 @@ class NarrowAttention:
 
     def check(self, model: "ir.Model", values: Values, setting: Setting) -> str | None:
         """Refuse models without attention that can be narrowed."""
-        found, left = _found(model, values, setting)
+        tried = model.clone()
+        open_attention(tried)
+        found, left = _found(tried, values, setting)
         if found:
             return None
         return f"{left[0].why} (softmax '{left[0].layer}')" if left else "it has no attention"
@@ -43,6 +46,7 @@ class NarrowAttention:
     def apply(self, model: "ir.Model", values: Values, setting: Setting) -> Effect:
         """Narrow every attention that can be."""
         form, size = str(values["form"]), int(values["size"])
+        open_attention(model)
         found, left = _found(model, values, setting)
         banding = Banding(model)
         changes: list[Change] = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.calibration import random_array
+from edgekit_converters.compress.attention.opening import open_attention
 from edgekit_converters.compress.attention.pattern import NotMatchedError, said
 from edgekit_converters.compress.attention.reshaping import retarget, stored
 from edgekit_converters.compress.attention.settled import settle
@@ -68,6 +69,7 @@ class PoolTokens:
 def _pooled(model: "ir.Model", values: Values, seed: int) -> tuple[Block, int]:
     """Pool in place; return the layer behind which, and how many tokens there were."""
     length, starts = _tokens(model)
+    open_attention(model)
     runs = settle(model, _feeds(model, seed))
     infer_shapes(model)
     shapes = {name: tuple(run[name] for run in runs) for name in runs[0] if all(name in run for run in runs)}
