@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgekit._evaluate import Score, evaluate
     from edgekit._events import Event
     from edgekit._inspect import inspect
+    from edgekit._join import Joined, join
     from edgekit._options import ConvertOptions
     from edgekit._pack import Packed, pack, unpack
     from edgekit._report import ArtifactReport, Report
@@ -28,6 +29,7 @@ _WHERE = {
     "Comparison": "edgekit._compare",
     "ConvertOptions": "edgekit._options",
     "Event": "edgekit._events",
+    "Joined": "edgekit._join",
     "LayerError": "edgekit._compare",
     "Packed": "edgekit._pack",
     "Report": "edgekit._report",
@@ -42,6 +44,7 @@ _WHERE = {
     "evaluate": "edgekit._evaluate",
     "finetune": "edgekit.training",
     "inspect": "edgekit._inspect",
+    "join": "edgekit._join",
     "pack": "edgekit._pack",
     "train_quantized": "edgekit.training",
     "unpack": "edgekit._pack",
@@ -54,6 +57,7 @@ __all__ = [
     "Comparison",
     "ConvertOptions",
     "Event",
+    "Joined",
     "LayerError",
     "Packed",
     "Report",
@@ -69,6 +73,7 @@ __all__ = [
     "evaluate",
     "finetune",
     "inspect",
+    "join",
     "pack",
     "train_quantized",
     "unpack",

@@ -19,6 +19,7 @@ from edgekit.cli import (
     flash,
     fleet,
     inspect,
+    join,
     pack,
     quickstart,
     targets,
@@ -39,6 +40,7 @@ app.command("quickstart")(quickstart.quickstart)
 app.command("convert")(convert.convert)
 app.command("compress")(compress.compress)
 app.command("inspect")(inspect.inspect)
+app.command("join")(join.join)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)
