@@ -18,7 +18,7 @@ import numpy as np
 from edgekit_converters.compress.base import Left, name_of
 from edgekit_converters.compress.groups.ties import Mask
 from edgekit_converters.compress.least_squares import Fit, Task, fit
-from edgekit_converters.compress.moments import rows_in
+from edgekit_converters.compress.moments import most_rows, rows_in
 from edgekit_converters.compress.walk import Walk
 from edgekit_converters.graph.biases import add_to_bias, bias_refusal
 from edgekit_converters.graph.channels import channels_of
@@ -30,10 +30,6 @@ from edgekit_converters.model import Array, Arrays
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_ROWS, _LEAST_ROWS = 32, 1 << 12
-"""Rows a column that are looked at at most, and rows that always are if they are there."""
-_MOST_VALUES = 1 << 27
-"""Values of a layer's rows that are looked at at most."""
 _CHECKED = 8
 """Every so many runs one is kept out of the fit, to judge it by."""
 
@@ -181,12 +177,11 @@ def _task(
     taken = list[tuple[list[Array], Array, Array]]()
     for given, got, want in runs:
         rows = rows_in(layer.node, given)
-        columns = rows[0].shape[1]
         have, wanted = (
             np.moveaxis(one, axis, -1).reshape(-1, int(mask.sum()))
             for one in (got, want if mask.all() else np.compress(mask, want, axis=axis))
         )
-        most = max(1, min(_MOST_VALUES // columns, max(_LEAST_ROWS, _ROWS * columns)) // len(runs))
+        most = max(1, most_rows(rows[0].shape[1]) // len(runs))
         if len(have) > most:
             some = rng.choice(len(have), most, replace=False)
             rows, have, wanted = [one[some] for one in rows], have[some], wanted[some]
