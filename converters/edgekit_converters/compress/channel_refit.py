@@ -7,7 +7,8 @@ after layer in the order of the graph, so that each repairs what those before it
 a residual sum). No gradients are needed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,23 +17,21 @@ import numpy as np
 
 from edgekit_converters.compress.base import Left, name_of
 from edgekit_converters.compress.groups.ties import Mask
-from edgekit_converters.compress.moments import MOST_ROWS, rows_in
+from edgekit_converters.compress.least_squares import Fit, Task, fit
+from edgekit_converters.compress.moments import most_rows, rows_in
 from edgekit_converters.compress.walk import Walk
 from edgekit_converters.graph.biases import add_to_bias, bias_refusal
 from edgekit_converters.graph.channels import channels_of
 from edgekit_converters.graph.model import ONNX
-from edgekit_converters.graph.weights import Reals, Weights, only_user, replaced
+from edgekit_converters.graph.reading import bound
+from edgekit_converters.graph.weights import Weights, only_user, replaced
 from edgekit_converters.model import Array, Arrays
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""How strongly weights are held where they are, as shares of the rows' mean power; what fits rows kept out is used."""
-_ROWS, _LEAST_ROWS = 32, 1 << 12
-"""Rows a column that are looked at at most, and rows that always are if they are there."""
-_CHECKED = 4
-"""Every so many runs one is kept out of the fit, to choose the ridge by."""
+_CHECKED = 8
+"""Every so many runs one is kept out of the fit, to judge it by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,47 +44,6 @@ class Refitted:
     layer: str
     before: float
     after: float
-
-
-@dataclass(slots=True)
-class _Sums:
-    """Sums over rows X [n, columns] and errors E [n, outputs], of one group."""
-
-    count: float
-    x: Reals
-    e: Reals
-    xx: Reals
-    xe: Reals
-    ee: float
-
-    @classmethod
-    def of(cls, x: Reals, e: Reals) -> "_Sums":
-        return cls(float(len(x)), x.sum(0), e.sum(0), x.T @ x, x.T @ e, float((e**2).sum()))
-
-    def __add__(self, other: "_Sums") -> "_Sums":
-        return _Sums(
-            self.count + other.count,
-            self.x + other.x,
-            self.e + other.e,
-            self.xx + other.xx,
-            self.xe + other.xe,
-            self.ee + other.ee,
-        )
-
-    def solved(self, ridge: float) -> tuple[Reals, Reals]:
-        """Return dW [columns, outputs] and db [outputs]."""
-        mean_x, mean_e = self.x / self.count, self.e / self.count
-        power = self.xx / self.count - np.outer(mean_x, mean_x)
-        cross = self.xe / self.count - np.outer(mean_x, mean_e)
-        held = ridge * float(np.trace(power)) / len(mean_x) + np.finfo(np.float32).tiny
-        weights = np.linalg.solve(power + held * np.eye(len(mean_x)), cross)
-        return np.asarray(weights, np.float64), mean_e - mean_x @ weights
-
-    def error(self, weights: Reals, bias: Reals) -> float:
-        """Return the sum of squares that X dW + db leaves of E."""
-        cross = float((self.xe * weights).sum()) + float(self.e @ bias)
-        square = float(((self.xx @ weights) * weights).sum()) + 2 * float(self.x @ weights @ bias)
-        return self.ee - 2 * cross + square + self.count * float(bias @ bias)
 
 
 def refit(
@@ -102,7 +60,7 @@ def refit(
         original: as it was.
         layers: of the changed model, with which of the original's output channels each still has.
         arrays: calibration samples as `data.bind` gives them.
-        seed: of the choice of rows where there are more than `MOST_ROWS`.
+        seed: of the choice of rows where there are more than are looked at.
 
     Returns:
         The layers that were re-fitted and those that were not, with why.
@@ -131,12 +89,12 @@ def refit(
             then.ahead(makers[target], target),
             strict=True,
         )
-        fitted = _fitted(_rows(layer, list(runs), mask, rng))
+        fitted = fit(_task(layer, list(runs), mask, rng, _highest(targets[name])))
         then.forget(target)
         if fitted is None:
             left.append(Left(layer=name, why="no re-fit lowers its error on samples kept out of it"))
         else:
-            _write(model, layer, *fitted.delta)
+            _write(model, layer, fitted)
             done.append(Refitted(layer=name, before=fitted.before, after=fitted.after))
     return done, left
 
@@ -188,75 +146,67 @@ def _differs(one: "ir.Value", other: "ir.Value") -> bool:
     return one.shape is None or other.shape is None or tuple(one.shape) != tuple(other.shape)
 
 
-def _rows(
-    layer: Weights, runs: Sequence[tuple[Array, Array, Array]], mask: Mask, rng: np.random.Generator
-) -> Iterator[tuple[list[Reals], Reals, Reals]]:
-    """Yield of every run the rows of each group, the errors [n, outputs], and what the original has [n, outputs].
+def _highest(target: "ir.Value") -> float | None:
+    """Return where the activation behind a target cuts off, infinite for a Relu; None where there is none of these."""
+    user = only_user(target)
+    if user is None or user.domain not in ONNX or user.op_type not in {"Relu", "Clip"}:
+        return None
+    if user.op_type == "Relu":
+        return math.inf
+    low, high = bound(user, 1, "min", -math.inf), bound(user, 2, "max", math.inf)
+    return high if low == 0 and high > 0 else None
+
+
+def _task(
+    layer: Weights,
+    runs: Sequence[tuple[Array, Array, Array]],
+    mask: Mask,
+    rng: np.random.Generator,
+    highest: float | None,
+) -> Task:
+    """Return the rows of a layer, of every run as many, and what is wanted of them.
 
     Args:
         layer: the layer.
         runs: what it takes, what is at its target, and what the original has there.
         mask: which of the original's output channels it still has.
-        rng: chooses rows where there are more than `MOST_ROWS`.
+        rng: chooses rows where there are many.
+        highest: of the activation behind the target.
     """
     axis = _axis(layer)
+    taken = list[tuple[list[Array], Array, Array]]()
     for given, got, want in runs:
         rows = rows_in(layer.node, given)
-        most = max(1, min(MOST_ROWS, max(_LEAST_ROWS, _ROWS * rows[0].shape[1])) // len(runs))
-        wanted = want if mask.all() else np.compress(mask, want, axis=axis)
-        errors, targets = (
-            np.moveaxis(one, axis, -1).reshape(-1, one.shape[axis]).astype(np.float64)
-            for one in (np.subtract(wanted, got), wanted)
+        have, wanted = (
+            np.moveaxis(one, axis, -1).reshape(-1, int(mask.sum()))
+            for one in (got, want if mask.all() else np.compress(mask, want, axis=axis))
         )
-        if len(targets) > most:
-            some = rng.choice(len(targets), most, replace=False)
-            rows, errors, targets = [one[some] for one in rows], errors[some], targets[some]
-        yield [one.astype(np.float64) for one in rows], errors, targets
+        most = max(1, most_rows(rows[0].shape[1]) // len(runs))
+        if len(have) > most:
+            some = rng.choice(len(have), most, replace=False)
+            rows, have, wanted = [one[some] for one in rows], have[some], wanted[some]
+        taken.append((rows, have, wanted))
+    turn = min(_CHECKED, len(runs))
+    checked = np.concatenate([np.full(len(one[1]), at % turn == turn - 1) for at, one in enumerate(taken)])
+    groups, before, after = zip(*taken, strict=True)
+    return Task(
+        rows=[np.concatenate(one).astype(np.float32) for one in zip(*groups, strict=True)],
+        have=np.concatenate(before).astype(np.float32),
+        wanted=np.concatenate(after).astype(np.float32),
+        checked=checked,
+        highest=highest,
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fit:
-    """dW [columns, outputs of a group] of every group, db [outputs], and errors as in `Refitted`."""
-
-    delta: tuple[list[Reals], Reals]
-    before: float
-    after: float
-
-
-def _fitted(rows: Iterator[tuple[list[Reals], Reals, Reals]]) -> _Fit | None:
-    """Return the fit; None where no ridge lowers the error on rows kept out."""
-    sums: dict[bool, list[_Sums]] = {}
-    spread = list[Reals]()  # of the original's values: squares, then their sums
-    for at, (each, errors, targets) in enumerate(rows):
-        groups = np.split(errors, len(each), axis=1)
-        here = [_Sums.of(x, e) for x, e in zip(each, groups, strict=True)]
-        out = at % _CHECKED == _CHECKED - 1
-        sums[out] = [a + b for a, b in zip(sums[out], here, strict=True)] if out in sums else here
-        spread.append(np.array([(targets**2).sum(), *targets.sum(0)]))
-    inside, outside = sums[False], sums.get(True, sums[False])
-    tried = [sum(out.error(*one.solved(ridge)) for one, out in zip(inside, outside, strict=True)) for ridge in RIDGES]
-    before, after = sum(one.ee for one in outside), min(tried)
-    if not after < before:
-        return None
-    every = [a + b for a, b in zip(inside, outside, strict=True)] if True in sums else inside
-    solved = [one.solved(RIDGES[tried.index(after)]) for one in every]
-    squares, *totals = np.sum(spread, axis=0)
-    count = every[0].count
-    power = float(squares - np.square(totals).sum() / count) * outside[0].count / count
-    share = max(power, float(np.finfo(np.float32).tiny))
-    delta = [weights for weights, _ in solved], np.concatenate([bias for _, bias in solved])
-    return _Fit(delta=delta, before=before / share, after=after / share)
-
-
-def _write(model: "ir.Model", layer: Weights, weights: list[Reals], bias: Reals) -> None:
+def _write(model: "ir.Model", layer: Weights, fitted: Fit) -> None:
     """Add a fit to a layer's weights and bias."""
     array = layer.array
     if layer.node.op_type == "Conv":
-        added = np.concatenate([one.T for one in weights]).reshape(array.shape)
+        added = np.concatenate([one.T for one in fitted.weights]).reshape(array.shape)
     else:
-        (one,) = weights
+        (one,) = fitted.weights
         added = one if layer.axis == 1 else one.T
         if layer.node.op_type == "Gemm":
             added = added / (layer.node.attributes.get_float("alpha", 1.0) or 1.0)
     replaced(layer.value, array + added)
-    add_to_bias(model, layer, bias)
+    add_to_bias(model, layer, fitted.bias)

@@ -126,13 +126,17 @@ def _graphs(node: "ir.Node") -> "list[ir.Graph]":
 
 
 def affordable(model: "ir.Model", arrays: Arrays) -> Arrays:
-    """Return the first samples, as many as two walks at once can hold."""
+    """Return as many samples as two walks at once can hold, spread over all of them."""
     inputs = graph_model.specs(graph_model.inputs_of(model))
     values = [one for node in model.graph for one in node.outputs]
     largest = max((_bytes(one) for one in values), default=1)
     each = run_size(arrays, inputs, 1)
-    runs_held = max(1, _MOST_BYTES // (4 * largest))
-    return {name: array[: runs_held * each] for name, array in arrays.items()}
+    most = max(1, _MOST_BYTES // (4 * largest)) * each
+    count = max((len(array) for array in arrays.values()), default=0)
+    if count <= most:
+        return arrays
+    chosen = np.linspace(0, count - 1, most).astype(int)
+    return {name: array[chosen] if len(array) == count else array for name, array in arrays.items()}
 
 
 def _bytes(value: "ir.Value") -> int:

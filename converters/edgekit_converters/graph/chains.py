@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgekit_converters.graph.biases import WITH_BIAS, bias_of
 from edgekit_converters.graph.model import ONNX
-from edgekit_converters.graph.reading import numbers, said
+from edgekit_converters.graph.reading import bound, numbers, said
 from edgekit_converters.graph.scaling import inputs_of, outputs_of
 from edgekit_converters.graph.weights import Weights, is_constant, weights_of
 
@@ -175,24 +175,16 @@ def _check_broadcast(node: "ir.Node", other: "ir.Value", place: _Place) -> None:
 
 
 def _clip(node: "ir.Node", place: _Place) -> _Place:
-    low, high = (_bound(node, at, name, other) for at, name, other in ((1, "min", -math.inf), (2, "max", math.inf)))
+    low, high = (bound(node, at, name, other) for at, name, other in ((1, "min", -math.inf), (2, "max", math.inf)))
     if low not in {0.0, -math.inf}:
         raise _StopError(f"{said(node)} cuts off at {low:g}, which is no scale's")
     return replace(_same(node, place), highest=min(place.highest, high))
 
 
-def _bound(node: "ir.Node", at: int, name: str, without: float) -> float:
-    value = node.inputs[at] if at < len(node.inputs) else None
-    if value is not None:
-        return float(value.const_value.numpy().ravel()[0]) if value.const_value is not None else math.nan
-    given = node.attributes.get_float(name, None)
-    return without if given is None else given
-
-
 def _pad(node: "ir.Node", place: _Place) -> _Place:
     mode = node.attributes.get_string("mode", "constant")
     pads = numbers(node, 1, "pads")
-    filled = node.attributes.get_float("value", 0.0) or _bound(node, 2, "value", 0.0)
+    filled = node.attributes.get_float("value", 0.0) or bound(node, 2, "value", 0.0)
     if place.axis is None or pads is None or (len(node.inputs) > 3 and node.inputs[3] is not None):  # noqa: PLR2004  # axes
         raise _StopError(f"{said(node)} pads what is not known beforehand")
     rank = len(pads) // 2

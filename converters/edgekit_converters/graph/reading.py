@@ -1,5 +1,6 @@
 """What a node says: its name for messages, and numbers that one opset takes as an input and another as an attribute."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,3 +29,12 @@ def computed(node: "ir.Node", at: int) -> bool:
     """Whether an input is there that is no stored tensor."""
     value = node.inputs[at] if at < len(node.inputs) else None
     return value is not None and value.const_value is None
+
+
+def bound(node: "ir.Node", at: int, name: str, without: float) -> float:
+    """Return a number that newer opsets take as an input and older ones as an attribute; NaN where it is computed."""
+    value = node.inputs[at] if at < len(node.inputs) else None
+    if value is not None:
+        return float(value.const_value.numpy().ravel()[0]) if value.const_value is not None else math.nan
+    given = node.attributes.get_float(name, None)
+    return without if given is None else given
