@@ -18,7 +18,7 @@ import numpy as np
 from edgekit_converters.compress.base import Left, name_of
 from edgekit_converters.compress.groups.ties import Mask
 from edgekit_converters.compress.least_squares import Fit, Task, fit
-from edgekit_converters.compress.moments import most_rows, rows_in
+from edgekit_converters.compress.moments import most_rows, places_in
 from edgekit_converters.compress.walk import Walk
 from edgekit_converters.graph.biases import add_to_bias, bias_refusal
 from edgekit_converters.graph.channels import channels_of
@@ -82,11 +82,11 @@ def refit(
             left.append(Left(layer=name, why=why))
             continue
         now.to(layer.node)
-        then.to(makers[target])
+        then.past(makers[target])
         runs = zip(
             now.values[str(layer.node.inputs[0].name)],  # type: ignore[union-attr]  # it is there
             now.ahead(maker, target),
-            then.ahead(makers[target], target),
+            then.values[target],
             strict=True,
         )
         fitted = fit(_task(layer, list(runs), mask, rng, _highest(targets[name])))
@@ -176,16 +176,14 @@ def _task(
     axis = _axis(layer)
     taken = list[tuple[list[Array], Array, Array]]()
     for given, got, want in runs:
-        rows = rows_in(layer.node, given)
+        places = places_in(layer.node, given)
         have, wanted = (
             np.moveaxis(one, axis, -1).reshape(-1, int(mask.sum()))
             for one in (got, want if mask.all() else np.compress(mask, want, axis=axis))
         )
-        most = max(1, most_rows(rows[0].shape[1]) // len(runs))
-        if len(have) > most:
-            some = rng.choice(len(have), most, replace=False)
-            rows, have, wanted = [one[some] for one in rows], have[some], wanted[some]
-        taken.append((rows, have, wanted))
+        most = max(1, most_rows(places.columns) // len(runs))
+        some = rng.choice(places.count, most, replace=False) if places.count > most else np.arange(places.count)
+        taken.append((places.rows(some), have[some], wanted[some]))
     turn = min(_CHECKED, len(runs))
     checked = np.concatenate([np.full(len(one[1]), at % turn == turn - 1) for at, one in enumerate(taken)])
     groups, before, after = zip(*taken, strict=True)

@@ -5,12 +5,14 @@ what a dense layer takes. Errors of a changed W are measured by H = XᵀX, witho
 order derivatives for network pruning", 1992); so are least-squares fits.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgekit_converters.compress.base import name_of
 from edgekit_converters.graph.observing import observe
@@ -80,12 +82,10 @@ def rows_of(
     by_name = {name_of(one.node): one.node for one in layers}
     for batch in observe(model, list(dict.fromkeys(taken.values())), arrays, file):
         for name, value in taken.items():
-            rows = rows_in(by_name[name], batch[value])
-            most = max(1, most_rows(rows[0].shape[1]) * len(batch[value]) // max(samples, 1))
-            if len(rows[0]) > most:
-                some = rng.choice(len(rows[0]), most, replace=False)
-                rows = [one[some] for one in rows]
-            yield name, [one.astype(np.float64) for one in rows]
+            places = places_in(by_name[name], batch[value])
+            most = max(1, most_rows(places.columns) * len(batch[value]) // max(samples, 1))
+            some = rng.choice(places.count, most, replace=False) if places.count > most else None
+            yield name, [one.astype(np.float64) for one in places.rows(some)]
 
 
 def _taken(layer: Weights) -> int:
@@ -93,18 +93,53 @@ def _taken(layer: Weights) -> int:
     return 0 if layer.place else 1
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What a layer looks at: `view` [places..., a place's own axes], the first `lead` axes being the places'.
+
+    It is a view of the layer's input, so that only the rows asked for are copied.
+    """
+
+    view: Array
+    lead: int
+    groups: int = 1
+
+    @property
+    def count(self) -> int:
+        """How many places there are."""
+        return math.prod(self.view.shape[: self.lead])
+
+    @property
+    def columns(self) -> int:
+        """How long a row of a group is."""
+        return math.prod(self.view.shape[self.lead :]) // self.groups
+
+    def rows(self, some: NDArray[np.integer[Any]] | None = None) -> list[Array]:
+        """Return the rows [n, columns] of each group, of all places or of some by their numbers."""
+        if some is None:
+            found = self.view.reshape(-1, self.groups, self.columns)
+        else:
+            at = np.unravel_index(some, self.view.shape[: self.lead])
+            found = self.view[at].reshape(len(some), self.groups, self.columns)
+        return [found[:, group] for group in range(self.groups)]
+
+
 def rows_in(node: "ir.Node", array: Array) -> list[Array]:
     """Return the rows [n, columns] that a layer makes of its input, one matrix a group, in the order of its weights."""
+    return places_in(node, array).rows()
+
+
+def places_in(node: "ir.Node", array: Array) -> Places:
+    """Return what a layer looks at in its input; the rows of the places multiply its weights in their order."""
     groups = node.attributes.get_int("group", 1) or 1
     if node.op_type == "ConvTranspose":  # what a place of its input adds to places of its output
-        places = np.moveaxis(array, 1, -1).reshape(-1, groups, array.shape[1] // groups)
-        return [places[:, group] for group in range(groups)]
+        return Places(np.moveaxis(array, 1, -1), array.ndim - 1, groups)
     if node.op_type != "Conv":
         stored = node.inputs[0]
         left = stored is not None and stored.const_value is not None
         turned = node.op_type == "Gemm" and node.attributes.get_int("transB" if left else "transA", 0) == 1
         whole = array.swapaxes(-1, -2) if turned != left else array
-        return [whole.reshape(-1, whole.shape[-1])]
+        return Places(whole, whole.ndim - 1)
     kernel = tuple(node.inputs[1].const_value.shape.numpy())  # type: ignore[union-attr]  # its weights are constant
     spatial = len(kernel) - 2
     strides, dilations, pads = (
@@ -120,9 +155,7 @@ def rows_in(node: "ir.Node", array: Array) -> list[Array]:
     windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=axes)
     steps = (1, 1, *strides, *dilations)
     windows = windows[tuple(slice(None, None, step) for step in steps)]
-    places = np.moveaxis(windows, 1, 1 + spatial)  # [N, places..., channels, kernel...]
-    rows = places.reshape(-1, groups, kernel[1] * int(np.prod(kernel[2:])))
-    return [rows[:, group] for group in range(groups)]
+    return Places(np.moveaxis(windows, 1, 1 + spatial), 1 + spatial, groups)  # [N, places..., channels, kernel...]
 
 
 def same_pads(

@@ -33,7 +33,7 @@ _ORDERS = MappingProxyType({"l1": 1, "l2": 2})
 class PruneChannels:
     """Units of channels go until the budget is kept to; what they brought is re-fitted into what remains.
 
-    `ratio`, `macs` and `parameters` are all shares of the whole model's that are taken away.
+    `ratio` is what goes; `macs` and `parameters` are budgets: what may be left of the whole model's.
     """
 
     name = "prune-channels"
@@ -42,8 +42,8 @@ class PruneChannels:
     options: Options = MappingProxyType(
         {
             "ratio": number(0.0, 0.0, 0.99, "share of the channels that are taken out"),
-            "macs": number(0.0, 0.0, 0.99, "share of the model's multiplications that are taken out"),
-            "parameters": number(0.0, 0.0, 0.99, "share of the model's parameters that are taken out"),
+            "macs": number(0.0, 0.0, 1.0, "share of the model's multiplications that may be left"),
+            "parameters": number(0.0, 0.0, 1.0, "share of the model's parameters that may be left"),
             "by": choice("hessian", "activation", "l1", "l2", text="what channels are judged by"),
             "scope": choice("global", "layer", text="where they do least damage, or the same share of every layer"),
             "refit": choice("on", "off", text="whether what remains is fitted to the original's values"),
@@ -112,18 +112,19 @@ def _chosen(model: "ir.Model", groups: Groups, values: Values, setting: Setting,
     ways: dict[str, Callable[[Sequence[int]], float]]
     ways = {"ratio": costs.channels, "macs": costs.macs, "parameters": costs.parameters}
     name = next(name for name in _BUDGETS if values[name])
-    cost, share = ways[name], float(values[name])
+    cost, given = ways[name], float(values[name])
+    share = 1 - given if name == "ratio" else given
     whole = cost([0] * len(groups.blocks))
     limits = Limits(multiple=int(values["round"]), least=int(values["least"]), even=values["scope"] == "layer")
     budget = Budget(
         cost=cost,
-        most=whole * (1 - share) - (_new_biases(groups) if name == "parameters" and values["refit"] == "on" else 0),
+        most=whole * share - (_new_biases(groups) if name == "parameters" and values["refit"] == "on" else 0),
     )
     gone = choose(groups.blocks, _scores(model, groups, values, setting, arrays), budget, limits)
     here = cost([len(one) for one in gone])
     if here > budget.most:
-        can = f"{1 - here / whole:.0%} of the {_BUDGETS[name]}"
-        raise UnsupportedError(f"technique {PruneChannels.name} can take out {can}, not {share:.0%}")
+        left = f"{here / whole:.0%} of the {_BUDGETS[name]} are left"
+        raise UnsupportedError(f"{left} where technique {PruneChannels.name} has taken all it can, not {share:.0%}")
     return [unit for one in gone for unit in one]
 
 

@@ -46,7 +46,13 @@ class Walk:
         Raises:
             CalibrationError: if the model stops on the samples.
         """
-        end = next(at for at, one in enumerate(self._nodes) if one is node)
+        self._go(next(at for at, one in enumerate(self._nodes) if one is node))
+
+    def past(self, node: "ir.Node") -> None:
+        """Run a node and what comes before it."""
+        self._go(next(at for at, one in enumerate(self._nodes) if one is node) + 1)
+
+    def _go(self, end: int) -> None:
         if end > self._at:
             self.values |= self._run(self._at, end, self._needed(end))
             self._at = end
