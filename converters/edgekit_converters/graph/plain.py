@@ -22,6 +22,9 @@ _FOLDED = frozenset(
     }
 )  # fmt: skip
 
+_WEIGHTS_APART = 4
+"""The version of ONNX's file format from which on weights are no inputs."""
+
 
 def make_plain(model: "ir.Model") -> None:
     """Change a model in place; it computes the same. No two nodes keep one name: layers are told apart by it."""
@@ -29,6 +32,7 @@ def make_plain(model: "ir.Model") -> None:
 
     common.InlinePass()(model)
     common.RemoveInitializersFromInputsPass()(model)
+    model.ir_version = max(model.ir_version, _WEIGHTS_APART)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _fold(model)
     fold_batch_norms(model)
