@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgekit_converters.frontends.names import unique
 from edgekit_converters.graph.batch_norm import fold_batch_norms
 from edgekit_converters.graph.model import ONNX
 from edgekit_converters.graph.oracle import session
@@ -21,17 +22,24 @@ _FOLDED = frozenset(
     }
 )  # fmt: skip
 
+_WEIGHTS_APART = 4
+"""The version of ONNX's file format from which on weights are no inputs."""
+
 
 def make_plain(model: "ir.Model") -> None:
-    """Change a model in place; it computes the same."""
+    """Change a model in place; it computes the same. No two nodes keep one name: layers are told apart by it."""
     from onnx_ir.passes import common
 
     common.InlinePass()(model)
     common.RemoveInitializersFromInputsPass()(model)
+    model.ir_version = max(model.ir_version, _WEIGHTS_APART)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _fold(model)
     fold_batch_norms(model)
     common.RemoveUnusedNodesPass()(model)
+    named = [node for node in model.graph.all_nodes() if node.name]
+    for node, name in zip(named, unique([str(node.name) for node in named]), strict=True):
+        node.name = name
 
 
 def _fold(model: "ir.Model") -> None:

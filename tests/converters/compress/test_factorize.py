@@ -401,3 +401,22 @@ def test_a_recipe_names_the_layers_and_none_other_changes(tmp_path: Path, rng: n
     assert [one.layer for one in made.stages[0].effect.changes] == ["h"]
     assert made.stages[0].after["parameters"] == 16 * 16 * 1.5
     assert ops(made.path) == ["MatMul"] * 3
+
+
+@pytest.mark.parametrize("opset", [7, 9, 11])
+def test_a_gemm_of_an_old_opset_has_its_factors_too(opset: int, tmp_path: Path, rng: np.random.Generator) -> None:
+    import onnx
+
+    proto = onnx.parser.parse_model(
+        f'<ir_version: 3, opset_import: ["": {opset}]> g (float[12, 3] x) => (float[3, 10] y)'
+        " { y = Gemm<transA = 1>(x, w, b) }"
+    )
+    weights = {"w": rng.normal(size=(12, 10)), "b": rng.normal(size=10)}
+    stored = [onnx.numpy_helper.from_array(one.astype(np.float32), name) for name, one in weights.items()]
+    proto.graph.initializer.extend(stored)
+    proto.graph.input.extend(onnx.helper.make_tensor_value_info(one.name, 1, one.dims) for one in stored)
+    onnx.save(proto, tmp_path / "net.onnx")
+    x = rng.normal(size=(12, 3)).astype(np.float32)
+    full = at_full_rank(tmp_path / "net.onnx", "svd")
+    assert ops(full) == ["Gemm", "Gemm"]
+    np.testing.assert_allclose(ran(full, x), ran(tmp_path / "net.onnx", x), atol=1e-4)

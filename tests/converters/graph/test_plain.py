@@ -108,3 +108,16 @@ def test_stored_tensors_of_an_old_opset_are_computed_too(tmp_path: Path, rng: np
     ops, made = plain(tmp_path / "net.onnx")
     assert ops == ["MatMul"]
     same(tmp_path / "net.onnx", made, rng.normal(size=ROW).astype(np.float32))
+
+
+def test_nodes_of_one_name_get_names_of_their_own(tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.parser.parse_model(onnx_text.HEAD + "(float[2, 4] x) => (float[2, 4] y) { h = Relu(x) y = Relu(h) }")
+    for node in model.graph.node:
+        node.name = "relu"
+    onnx.save(model, tmp_path / "net.onnx")
+    _, made = plain(tmp_path / "net.onnx")
+    names = [node.name for node in onnx.load(made).graph.node]
+    assert names[0] == "relu"
+    assert len(set(names)) == 2

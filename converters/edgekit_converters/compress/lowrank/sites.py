@@ -80,7 +80,7 @@ def sites_of(model: "ir.Model", setting: Setting) -> Iterator[Site | Left]:
 
 
 def _why_not(model: "ir.Model", weights: Weights) -> str | None:  # noqa: PLR0911  # a reason each
-    node, rank = weights.node, weights.array.ndim
+    node, shape = weights.node, tuple(weights.value.const_value.shape.numpy())  # type: ignore[union-attr]  # constant
     other = node.inputs[1 - weights.place]
     if node.op_type == "ConvTranspose":
         return "it is a ConvTranspose, for which there is no form"
@@ -92,10 +92,10 @@ def _why_not(model: "ir.Model", weights: Weights) -> str | None:  # noqa: PLR091
         return "its weights are used elsewhere too"
     if node.op_type == "Gemm" and weights.place == 0:
         return "its weights are on the left of a Gemm"
-    if rank < _MATRIX:
+    if len(shape) < _MATRIX:
         return "its weights are a vector"
-    if node.op_type == "MatMul" and rank > _MATRIX:
-        return f"its weights are a stack of matrices {list(weights.array.shape)}"
+    if node.op_type == "MatMul" and len(shape) > _MATRIX:
+        return f"its weights are a stack of matrices {list(shape)}"
     return None
 
 
