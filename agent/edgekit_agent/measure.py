@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ DEFAULT_STREAMS_S = 2.0
 
 def run(request: Mapping[str, Any]) -> dict[str, Any]:
     """Carry out a request and return the answer, both as the module says."""
+    with ExitStack() as stack:  # a pipeline's stages end with their session
+        return _run(request, stack)
+
+
+def _run(request: Mapping[str, Any], stack: ExitStack) -> dict[str, Any]:
     given = feeds.read_npz(Path(request["inputs"])) if request.get("inputs") else None
     answers: dict[str, dict[str, Any]] = {}
     sessions: dict[str, Session] = {}
@@ -37,7 +43,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         key = model["id"]
         try:
             start = time.perf_counter()
-            session = _load(model, int(request.get("batch", 1)))
+            session = stack.enter_context(closing(_load(model, int(request.get("batch", 1)))))
             load_ms = 1000 * (time.perf_counter() - start)
             inputs[key] = _inputs(session, given, request)
             # a model that loads may still fail here: it must not take the others' timing with it

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgekit._check import CheckResult, check
     from edgekit._compare import Comparison, LayerError, compare
     from edgekit._convert import compress, convert
+    from edgekit._cut import Cut, cut
     from edgekit._evaluate import Score, evaluate
     from edgekit._events import Event
     from edgekit._inspect import inspect
@@ -28,6 +29,7 @@ _WHERE = {
     "CheckResult": "edgekit._check",
     "Comparison": "edgekit._compare",
     "ConvertOptions": "edgekit._options",
+    "Cut": "edgekit._cut",
     "Event": "edgekit._events",
     "Joined": "edgekit._join",
     "LayerError": "edgekit._compare",
@@ -41,6 +43,7 @@ _WHERE = {
     "compare": "edgekit._compare",
     "compress": "edgekit._convert",
     "convert": "edgekit._convert",
+    "cut": "edgekit._cut",
     "evaluate": "edgekit._evaluate",
     "finetune": "edgekit.training",
     "inspect": "edgekit._inspect",
@@ -56,6 +59,7 @@ __all__ = [
     "CheckResult",
     "Comparison",
     "ConvertOptions",
+    "Cut",
     "Event",
     "Joined",
     "LayerError",
@@ -70,6 +74,7 @@ __all__ = [
     "compare",
     "compress",
     "convert",
+    "cut",
     "evaluate",
     "finetune",
     "inspect",

@@ -21,12 +21,13 @@ RUNTIMES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "onnxruntime": ("edgekit_agent.runtimes.onnxruntime:ONNXRuntime", ()),
         "openvino": ("edgekit_agent.runtimes.openvino:OpenVINORuntime", ()),
+        "pipeline": ("edgekit_agent.runtimes.pipeline:PipelineRuntime", ()),
         "null": ("edgekit_agent.runtimes.null:NullRuntime", ()),
     }
 )
 
 FORMATS: Mapping[str, str] = MappingProxyType(
-    {".tflite": "tflite", ".xml": "openvino", ".onnx": "onnx", ".null": "null"}
+    {".tflite": "tflite", ".xml": "openvino", ".onnx": "onnx", ".pipeline": "pipeline", ".null": "null"}
 )
 AUTO = "auto"
 

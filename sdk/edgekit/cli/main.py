@@ -14,6 +14,7 @@ from edgekit.cli import (
     compare,
     compress,
     convert,
+    cut,
     doctor,
     evaluate,
     flash,
@@ -44,6 +45,7 @@ app.command("join")(join.join)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)
+app.command("cut")(cut.cut)
 app.command("check")(check.check)
 app.command("pack")(pack.pack)
 app.command("unpack")(pack.unpack)

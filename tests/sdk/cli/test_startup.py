@@ -36,6 +36,7 @@ def test_every_command_is_listed_and_explains_itself_with_an_example() -> None:
         "compare",
         "evaluate",
         "bench",
+        "cut",
         "flash",
         "fleet",
         "doctor",
