@@ -164,7 +164,7 @@ class _Loop:
         loss = self._trainee.step(inputs, target, rate, frozen=share >= options.freeze_after)
         if not math.isfinite(loss):
             error = TrainingError(f"the loss is {loss} in batch {number + 1} of epoch {progress.epoch + 1}")
-            error.add_note("look for NaN in train_data, or take a lower learning_rate")
+            error.add_note("look for NaN in the data, or take a lower learning rate")
             raise error
         progress.batch, progress.step, progress.loss = number + 1, progress.step + 1, progress.loss + loss
         now = time.monotonic()
@@ -181,7 +181,7 @@ class _Loop:
             return
         score = float(self._plan.evaluate(self._trainee.predict))
         if not math.isfinite(score):
-            raise TrainingError(f"evaluate returned {score} after epoch {self._progress.epoch}")
+            raise TrainingError(f"the score is {score} after epoch {self._progress.epoch}")
         scores = self._progress.scores
         if not scores or score > max(scores):
             self._best, self._progress.best_epoch = self._trainee.weights(), self._progress.epoch

@@ -235,11 +235,11 @@ def test_a_loss_that_is_no_number_ends_it_with_where_it_was() -> None:
     data[1] = (np.full((4, 3), np.nan), np.ones(4))
     with pytest.raises(TrainingError, match="the loss is nan in batch 2 of epoch 1") as caught:
         train(LinearNet(), data)
-    assert "lower learning_rate" in caught.value.__notes__[0]
+    assert "lower learning rate" in caught.value.__notes__[0]
 
 
 def test_a_score_that_is_no_number_is_refused() -> None:
-    with pytest.raises(TrainingError, match="evaluate returned nan after epoch 0"):
+    with pytest.raises(TrainingError, match="the score is nan after epoch 0"):
         train(LinearNet(), Shuffled(), lambda _predict: math.nan)
 
 

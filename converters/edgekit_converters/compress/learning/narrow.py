@@ -12,9 +12,9 @@ _IMAGE = 3  # dimensions of an image at least: samples, channels, places
 
 
 def narrow(model: "ir.Model") -> dict[str, Sizes]:
-    """Return the names of narrow values with their shapes without samples, in order; of several alike the last.
+    """Return the names of narrow values with their shapes without samples, in order.
 
-    The graph's inputs and outputs are none of them.
+    The graph's inputs and outputs are none of them, and no value that only an activation is taken of.
     """
     last: dict[int, int] = {}
     for at, node in enumerate(model.graph):
@@ -28,7 +28,7 @@ def narrow(model: "ir.Model") -> dict[str, Sizes]:
         value = node.outputs[0]
         if alive == {id(value)} and id(value) not in ends and value.dtype and value.dtype.is_floating_point():
             sizes = tuple(dimensions(value)[1:])
-            if found and found[-1][1] == sizes:
+            if found and found[-1] == (str(node.inputs[0].name), sizes) and len(node.inputs) == 1:  # type: ignore[union-attr]  # it has one
                 found.pop()
             found.append((str(value.name), sizes))
     return dict(found)
