@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values, name_of
 from edgekit_converters.compress.blocks import Block, blocks_of, layers_of, shapes_seen
+from edgekit_converters.compress.channel_refit import refit
 from edgekit_converters.compress.figures import infer_shapes
 from edgekit_converters.compress.output_damage import bypass, relative_error
-from edgekit_converters.compress.refit import LAYERS, Wanted, refit
+from edgekit_converters.compress.walk import affordable
 from edgekit_converters.errors import CalibrationError
 from edgekit_converters.graph.proof import outputs
+from edgekit_converters.graph.scaling import outputs_of
 from edgekit_converters.graph.weights import weights_of
 from edgekit_converters.model import Arrays
 from edgekit_converters.precisions import Options, choice, flag, number
@@ -19,6 +23,7 @@ from edgekit_converters.precisions import Options, choice, flag, number
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+LAYERS = frozenset({"Conv", "Gemm", "MatMul"})
 _NONE = "it has no block that begins and ends with the same shape and that all paths lead through"
 
 
@@ -65,31 +70,24 @@ class PruneLayers:
         """Leave out blocks, greedily; report the outputs' error behind each."""
         search = _Search(model, setting, int(values["samples"]))
         bound = float(values["error"])
-        changes: list[Change] = []
         total = len(_allowed(_blocks(model, values, setting), setting))
         wanted = max(int(values["count"]), int(float(values["ratio"]) * total)) or total
-        behind: list[str] = []
+        changes, behind, left = list[Change](), list[str](), list[Left]()
         while len(changes) < wanted:
             blocks = _blocks(model, values, setting)
-            trials = search.trials(_allowed(blocks, setting))
-            best = min(trials, key=lambda one: one.error, default=None)
+            best = min(search.trials(_allowed(blocks, setting)), key=lambda one: one.error, default=None)
             if best is None or (bound and best.error > bound):
+                why = f"without it the outputs would change by more than error={bound:g}"
+                left = [Left(layer=one.name, why=why) for one in _allowed(blocks, setting)]
                 break
-            gone = sum(int(one.array.size) for one in weights_of(model) if one.node in best.block.nodes)
             behind += _following(model, best, blocks)
-            bypass(model, best.block.entry, best.left)
-            infer_shapes(model)
-            figures = {"output_error": best.error, "parameters": gone}
-            changes.append(Change(layer=best.block.name, what=f"left out up to '{best.left}'", figures=figures))
-        last = search.error(model) if changes else 0.0
-        figures = {"blocks": total, "output_error": last}
+            changes.append(_left_out(model, best))
+        figures = {"blocks": total, "output_error": search.error(model)}
         if values["refit"] and changes:
-            fitted, changed = search.refitted(model, behind, setting)
-            changes += fitted
-            figures["output_error_refitted"] = changed
-        why = f"without it the outputs would change by more than error={bound:g}"
-        left = [Left(layer=one.name, why=why) for one in _allowed(_blocks(model, values, setting), setting)]
-        return Effect(changes=tuple(changes), left=tuple(left) if len(changes) < wanted else (), figures=figures)
+            fitted, kept = search.refitted(model, behind, setting)
+            changes, left = changes + fitted, left + kept
+            figures["output_error_refitted"] = search.error(model)
+        return Effect(changes=tuple(changes), left=tuple(left), figures=figures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +95,14 @@ class _Trial:
     block: Block
     left: str
     error: float
+
+
+def _left_out(model: "ir.Model", trial: _Trial) -> Change:
+    gone = sum(int(one.array.size) for one in weights_of(model) if one.node in trial.block.nodes)
+    bypass(model, trial.block.entry, trial.left)
+    infer_shapes(model)
+    figures = {"output_error": trial.error, "parameters": gone}
+    return Change(layer=trial.block.name, what=f"left out up to '{trial.left}'", figures=figures)
 
 
 class _Search:
@@ -124,16 +130,20 @@ class _Search:
         bypass(tried, entry, left)
         return self.error(tried)
 
-    def refitted(self, model: "ir.Model", names: Sequence[str], setting: Setting) -> tuple[list[Change], float]:
-        """Fit the layers of these names that are left, and return what was done with the outputs' error behind it."""
-        layers = [one for one in weights_of(model, LAYERS) if one.place == 1 and name_of(one.node) in names]
-        wanted = Wanted(original=self._original, samples=_samples(setting), folder=self._work, seed=setting.seed)
-        fits = refit(model, layers, wanted)
+    def refitted(self, model: "ir.Model", names: Sequence[str], setting: Setting) -> tuple[list[Change], list[Left]]:
+        """Fit the layers of these names that are left."""
+        layers = {
+            one: np.ones(outputs_of(one), bool)
+            for one in weights_of(model, LAYERS)
+            if one.place == 1 and name_of(one.node) in names
+        }
+        samples = affordable(model, _samples(setting))
+        fitted, left = refit(model, self._original, layers, samples, setting.seed)
         done = [
-            Change(layer=one.layer, what="fitted anew", figures={"error_before": one.before, "error": one.after})
-            for one in fits
+            Change(layer=one.layer, what="re-fitted", figures={"error_before": one.before, "error": one.after})
+            for one in fitted
         ]
-        return done, self.error(model)
+        return done, left
 
 
 def _following(model: "ir.Model", trial: _Trial, blocks: Sequence[Block]) -> list[str]:

@@ -20,7 +20,7 @@ DAMPING = 1e-3
 class Losses:
     """What going without heads costs a layer's output, relative to its power; heads are taken one by one."""
 
-    def __init__(self, matrix: Reals, rows: Numbers, moments: Moments, by: str, *, has_bias: bool) -> None:
+    def __init__(self, matrix: Reals, rows: Numbers, moments: Moments, by: str) -> None:
         """Prepare them for a layer.
 
         Args:
@@ -28,11 +28,11 @@ class Losses:
             rows: which of them are a head's, [heads, width].
             moments: of what it takes.
             by: `obs`, `activation` or `l2`.
-            has_bias: whether a bias can make up for what the rows are on average.
         """
         mean = moments.total / moments.count
         gram = moments.gram / moments.count
-        self._gram = gram - np.outer(mean, mean) if has_bias and by == "obs" else gram
+        # behind a re-fit the bias makes up for what the rows are on average
+        self._gram = gram - np.outer(mean, mean) if by == "obs" else gram
         if by == "l2":
             self._gram = np.eye(len(gram))
         damping = DAMPING * max(float(np.trace(self._gram)) / len(gram), 1e-12)

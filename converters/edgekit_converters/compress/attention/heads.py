@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgekit_converters.compress.attention.layer_weights import added_bias
 from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError, said
 from edgekit_converters.compress.attention.tracing import (
     Numbers,
@@ -17,7 +18,6 @@ from edgekit_converters.compress.attention.tracing import (
     path_up,
 )
 from edgekit_converters.compress.base import name_of
-from edgekit_converters.compress.refit import added_bias
 from edgekit_converters.graph.weights import Weights
 
 if TYPE_CHECKING:

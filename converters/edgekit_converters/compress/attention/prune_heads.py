@@ -4,23 +4,28 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgekit_converters.calibration import random_calibration
 from edgekit_converters.compress.attention.head_cutting import cut
 from edgekit_converters.compress.attention.head_scores import Losses, taken
 from edgekit_converters.compress.attention.heads import Heads, heads_of, shared_layers
+from edgekit_converters.compress.attention.layer_weights import own_weights
 from edgekit_converters.compress.attention.opening import open_attention
 from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError, attentions_of
 from edgekit_converters.compress.attention.settled import settle
 from edgekit_converters.compress.attention.tracing import Shapes
 from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values, name_of
 from edgekit_converters.compress.blocks import shapes_seen
+from edgekit_converters.compress.channel_refit import Refitted, refit
 from edgekit_converters.compress.figures import infer_shapes
 from edgekit_converters.compress.moments import moments_of
-from edgekit_converters.compress.refit import Fit, Wanted, added_bias, own_weights, refit
+from edgekit_converters.compress.walk import affordable
 from edgekit_converters.data import run_size, runs
 from edgekit_converters.errors import CalibrationError, UnsupportedError
 from edgekit_converters.graph.model import dimensions, inputs_of, specs
 from edgekit_converters.graph.proof import outputs, prove
+from edgekit_converters.graph.scaling import outputs_of
 from edgekit_converters.graph.weights import weights_of
 from edgekit_converters.model import Array, Arrays
 from edgekit_converters.precisions import Options, choice, number
@@ -73,12 +78,18 @@ class PruneHeads:
         chosen = taken(losses, float(values["ratio"]), everywhere=values["scope"] == "layer")
         original = model.clone()
         _cut_all(model, found, [gone for gone, _ in chosen], shapes, setting)
-        fits: dict[str, Fit] = {}
+        fits: dict[str, Refitted] = {}
         if values["refit"] == "on":
             names = {name_of(one.out.node) for one, (gone, _) in zip(found, chosen, strict=True) if gone}
-            layers = [one for one in weights_of(model) if one.place == 1 and name_of(one.node) in names]
-            wanted = Wanted(original=original, samples=_samples(model, setting), folder=setting.work, seed=setting.seed)
-            fits = {one.layer: one for one in refit(model, layers, wanted)}
+            layers = {
+                one: np.ones(outputs_of(one), bool)
+                for one in weights_of(model)
+                if one.place == 1 and name_of(one.node) in names
+            }
+            samples = affordable(model, _samples(model, setting))
+            fitted, kept = refit(model, original, layers, samples, setting.seed)
+            fits = {one.layer: one for one in fitted}
+            left += kept
         changes = [
             Change(
                 layer=one.attention.name,
@@ -92,7 +103,7 @@ class PruneHeads:
         return Effect(changes=tuple(changes), left=tuple(left), figures=figures)
 
 
-def _figures(fit: Fit | None) -> dict[str, float]:
+def _figures(fit: Refitted | None) -> dict[str, float]:
     return {} if fit is None else {"error_before_refit": fit.before, "error": fit.after}
 
 
@@ -142,8 +153,7 @@ def _losses(model: "ir.Model", found: Sequence[Heads], by: str, setting: Setting
     losses = []
     for one in found:
         matrix = one.out.array if one.out.axis == 1 else one.out.array.T
-        has_bias = one.out.node.op_type == "Gemm" or added_bias(one.out.node) is not None
-        losses.append(Losses(matrix, one.rows, moments[name_of(one.out.node)][0], by, has_bias=has_bias))
+        losses.append(Losses(matrix, one.rows, moments[name_of(one.out.node)][0], by))
     return losses
 
 
