@@ -23,6 +23,7 @@ TECHNIQUES: Mapping[str, str] = MappingProxyType(
         "fuse-siblings": "edgekit_converters.compress.fuse:FuseSiblings",
         "fuse-branches": "edgekit_converters.compress.fuse:FuseBranches",
         "replace": "edgekit_converters.compress.replace:Replace",
+        "approximate": "edgekit_converters.compress.approximate:Approximate",
         "tile": "edgekit_converters.compress.tile:Tile",
         "split-channels": "edgekit_converters.compress.split_channels:SplitChannels",
         "attention": "edgekit_converters.compress.attention.narrow:NarrowAttention",

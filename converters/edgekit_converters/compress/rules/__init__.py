@@ -10,6 +10,7 @@ from edgekit_converters.compress.rules.activations import (
     Softplus,
 )
 from edgekit_converters.compress.rules.affine import AffineAfter, AffineBefore, AffinePair
+from edgekit_converters.compress.rules.approximations import SigmoidToHard, SwishToHard
 from edgekit_converters.compress.rules.arithmetic import DivToMul, PowForm, ReciprocalMul
 from edgekit_converters.compress.rules.base import AnyRule, Refusal
 from edgekit_converters.compress.rules.bounds import ClipForm, ClipKnown, ClipPair
@@ -23,10 +24,11 @@ from edgekit_converters.compress.rules.poolings import GlobalMean, MeanFlatten, 
 from edgekit_converters.compress.rules.scale import ScaleUp
 from edgekit_converters.compress.rules.shapes import ReshapePair, SplitConcat, TransposePair
 from edgekit_converters.compress.rules.siblings import ConvSiblings, DenseSiblings, PaddedSiblings, SplitActivation
+from edgekit_converters.compress.rules.stacked import StackedConv
 from edgekit_converters.compress.rules.strides import PoolPair, ResizePair, StrideUp
 from edgekit_converters.compress.rules.transposes import TransposeDown, TransposeJoin
 
-__all__ = ["FUSE", "FUSE_BRANCHES", "FUSE_SIBLINGS", "REPLACE", "AnyRule", "Refusal"]
+__all__ = ["APPROXIMATE", "FUSE", "FUSE_BRANCHES", "FUSE_SIBLINGS", "REPLACE", "AnyRule", "Refusal"]
 
 FUSE: tuple[AnyRule, ...] = (
     NoOp(),
@@ -82,4 +84,9 @@ REPLACE: tuple[AnyRule, ...] = (
     ResizeDown(),
     ConvToDense(),
     DenseToConv(),
+)
+APPROXIMATE: tuple[AnyRule, ...] = (
+    SwishToHard(),
+    SigmoidToHard(),
+    StackedConv(),
 )
