@@ -129,6 +129,9 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
     loaded, inputs, lost = _load(request, backends, jobs)
     made: list[Artifact | Failure] = list(lost)
     loaded, compressed = _compressed(request, loaded, jobs, on_event)
+    if compressed and not compressed.same_rim:
+        loaded, inputs = _other_rim(request, loaded, compressed, jobs)
+        request = replace(request, calibration=None)
     workshop = _workshop(request, loaded, jobs)
     layout = workshop.layout
     if layout.turns and not loaded.channels_first and any(backend.needs_tflite for backend in backends):
@@ -260,6 +263,34 @@ def _compressed(
         on_event=on_event,
     )
     return lowered(loaded, made.path, Layout(request.layout, loaded.channels_first), jobs, work), made
+
+
+def _other_rim(request: ConversionRequest, loaded: Loaded, made: Compressed, jobs: JobRunner) -> tuple[Loaded, Arrays]:
+    """Load a model whose steps gave it other inputs or outputs: it is a source of its own, run on seeded samples.
+
+    Raises:
+        CalibrationError: if a precision is to be calibrated, or samples are given to be judged on.
+    """
+    backends = {target: backend_for(target) for target, _ in request.wanted}
+    step = made.stages[-1].step.text
+    for target, how in request.wanted:
+        if backends[target].calibrated(parse(how, target, backends[target].precisions)):
+            raise CalibrationError(
+                f"{step} gives the model other inputs: {target} {how} cannot be calibrated on the data"
+            )
+    if request.reference_inputs is not None and request.reference_inputs is not request.calibration:
+        raise CalibrationError(f"{step} gives the model other inputs: it cannot be judged on the data")
+    asked = LoadRequest(
+        model=made.path,
+        work=request.work / "compress",
+        reference_samples=request.reference_samples,
+        seed=request.seed,
+        want_tflite=loaded.float_tflite is not None,
+        layout=request.layout,
+    )
+    found = frontend_for(made.path).load(asked, jobs)
+    source = replace(loaded.source, inputs=found.source.inputs, outputs=found.source.outputs)
+    return replace(found, source=source), used(asked, source.inputs)
 
 
 def _workshop(request: ConversionRequest, loaded: Loaded, jobs: JobRunner) -> Workshop:

@@ -35,6 +35,8 @@ class Compressed:
 
     before: Path
     stages: tuple[Stage, ...]
+    same_rim: bool
+    """Whether inputs and outputs are those of the source: data of the source then fits."""
 
     @property
     def path(self) -> Path:
@@ -87,7 +89,8 @@ def compress(  # noqa: PLR0913  # a recipe and what it works with
         "kept": str(kept) if kept else None,
     }
     plain = work / f"{model.stem}.plain.onnx"
-    jobs.run(engine_job.__name__, {**asked, "model": str(model), "output": str(plain), "step": None})
+    begun = jobs.run(engine_job.__name__, {**asked, "model": str(model), "output": str(plain), "step": None})
+    rim = begun["rim"]
     stages: list[Stage] = []
     for place, step in enumerate(steps):
         on_event(Event(stage="compress", detail=step.text, done=place, total=len(steps)))
@@ -113,7 +116,8 @@ def compress(  # noqa: PLR0913  # a recipe and what it works with
                 exact=answer["exact"],
             )
         )
-    return Compressed(before=plain, stages=tuple(stages))
+        rim = answer["rim"]
+    return Compressed(before=plain, stages=tuple(stages), same_rim=rim == begun["rim"])
 
 
 def check_data(steps: Sequence[RecipeStep], *, calibration: bool, labels: bool) -> None:

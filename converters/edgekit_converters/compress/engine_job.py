@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit_converters._exchange import read_arrays
+from edgekit_converters._exchange import read_arrays, specs_to_json
 from edgekit_converters.calibration import random_calibration
 from edgekit_converters.compress import technique_for
 from edgekit_converters.compress.base import Effect, Left, Setting, name_of
@@ -41,7 +41,7 @@ def run(request: Json) -> Json:
         graph_model.save(model, output)
         for step in steps:
             _check(model, step, request)
-        return None
+        return {"rim": _rim(model)}
     infer_shapes(model)
     return _carried_out(model, steps[place], request, output)
 
@@ -65,7 +65,15 @@ def _carried_out(model: "ir.Model", step: RecipeStep, request: Json, output: Pat
         "after": static_figures(model, output),
         "seconds": time.monotonic() - begin,
         "exact": technique.exact,
+        "rim": _rim(model),
     }
+
+
+def _rim(model: "ir.Model") -> Json:
+    """Return what a caller of the model has to know: its inputs and outputs."""
+    return [
+        specs_to_json(graph_model.specs(values)) for values in (graph_model.inputs_of(model), [*model.graph.outputs])
+    ]
 
 
 def _check(model: "ir.Model", step: RecipeStep, request: Json) -> None:
