@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values
 from edgekit_converters.compress.lowrank.calibrating import Task, later_task, tasks
 from edgekit_converters.compress.lowrank.choosing import budget, choose, too_small
-from edgekit_converters.compress.lowrank.factors import product
 from edgekit_converters.compress.lowrank.forms import FORMS
 from edgekit_converters.compress.lowrank.ranks import BUDGETS, Candidate, goal_of
 from edgekit_converters.compress.lowrank.rewriting import rewrite
 from edgekit_converters.compress.lowrank.sites import Site, sites_of
 from edgekit_converters.errors import UnsupportedError
-from edgekit_converters.graph.biases import add_to_bias
 from edgekit_converters.precisions import Options, choice, flag, number
 
 if TYPE_CHECKING:
@@ -92,10 +90,8 @@ def _with_data(setting: Setting, values: Values) -> Setting:
 
 def _carried_out(model: "ir.Model", one: Candidate, task: Task) -> Change:
     site, factors = one.site, one.form.factors(one.ranks)
-    shift = task.shift(product(factors))
-    rewrite(model, site, factors)
-    if shift is not None:
-        add_to_bias(model, site.weights, shift)
+    name = site.name  # a layer without one is called by its output, which a new sum behind it takes over
+    rewrite(model, site, factors, task)
     figures = {
         "error": one.error**0.5,
         **{
@@ -105,4 +101,4 @@ def _carried_out(model: "ir.Model", one: Candidate, task: Task) -> Change:
         },
     }
     ranks = " x ".join(map(str, one.ranks))
-    return Change(layer=site.name, what=f"{len(factors)} factors by {one.form.name}, rank {ranks}", figures=figures)
+    return Change(layer=name, what=f"{len(factors)} factors by {one.form.name}, rank {ranks}", figures=figures)

@@ -420,3 +420,16 @@ def test_a_gemm_of_an_old_opset_has_its_factors_too(opset: int, tmp_path: Path, 
     full = at_full_rank(tmp_path / "net.onnx", "svd")
     assert ops(full) == ["Gemm", "Gemm"]
     np.testing.assert_allclose(ran(full, x), ran(tmp_path / "net.onnx", x), atol=1e-4)
+
+
+def test_a_budget_spares_layers_whose_errors_reach_the_output(tmp_path: Path, rng: np.random.Generator) -> None:
+    weights = {name: rng.normal(size=(32, 32)) for name in ("a", "b")}
+    path = onnx_text.write(
+        tmp_path / "net.onnx",
+        "(float[4, 32] x) => (float[] y) { loud = MatMul(x, a) h = MatMul(x, b) low = Mul(h, little)"
+        " y = Add(loud, low) }",
+        {name: one.astype(np.float32) for name, one in (*weights.items(), ("little", np.array(0.01)))},
+    )
+    _, effect = done(path, "factorize:parameters=0.7,round=1", rng.normal(size=(64, 32)).astype(np.float32))
+    changed = {one.layer: int(str(one.figures["parameters_after"])) for one in effect.changes}
+    assert changed["h"] < changed.get("loud", 32 * 32)

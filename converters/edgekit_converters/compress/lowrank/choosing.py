@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from edgekit_converters.compress.base import Left, Setting, Values
 from edgekit_converters.compress.figures import static_figures
 from edgekit_converters.compress.lowrank.calibrating import MOST_COLUMNS, Task
+from edgekit_converters.compress.lowrank.damage import damaged
 from edgekit_converters.compress.lowrank.forms import FORMS, Form, Svd
 from edgekit_converters.compress.lowrank.ranks import (
     BUDGETS,
@@ -42,6 +43,8 @@ def choose(
         if isinstance(forms, str):
             left[site], forms = forms, []
         found[site] = candidates(site, forms, goal, int(values["round"]))
+    if goal.kind in BUDGETS:
+        found = damaged(model, given, found, setting)
     while True:
         taken = _taken(model, found, goal, setting)
         slow = _slow(model, taken) if values["measure"] else {}

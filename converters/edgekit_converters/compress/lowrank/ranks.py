@@ -28,7 +28,10 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidate:
-    """A layer in a form with ranks that make it smaller; `error` is the share of its outputs' power that is lost."""
+    """A layer in a form with ranks that make it smaller; `error` is the share of its outputs' power that is lost.
+
+    `damage` is what a budget weighs it by: the share of the model's output power that is lost with it.
+    """
 
     site: Site
     form: Form
@@ -36,6 +39,7 @@ class Candidate:
     parameters: int
     macs: int
     error: float
+    damage: float
 
     def cost(self, of: str) -> int:
         """Return its parameters or its macs."""
@@ -58,9 +62,11 @@ def candidates(site: Site, forms: Sequence[Form], goal: Goal, multiple: int) -> 
         for ranks in [form.at(int(goal.value))] if goal.kind == "rank" else form.grid(multiple):
             size = _cost(site, form, ranks)
             if size[0] < site.size("parameters") and size[1] < site.size("macs"):
-                error = form.error(ranks)
+                lost = form.error(ranks)
                 found.append(
-                    Candidate(site=site, form=form, ranks=ranks, parameters=size[0], macs=size[1], error=error)
+                    Candidate(
+                        site=site, form=form, ranks=ranks, parameters=size[0], macs=size[1], error=lost, damage=lost
+                    )
                 )
     return found
 
@@ -91,9 +97,9 @@ def _least(found: Sequence[Candidate]) -> int:
 
 
 def spread(found: Sequence[Sequence[Candidate]], sites: Sequence[Site], most: float, of: str) -> list[Candidate | None]:
-    """Return a candidate or None (it stays) for each layer: together within `most`, with the least sum of errors.
+    """Return a candidate or None (it stays) for each layer: together within `most`, with the least sum of damages.
 
-    A price is put on a parameter (or multiplication), and every layer takes what costs it least with its error; the
+    A price is put on a parameter (or multiplication), and every layer takes what costs it least with its damage; the
     lowest price that keeps to the budget is found by halving (Everett 1963, generalized Lagrange multipliers).
     """
     low, high = -40.0, 40.0  # powers of two
@@ -114,12 +120,12 @@ def smallest(found: Sequence[Sequence[Candidate]], sites: Sequence[Site], of: st
 
 
 def _at(found: Sequence[Sequence[Candidate]], sites: Sequence[Site], price: float, of: str) -> list[Candidate | None]:
-    """Return what each layer takes at a price: prices are of the mean layer, errors are shares."""
+    """Return what each layer takes at a price: prices are of the mean layer, damages are shares."""
     unit = price / max(1.0, float(np.mean([site.size(of) for site in sites])))
     made: list[Candidate | None] = []
     for site, ones in zip(sites, found, strict=True):
-        best = min(ones, key=lambda one: (one.error + unit * one.cost(of), one.cost(of)), default=None)
-        stays = best is None or unit * site.size(of) <= best.error + unit * best.cost(of)
+        best = min(ones, key=lambda one: (one.damage + unit * one.cost(of), one.cost(of)), default=None)
+        stays = best is None or unit * site.size(of) <= best.damage + unit * best.cost(of)
         made.append(None if stays else best)
     return made
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.lowrank.factors import Factor
+from edgekit_converters.compress.lowrank.calibrating import Task
+from edgekit_converters.compress.lowrank.factors import Factor, product
 from edgekit_converters.compress.lowrank.sites import Site
-from edgekit_converters.graph.biases import constant, free_name
+from edgekit_converters.graph.biases import add_to_bias, constant, free_name
 from edgekit_converters.graph.scaling import groups_of
 from edgekit_converters.graph.weights import Reals
 
@@ -18,8 +19,15 @@ _WITHOUT_BIAS = 11
 """The opset from which on a Gemm needs none."""
 
 
-def rewrite(model: "ir.Model", site: Site, factors: Sequence[Factor]) -> None:
-    """Put the factors in a layer's place, in the order they are run in."""
+def rewrite(model: "ir.Model", site: Site, factors: Sequence[Factor], task: Task | None = None) -> None:
+    """Put the factors in a layer's place, in the order they are run in; with data its outputs keep their means."""
+    _write(model, site, factors)
+    shift = None if task is None else task.shift(product(factors))
+    if shift is not None:
+        add_to_bias(model, site.weights, shift)
+
+
+def _write(model: "ir.Model", site: Site, factors: Sequence[Factor]) -> None:
     import onnx_ir as ir
 
     node, place = site.weights.node, site.weights.place
