@@ -70,7 +70,7 @@ def pruned(folder: Path, epochs: int) -> str:
     seconds = [time.monotonic() - begin]
     plain, first, last = half.before, half.stages[0].before, half.stages[0].after
     rows: Rows = [_row("as it came", plain, first, data, 0.0), _row("pruned", half.path, last, data, seconds[0])]
-    common = f"epochs={epochs},rate=0.002,batch=64,augment=images"
+    common = f"epochs={epochs},rate=0.002,batch=64,augment=mirrored"
     for at, (step, labels) in enumerate(
         {
             f"finetune:{common}": data.classes,
@@ -111,7 +111,7 @@ def students(folder: Path) -> str:
     )
     few = Data(train=whole.train[:LABELLED], classes=whole.classes[:LABELLED], test=whole.test, wanted=whole.wanted)
     teacher = _compressed(
-        saved(_net(16, 32, 0), folder / "teacher.onnx"), "finetune:epochs=8,rate=0.003,augment=images",
+        saved(_net(16, 32, 0), folder / "teacher.onnx"), "finetune:epochs=8,rate=0.003,augment=moved",
         folder / "teacher", {"x": whole.train}, whole.classes,
     )  # fmt: skip
     known = whole.score(teacher.path)
@@ -120,7 +120,7 @@ def students(folder: Path) -> str:
     gains = []
     for seed in SEEDS:
         student = saved(_net(4, 8, seed), folder / f"student-{seed}.onnx")
-        how = "epochs=30,rate=0.005,augment=mixup"
+        how = "epochs=30,rate=0.005,augment=moved"
         found = [
             few.score(
                 _compressed(student, step, folder / f"{step[:4]}-{seed}", {"x": few.train}, few.classes, seed).path
