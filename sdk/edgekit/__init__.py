@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgekit._options import ConvertOptions
     from edgekit._pack import Packed, pack, unpack
     from edgekit._report import ArtifactReport, Report
-    from edgekit.training import Trained, TrainOptions, finetune, train_quantized
+    from edgekit.training import Trained, TrainOptions, distill, finetune, train_quantized
 
 _WHERE = {
     "ArtifactReport": "edgekit._report",
@@ -44,6 +44,7 @@ _WHERE = {
     "compress": "edgekit._convert",
     "convert": "edgekit._convert",
     "cut": "edgekit._cut",
+    "distill": "edgekit.training",
     "evaluate": "edgekit._evaluate",
     "finetune": "edgekit.training",
     "inspect": "edgekit._inspect",
@@ -75,6 +76,7 @@ __all__ = [
     "compress",
     "convert",
     "cut",
+    "distill",
     "evaluate",
     "finetune",
     "inspect",

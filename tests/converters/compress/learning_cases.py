@@ -175,7 +175,7 @@ def goes_on(work: Path) -> dict[str, Any]:
             raise KeyboardInterrupt
 
     results, told = [], list[str]()
-    text = "distill:epochs=4,augment=images,temperature=2"
+    text = "distill:epochs=4,augment=moved,temperature=2"
     for kept, ends in (("whole", False), ("killed", True)):
         given = setting(work, FEW_X, FEW_Y, kept=work / kept)
         if ends:
@@ -308,7 +308,7 @@ def refusals(work: Path) -> dict[str, Any]:
         "weights": why("finetune", bare, setting(work, x, np.zeros((8, 3)))),
         "labels": why("finetune", classifier(), setting(work, FEW_X, np.full(200, 12))),
         "counts": why("finetune", classifier(), setting(work, FEW_X, FEW_Y[:100])),
-        "augment": why("finetune:augment=images", regressor(), setting(work, x, np.zeros((8, 2)))),
+        "augment": why("finetune:augment=moved", regressor(), setting(work, x, np.zeros((8, 2)))),
         "teacher": why(f"distill:teacher={work / 'regressor.onnx'}", classifier(), setting(work, FEW_X)),
         "no file": error_of(lambda: why("distill:teacher=nowhere.onnx", classifier(), setting(work, FEW_X))),
         "attention": why("distill:attention=1", regressor(), setting(work, x)),

@@ -118,7 +118,7 @@ def test_only_the_layers_named_are_trained(cases: Any) -> None:
         ("weights", "it has no weights that are learnt"),
         ("labels", "output 'y' has 10 classes, and the labels go from 12 to 12"),
         ("counts", "there are 100 labels 'y' for 200 samples"),
-        ("augment", "augment=images is for inputs of four dimensions, of which it has none"),
+        ("augment", "augment=moved is for inputs of four dimensions, of which it has none"),
         ("teacher", "the teacher takes x float32 (None, 3), the student x float32 (None, 1, 8, 8)"),
         ("attention", "attention needs values of the same height and width in teacher and student, where all passes"),
     ],

@@ -34,7 +34,9 @@ OPTIONS: Options = MappingProxyType(
         "hold": number(0.1, 0.0, 0.9, "share of the samples that the best epoch is chosen by; 0: the last is taken"),
         "patience": number(0, 0, 10_000, "epochs without a better one before it ends; 0: it never does"),
         "clip": number(1.0, 0.0, 1e9, "length of the gradient at most; 0: any"),
-        "augment": choice(*AUGMENTS, text="what is done to samples: noise, mixtures, or images mirrored and moved"),
+        "augment": choice(
+            *AUGMENTS, text="what is done to samples: noise, mixtures, images moved, or moved and mirrored"
+        ),
         "loss": choice(*KINDS, text="what the outputs are; auto: as the labels or a softmax say"),
         "keep-zeros": flag("leave weights that are zero at zero"),
     }

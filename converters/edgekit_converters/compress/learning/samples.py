@@ -8,7 +8,8 @@ import numpy as np
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.model import Array, Arrays
 
-AUGMENTS = ("none", "noise", "mixup", "images")
+AUGMENTS = ("none", "noise", "mixup", "moved", "mirrored")
+_OF_IMAGES = frozenset({"moved", "mirrored"})
 _NOISE = 0.1  # of an input's standard deviation
 _MIXED = 0.4  # of the Beta distribution: most mixtures are near one of the two
 _SHIFT = 8  # an image is moved by an eighth of its side at most
@@ -55,8 +56,8 @@ def check_augment(how: str, inputs: Sequence[Array]) -> None:
         return
     if not any(one.dtype.kind == "f" for one in inputs):
         raise UnsupportedError(f"augment={how} is for inputs of floating point, of which it has none")
-    if how == "images" and not any(_is_image(one) for one in inputs):
-        raise UnsupportedError("augment=images is for inputs of four dimensions, of which it has none")
+    if how in _OF_IMAGES and not any(_is_image(one) for one in inputs):
+        raise UnsupportedError(f"augment={how} is for inputs of four dimensions, of which it has none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +88,9 @@ def _augmented(batch: Samples, how: str, rng: np.random.Generator) -> Samples:
             return _changed(batch, lambda one: _noisy(one, rng))
         case "mixup":
             return _mixed(batch, rng)
-        case "images":
-            return _changed(batch, lambda one: _moved(one, rng) if _is_image(one) else one)
+        case "moved" | "mirrored":
+            share = 1 / 2 if how == "mirrored" else 0.0
+            return _changed(batch, lambda one: _moved(one, share, rng) if _is_image(one) else one)
     return batch
 
 
@@ -118,12 +120,12 @@ def _mixed(batch: Samples, rng: np.random.Generator) -> Samples:
     )
 
 
-def _moved(images: Array, rng: np.random.Generator) -> Array:
-    """Return images mirrored at random and moved by some pixels, their edges drawn out."""
+def _moved(images: Array, mirrored: float, rng: np.random.Generator) -> Array:
+    """Return images moved by some pixels, their edges drawn out; a share of them mirrored."""
     height, width = _sides(images)
     made = images.copy()
     for at, image in enumerate(images):
-        turned = np.flip(image, width - 1) if rng.random() < 1 / 2 else image
+        turned = np.flip(image, width - 1) if rng.random() < mirrored else image
         for axis in (height - 1, width - 1):
             most = image.shape[axis] // _SHIFT
             places = np.clip(np.arange(image.shape[axis]) + rng.integers(-most, most + 1), 0, image.shape[axis] - 1)
