@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgekit_converters.compress import technique_for
 from edgekit_converters.compress.attention.heads import heads_of
@@ -67,7 +69,7 @@ def _gone(model: Any, work: Path, feeds: Any, values: Any) -> list[list[int]]:
 
     found, _, _ = _found(model, nets.setting(work, feeds))
     losses = _losses(model, found, str(values["by"]), nets.setting(work, feeds))
-    return [gone for gone, _ in taken(losses, float(values["ratio"]), everywhere=False)]
+    return [gone for gone, _ in taken(losses, float(values["ratio"]), everywhere=values["scope"] == "layer")]
 
 
 def test_heads_joined_with_the_batch_are_taken_out_too(work: Path) -> None:
@@ -95,6 +97,28 @@ def test_a_refit_is_never_worse_and_better_where_heads_say_the_same(style: str, 
     assert errors["on"] < errors["off"]
     for one in effect.changes:
         assert float(one.figures["error"] or 0) <= float(one.figures["error_before_refit"] or 0)
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    style=st.sampled_from(sorted(set(nets.STYLES) - {"merged"})),
+    ratio=st.sampled_from(["0.25", "0.4", "0.75"]),
+    by=st.sampled_from(["obs", "activation", "l2"]),
+    scope=st.sampled_from(["global", "layer"]),
+    seed=st.integers(0, 99),
+)
+def test_any_choice_of_heads_is_cut_exactly(  # noqa: PLR0913, PLR0917  # what is drawn
+    style: str, ratio: str, by: str, scope: str, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    proto, feeds = nets.encoder(style, layers=2, seed=seed, pre=bool(seed % 2)), nets.samples(8, seed)
+    work = tmp_path_factory.mktemp("work")
+    values = nets.step(f"prune-heads:ratio={ratio},by={by},scope={scope},refit=off")
+    model = nets.plain(proto)
+    technique_for("prune-heads").apply(model, values, nets.setting(work, feeds))
+    gone = _gone(nets.plain(proto), work, feeds, values)
+    kept = {at: [one for one in range(nets.HEADS) if one not in some] for at, some in enumerate(gone)}
+    wanted = nets.ran(_silenced(proto, kept), feeds)["y"]
+    assert np.abs(nets.ran(model, feeds)["y"] - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
 def test_one_head_of_each_attention_stays(work: Path) -> None:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.calibration import random_array
 from edgekit_converters.compress.attention.opening import open_attention
 from edgekit_converters.compress.attention.pattern import NotMatchedError, said
 from edgekit_converters.compress.attention.reshaping import retarget, stored
-from edgekit_converters.compress.attention.settled import settle
+from edgekit_converters.compress.attention.settled import settle, two_batches
 from edgekit_converters.compress.attention.tokens import NO_AXES, Axes, Tokens, tables, token_axes
 from edgekit_converters.compress.attention.writing import Writer
 from edgekit_converters.compress.base import Change, Effect, Setting, Values
@@ -70,7 +69,7 @@ def _pooled(model: "ir.Model", values: Values, seed: int) -> tuple[Block, int]:
     """Pool in place; return the layer behind which, and how many tokens there were."""
     length, starts = _tokens(model)
     open_attention(model)
-    runs = settle(model, _feeds(model, seed))
+    runs = settle(model, two_batches(model, seed))
     infer_shapes(model)
     shapes = {name: tuple(run[name] for run in runs) for name in runs[0] if all(name in run for run in runs)}
     layers = layers_of(blocks_of(model, shapes))
@@ -96,20 +95,6 @@ def _tokens(model: "ir.Model") -> tuple[int, dict[str, int]]:
         raise NotMatchedError(f"its inputs have {len(lengths)} lengths behind the batch, not one")
     (length,) = lengths
     return length or 0, {name: 1 for name, size in sizes.items() if len(size) > 1}
-
-
-def _feeds(model: "ir.Model", seed: int) -> list[dict[str, np.ndarray]]:
-    """Return runs of one sample and of two, where the batch is free: what is the same in both is not the batch's."""
-    rng = np.random.default_rng(seed)
-    specs = graph_model.specs(graph_model.inputs_of(model))
-    batches = (1, 2) if any(spec.shape and spec.shape[0] is None for spec in specs) else (1,)
-    return [
-        {
-            spec.name: random_array(spec, tuple(batch if size is None else size for size in spec.shape), rng)
-            for spec in specs
-        }
-        for batch in batches
-    ]
 
 
 @dataclass(slots=True)

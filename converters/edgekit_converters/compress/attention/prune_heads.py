@@ -1,5 +1,6 @@
 """Attention heads taken out of an encoder or decoder, columns and rows and all."""
 
+import contextlib
 from collections.abc import Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from edgekit_converters.compress.attention.heads import Heads, heads_of, shared_
 from edgekit_converters.compress.attention.layer_weights import own_weights
 from edgekit_converters.compress.attention.opening import open_attention
 from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError, attentions_of
-from edgekit_converters.compress.attention.settled import settle
+from edgekit_converters.compress.attention.settled import settle, two_batches
 from edgekit_converters.compress.attention.tracing import Shapes
 from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values, name_of
 from edgekit_converters.compress.blocks import shapes_seen
@@ -21,13 +22,12 @@ from edgekit_converters.compress.channel_refit import Refitted, refit
 from edgekit_converters.compress.figures import infer_shapes
 from edgekit_converters.compress.moments import moments_of
 from edgekit_converters.compress.walk import affordable
-from edgekit_converters.data import run_size, runs
 from edgekit_converters.errors import CalibrationError, UnsupportedError
 from edgekit_converters.graph.model import dimensions, inputs_of, specs
 from edgekit_converters.graph.proof import outputs, prove
 from edgekit_converters.graph.scaling import outputs_of
 from edgekit_converters.graph.weights import weights_of
-from edgekit_converters.model import Array, Arrays
+from edgekit_converters.model import Arrays
 from edgekit_converters.precisions import Options, choice, number
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def _found(model: "ir.Model", setting: Setting) -> tuple[list[Heads], list[Left]
     samples = _samples(model, setting)
     open_attention(model)
     if all(None not in size[1:] for size in map(dimensions, inputs_of(model))):
-        settle(model, _two_batches(model, samples))
+        with contextlib.suppress(UnsupportedError):  # random inputs are nothing it can be run with: it stays as written
+            settle(model, two_batches(model, setting.seed))
         infer_shapes(model)
     seen = shapes_seen(model, samples, setting.work / "shapes.onnx")
     shapes = {name: one[0] for name, one in seen.items()}
@@ -137,14 +138,6 @@ def _found(model: "ir.Model", setting: Setting) -> tuple[list[Heads], list[Left]
     why = "it shares a layer with another attention"
     left += [Left(layer=one.attention.name, why=why) for one in found if one not in own]
     return own, left, shapes
-
-
-def _two_batches(model: "ir.Model", samples: Arrays) -> list[dict[str, Array]]:
-    """Return runs that differ in their batch, where it is free."""
-    inputs = specs(inputs_of(model))
-    sizes = [run_size(samples, inputs, count) for count in (1, 2)]
-    some = [{name: array[:size] for name, array in samples.items()} for size in sizes]
-    return [next(runs(one, inputs, size)) for one, size in zip(some, sizes, strict=True)]
 
 
 def _losses(model: "ir.Model", found: Sequence[Heads], by: str, setting: Setting) -> list[Losses]:

@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from edgekit_converters.calibration import random_array
 from edgekit_converters.graph.flatten import flatten
+from edgekit_converters.graph.model import inputs_of, specs
 from edgekit_converters.model import Array
 
 if TYPE_CHECKING:
@@ -39,3 +43,22 @@ def settle(model: "ir.Model", feeds: Sequence[Feeds]) -> list[dict[str, tuple[in
             model.graph.register_initializer(constant)
     common.RemoveUnusedNodesPass()(model)
     return [{name: tuple(array.shape) for name, array in run.items()} for run in flat.runs]
+
+
+def two_batches(model: "ir.Model", seed: int) -> list[dict[str, Array]]:
+    """Return random inputs of a sample and of two, where the batch is free: what is the same in both is not its size.
+
+    Args:
+        model: no other dimension of whose inputs is free.
+        seed: of the values.
+    """
+    rng = np.random.default_rng(seed)
+    inputs = specs(inputs_of(model))
+    batches = (1, 2) if any(spec.shape and spec.shape[0] is None for spec in inputs) else (1,)
+    return [
+        {
+            spec.name: random_array(spec, tuple(batch if size is None else size for size in spec.shape), rng)
+            for spec in inputs
+        }
+        for batch in batches
+    ]
