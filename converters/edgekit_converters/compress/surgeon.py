@@ -17,7 +17,7 @@ from edgekit_converters.graph.weights import Reals
 
 _DAMPING = 0.01  # of the mean diagonal: SparseGPT's
 _GROWTHS = 8
-_STEPS, _CLOSE = 200, 1e-7
+_STEPS, _CLOSE = 200, 1e-5
 _ROUGH_STEPS, _ROUGH = 30, 1e-3  # while zeros still grow
 
 
