@@ -2,8 +2,8 @@
 
 The damage to rows X of inputs is |X (W - W')|², so H = XᵀX is all there is to know of them. By Hassibi and Stork 1992,
 "Second order derivatives for network pruning: Optimal Brain Surgeon", a weight costs w² / [H⁻¹]jj when all others make
-up for it. Where zeros may lie anywhere they grow in rounds, the rest fitted in between: that comes within some percent
-of taking out weight by weight, in a small part of the time. N of M are chosen column by column as in Frantar and
+up for it. Where zeros may lie anywhere they grow in rounds, the rest fitted in between: that comes near to taking out
+weight by weight (docs/adr/0016), in a small part of the time. N of M are chosen column by column as in Frantar and
 Alistarh 2023, "SparseGPT": what a column loses is taken over by those behind it. What is left is then the
 least-squares fit among all weights with those zeros, by conjugate gradients.
 
