@@ -35,6 +35,8 @@ _SMALLEST_DICTIONARY, _LARGEST_DICTIONARY = 1 << 16, 1 << 26
 _STORED, _HUFFMAN = "stored", "huffman"
 _CONTEXTS = MappingProxyType({"lzma": 3, "lzma-bytes": 0})
 """Bits of the byte before that the range coder looks at: text, and bytes without an order."""
+_CODERS = (_STORED, _HUFFMAN, *_CONTEXTS)
+_TRIED = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +171,25 @@ def _plain(data: bytes) -> dict[str, bytes]:
 
 
 def _coded(streams: Mapping[str, bytes]) -> tuple[dict[str, tuple[int, int, str]], list[bytes]]:
-    """Return the header's entries and the packed streams, each by the coder that makes it smallest."""
+    """Return the header's entries and the packed streams, each by the coder that makes its beginning smallest."""
     headers, packed = {}, []
     for name, data in streams.items():
-        ways = {_STORED: data, _HUFFMAN: _huffman(data), **{one: _lzma(data, one) for one in _CONTEXTS if data}}
-        coder = min(ways, key=lambda one: len(ways[one]))
-        if data:
-            headers[name] = (len(data), len(ways[coder]), coder)
-            packed.append(ways[coder])
+        if not data:
+            continue
+        some = data[:_TRIED]
+        coder = min(_CODERS, key=lambda one: len(_encoded(some, one)))
+        small = _encoded(data, coder)
+        if len(small) >= len(data):
+            coder, small = _STORED, data
+        headers[name] = (len(data), len(small), coder)
+        packed.append(small)
     return headers, packed
+
+
+def _encoded(data: bytes, coder: str) -> bytes:
+    if coder == _STORED:
+        return data
+    return _huffman(data) if coder == _HUFFMAN else _lzma(data, coder)
 
 
 def _huffman(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The cheapest way to tell a model's bytes apart into the streams of `palettes`, by estimated entropy."""
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ from edgekit_agent.palettes import (
 )
 
 Counts = NDArray[np.intp]
+Flags = NDArray[np.bool_]
+
+_BETTER_THAN_DEFLATE = 0.8  # LZMA over a whole stream beside deflate of a block, where much is said twice: in text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +71,9 @@ def _chosen(chunk: bytes, tables: _Tables) -> tuple[list[_Block], _Tables]:
                 known[width_of(block.form)] = block.table
             blocks.append(block)
         cost = sum(one.cost + 8 for one in blocks)
-        if best is None or cost < best[0]:
-            best = cost, blocks, known
+        if best is not None and cost >= best[0]:
+            break  # smaller ones will hardly be better again
+        best = cost, blocks, known
     if best is None:
         raise AssertionError("there is always a way")
     return best[1], best[2]
@@ -88,34 +93,36 @@ def _ways(piece: bytes, form: int, known: _Tables) -> Iterator[_Block]:
     """Yield how a block may be written in a form: without a palette, with that before, or with one of its own."""
     words = words_in(piece, form)
     if form == BYTES or not words.size:
-        yield _Block(form=form if words.size else BYTES, cost=_literal_bits(words))
+        matched = 8.0 * len(zlib.compress(piece, 1))
+        if matched < 4 * len(piece):
+            matched *= _BETTER_THAN_DEFLATE
+        yield _Block(form=BYTES, cost=min(matched, _literal_bits(np.frombuffer(piece, np.uint8))))
         return
     width = width_of(form)
-    distinct, counts = np.unique(words, return_counts=True)
-    ends = 8.0 * (len(piece) - words.nbytes)
-    plain = _literal_bits(words) + ends
-    yield _Block(form=form, cost=plain + 8)
+    distinct, places, counts = np.unique(words, return_inverse=True, return_counts=True)
+    around = 8.0 * (len(piece) - words.nbytes) + 8
+    yield _Block(form=form, cost=_literal_bits(words) + around)
     if known[width]:
-        yield _Block(
-            form=form,
-            cost=_coded_bits(words, distinct, counts, np.array(known[width], words.dtype)) + ends + 8,
-            fresh=False,
-            table=known[width],
-        )
+        listed = np.isin(distinct, np.array(known[width], words.dtype), assume_unique=True)
+        cost = _coded_bits(words, counts, listed, listed[places])
+        yield _Block(form=form, cost=cost + around, fresh=False, table=known[width])
     for least in sorted({2, max(2, words.size // 64)}):
         often = np.flatnonzero(counts >= least)
         often = np.sort(often[np.argsort(-counts[often], kind="stable")[:LARGEST_TABLE]])
         if often.size:
-            table = distinct[often]
-            cost = _coded_bits(words, distinct, counts, table) + ends + 8 + 8 * width * table.size
-            yield _Block(form=form, cost=cost, table=tuple(map(int, table)))
+            listed = np.zeros(distinct.size, np.bool_)
+            listed[often] = True
+            cost = _coded_bits(words, counts, listed, listed[places]) + 8 * width * often.size
+            yield _Block(form=form, cost=cost + around, table=tuple(distinct[often].tolist()))
 
 
-def _coded_bits(words: Words, distinct: Words, counts: Counts, table: Words) -> float:
-    """Return the bits of the codes of words and of those that have none."""
-    listed = np.isin(distinct, table)
-    codes, others = counts[listed], int(counts[~listed].sum())
-    return _bits(np.append(codes, others)) + (_literal_bits(words[~np.isin(words, table)]) if others else 0.0)
+def _coded_bits(words: Words, counts: Counts, listed: Flags, coded: Flags) -> float:
+    """Return the bits of the codes of words, and of words that have none.
+
+    `counts` say how often each distinct word comes, `listed` which of them have codes, `coded` which words have.
+    """
+    others = int(counts[~listed].sum())
+    return _bits(np.append(counts[listed], others)) + (_literal_bits(words[~coded]) if others else 0.0)
 
 
 def _literal_bits(words: Words) -> float:

@@ -2,8 +2,8 @@
 
 The damage to rows X of inputs is |X (W - W')|², so H = XᵀX is all there is to know of them. By Hassibi and Stork 1992,
 "Second order derivatives for network pruning: Optimal Brain Surgeon", a weight costs w² / [H⁻¹]jj when all others make
-up for it. Where zeros may lie anywhere they grow in rounds, the rest fitted in between: that comes within some percent
-of taking out weight by weight, in a small part of the time. N of M are chosen column by column as in Frantar and
+up for it. Where zeros may lie anywhere they grow in rounds, the rest fitted in between: that comes near to taking out
+weight by weight (docs/adr/0016), in a small part of the time. N of M are chosen column by column as in Frantar and
 Alistarh 2023, "SparseGPT": what a column loses is taken over by those behind it. What is left is then the
 least-squares fit among all weights with those zeros, by conjugate gradients.
 
@@ -17,7 +17,7 @@ from edgekit_converters.graph.weights import Reals
 
 _DAMPING = 0.01  # of the mean diagonal: SparseGPT's
 _GROWTHS = 8
-_STEPS, _CLOSE = 200, 1e-7
+_STEPS, _CLOSE = 200, 1e-5
 _ROUGH_STEPS, _ROUGH = 30, 1e-3  # while zeros still grow
 
 
