@@ -90,7 +90,7 @@ def _repvgg(folder: Path) -> list[State]:
     program = torch.export.export(_blocks().eval(), (torch.zeros(1, *_IMAGE),))
     path = folder / "repvgg.onnx"
     torch.onnx.export(program, (), str(path), dynamo=True, external_data=False)
-    return _behind(path, folder, ("fuse-branches",), ("fuse-branches", "fuse"))
+    return _behind(path, folder, ("fuse-branches",))
 
 
 def _blocks() -> Any:

@@ -129,6 +129,11 @@ def test_scores_are_scaled_by_the_weights_of_queries(tmp_path: Path) -> None:
     assert found.what == "div5: scale-up: 0.5 into the weights of 'matmul0'"
 
 
+def test_a_scale_passes_a_shift_into_a_layer_that_pads(tmp_path: Path) -> None:
+    text = "x[N,3,8,8] -> y: c=Mul(x,s3) d=Sub(c,g31) y=Conv<pads=[1,1,1,1]>(d,w,b)"
+    assert rewritten(net(text, W | MORE), [RULES["scale-down"]], tmp_path).ops == {"Add": 1, "Conv": 1}
+
+
 NEAR = {
     "a result that is an output": (
         "affine-after",
@@ -243,6 +248,16 @@ NEAR = {
         "x[N,5,6] -> y: c=MatMul(x,m) d=Tanh(c) e=MatMul(x,m2) f=Sigmoid(e) y0=Add(d,f) y=Mul(y0,two)",
         "scale-up: Add is between, which is not linear",
     ),
+    "a scale of 0": (
+        "scale-down",
+        "x[N,3,8,8] -> y: c=Mul(x,s30) d=Sub(c,g31) y=Conv<pads=[1,1,1,1]>(d,w)",
+        "mul0: scale-down: its scale is 0 somewhere",
+    ),
+    "a shift that turns the sign": (
+        "scale-down",
+        "x[N,3,8,8] -> y: c=Mul(x,s3) d=Sub(g31,c) y=Conv<pads=[1,1,1,1]>(d,w)",
+        "sub1: scale-down: it turns the sign",
+    ),
     "scores that are an output": ("scale-up", f"x[N,5,6] -> d; e; y: {SCORES}", "its result 'd' is an output"),
     "parts in another order": (
         "split-concat",
@@ -254,6 +269,8 @@ NEAR = {
 }
 MORE |= {
     "twice": np.ones((2, 1, 1, 1), np.float32),
+    "g31": np.abs(normal(18, 3, 1, 1)),
+    "s30": np.array([1, 0, 1], np.float32).reshape(3, 1, 1),
     "m2": normal(17, 6, 4),
     "thin": normal(15, 1, 6),
     "thin2": normal(15, 1, 6),

@@ -21,7 +21,7 @@ from edgekit_converters.compress.rules.noop import NoOp
 from edgekit_converters.compress.rules.normalisation import LayerNorm, LayerNormScale, LogSoftmax, Softmax
 from edgekit_converters.compress.rules.pads import PadInto
 from edgekit_converters.compress.rules.poolings import GlobalMean, MeanFlatten, PoolUp, ResizeDown
-from edgekit_converters.compress.rules.scale import ScaleUp
+from edgekit_converters.compress.rules.scale import ScaleDown, ScaleUp
 from edgekit_converters.compress.rules.shapes import ReshapePair, SplitConcat, TransposePair
 from edgekit_converters.compress.rules.siblings import ConvSiblings, DenseSiblings, PaddedSiblings, SplitActivation
 from edgekit_converters.compress.rules.stacked import StackedConv
@@ -41,6 +41,7 @@ FUSE: tuple[AnyRule, ...] = (
     AffinePair(),
     AffineAfter(),
     AffineBefore(),
+    ScaleDown(),
     ScaleUp(),
     DensePair(),
     ConvPair(),

@@ -1,4 +1,4 @@
-"""A number that a linear chain's result is multiplied by: into the weights at the chain's beginning."""
+"""Scales that have to pass something on their way into weights: a linear chain before them, or a shift behind them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.compress.base import name_of
+from edgekit_converters.compress.rules.affine import affine_of, over_channels
 from edgekit_converters.compress.rules.base import Match, RefusedError, Rule, check_alone
 from edgekit_converters.compress.rules.draft import Draft
 from edgekit_converters.compress.rules.layer import LAYERS, Layer, Numbers, layer_of, write_layer
-from edgekit_converters.compress.rules.pattern import Any, op
-from edgekit_converters.compress.rules.values import number_of, stored
+from edgekit_converters.compress.rules.pattern import Any, Stored, op
+from edgekit_converters.compress.rules.values import number_of, same_shape, stored
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.scaling import inputs_of, over_inputs
+from edgekit_converters.graph.weights import Reals
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -111,3 +114,57 @@ def _scaled(draft: Draft, node: "ir.Node", value: "ir.Value | None", factor: flo
     """Return what an op takes beside the chain: a constant that is added is scaled too."""
     array = stored(value) if node.op_type in {"Add", "Sub"} else None
     return value if array is None or value is None else draft.floats(array * factor, value, "scaled")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shifted:
+    """A layer with scaled weights, and what is added to what it takes."""
+
+    layer: Layer
+    array: Reals
+    offset: Reals
+
+
+class ScaleDown(Rule[_Shifted]):
+    """f x + o is f (x + o / f): the scale goes into the layer behind, even where that pads, and the shift stays."""
+
+    name = "scale-down"
+    help = "a scale before a shift before a layer into the layer's weights"
+    patterns = (
+        op(
+            LAYERS,
+            op(
+                "Add Sub",
+                op("Mul Div", Any("x"), Stored("scale"), name="scaled", anywhere=True),
+                Stored("shift"),
+                name="shifted",
+                anywhere=True,
+            ),
+        ),
+    )
+
+    def check(self, match: Match) -> _Shifted:
+        """Take one number a channel each, a scale that is nowhere 0."""
+        layer, scaled, shifted = layer_of(match.root), match.node("scaled"), match.node("shifted")
+        scale, shift = affine_of(scaled, match.value("x")), affine_of(shifted, match.value("scaled"))
+        if np.any(shift.factor != 1):
+            raise RefusedError("it turns the sign", shifted)
+        if not same_shape(match.value("x"), layer.input):
+            raise RefusedError("its constant makes the value larger, or shapes are not known", scaled)
+        count = inputs_of(layer.weights)
+        factor, offset = (
+            over_channels(one, layer.behind, count, layer.input, node)
+            for one, node in ((scale.factor, scaled), (shift.offset, shifted))
+        )
+        if np.any(factor == 0):
+            raise RefusedError("its scale is 0 somewhere", scaled)
+        return _Shifted(layer, layer.array * over_inputs(layer.weights, factor), offset / factor)
+
+    def rewrite(self, draft: Draft, match: Match, plan: _Shifted) -> str:
+        """Write the shift and the layer."""
+        source = match.value("x")
+        offset = draft.floats(plan.offset.reshape(-1, *(1,) * plan.layer.behind), source, "shift")
+        shifted = draft.op("Add", source, offset, name=name_of(match.node("shifted")))
+        shifted.shape = source.shape
+        draft.instead(write_layer(draft, plan.layer, Numbers(plan.array, plan.layer.bias), shifted))
+        return f"{match.node('scaled').op_type} before {match.node('shifted').op_type} into {match.root.op_type}"
