@@ -18,11 +18,10 @@ class Score:
     """Called by the loop with the net's `predict`."""
 
     def __init__(self, lesson: Lesson, judged: Samples, targets: Targets, batch: int) -> None:
-        """Ask the teacher once: these samples are always the same."""
-        self._lesson = lesson
+        """Take the samples, in batches of that size."""
+        self._lesson, self._targets = lesson, targets
         self._head = next((one for one in lesson.heads if one.is_classes and one.labels is not None), None)
         self._parts = [judged.at(np.arange(at, min(at + batch, len(judged)))) for at in range(0, len(judged), batch)]
-        self._said = [targets(part.inputs) for part in self._parts]
 
     @property
     def name(self) -> str:
@@ -31,17 +30,14 @@ class Score:
 
     def __call__(self, predict: Predict) -> float:
         """Return the score; higher is better."""
-        outputs = [predict(part.inputs) for part in self._parts]
-        weights = [len(part) for part in self._parts]
-        if self._head is not None:
-            shares = [_right(one, part, self._head) for one, part in zip(outputs, self._parts, strict=True)]
-            return float(np.average(shares, weights=weights))
-        lost = [self._loss(*one) for one in zip(outputs, self._parts, self._said, strict=True)]
-        return -float(np.average(lost, weights=weights))
+        found = [self._of(predict(part.inputs), part) for part in self._parts]
+        return float(np.average(found, weights=[len(part) for part in self._parts]))
 
-    def _loss(self, outputs: Arrays, part: Samples, said: Arrays) -> float:
-        made, labels, wanted = (_tensors(one) for one in (outputs, part.labels, said))
-        return float(self._lesson.loss(made, (labels, wanted)))
+    def _of(self, outputs: Arrays, part: Samples) -> float:
+        if self._head is not None:
+            return _right(outputs, part, self._head)
+        made, labels, wanted = (_tensors(one) for one in (outputs, part.labels, self._targets(part.inputs)))
+        return -float(self._lesson.loss(made, (labels, wanted)))
 
 
 def _right(outputs: Arrays, part: Samples, head: Head) -> float:
