@@ -37,6 +37,13 @@ def test_a_value_waits_until_its_last_use() -> None:
     assert plan.arena_bytes == 4 * 64
 
 
+def test_inputs_are_kept_for_the_whole_run_or_given_back_after_their_last_use() -> None:
+    chain = _chain(512, 64, 64, 64)
+    kept, given_back = memory.plan(chain), memory.plan(chain, keeps_inputs=False)
+    assert (kept.steps[-1].bytes, given_back.steps[-1].bytes) == (640, 128)
+    assert given_back.steps[0].bytes == kept.steps[0].bytes
+
+
 def test_constants_and_what_is_made_of_them_take_no_activation_memory() -> None:
     values = (
         Value(name="x", shape=(64,), dtype="int8"),
