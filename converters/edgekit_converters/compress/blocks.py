@@ -16,6 +16,7 @@ import numpy as np
 
 from edgekit_converters.compress.base import name_of
 from edgekit_converters.errors import CalibrationError
+from edgekit_converters.graph.flatten import SHAPE_OPS
 from edgekit_converters.graph.model import inputs_of
 from edgekit_converters.graph.observing import observe
 from edgekit_converters.graph.weights import weights_of
@@ -179,7 +180,8 @@ class _Walk:
         return None
 
     def _takers(self, value: "ir.Value") -> list[int]:
-        takers = {self._places.get(id(use.node), -1) for use in value.uses()}
+        # the shape of a value is that of what it is replaced by
+        takers = {self._places.get(id(use.node), -1) for use in value.uses() if use.node.op_type not in SHAPE_OPS}
         return list(takers | {-1}) if value.is_graph_output() else list(takers)
 
     def _alike(self, one: "ir.Value", other: "ir.Value") -> bool:

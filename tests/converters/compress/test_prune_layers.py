@@ -68,6 +68,18 @@ def test_attention_and_feed_forward_nets_are_blocks_and_two_of_them_a_layer(
     assert layers[-1].exits[-1] == "y"
 
 
+def test_a_shape_that_later_blocks_look_at_does_not_join_them(work: Path) -> None:
+    net, x = nets.Net(), "x"
+    sizes = net.op("Shape", x)
+    for number in range(2):
+        x = net.op("Reshape", nets._attended(net, nets.separate, x, None, pre=False), sizes)
+        x = nets._fed(net, x, f"u{number}", f"d{number}", pre=False)
+    net.nodes[-1].output[0] = "y"
+    spec = (1, ["batch", nets.LENGTH, nets.WIDTH])
+    model = nets.plain(net.model({"x": spec}, {"y": spec}))
+    assert len(_blocks(model, nets.samples(masked=False), work)) == 4
+
+
 def test_the_block_that_does_least_goes(work: Path) -> None:
     proto, feeds = _residual(work), _images()
     model = nets.plain(proto)
