@@ -15,7 +15,7 @@ from edgekit_agent.bench import Timing
 from edgekit_agent.errors import ModelError
 from edgekit_agent.runtimes.base import Array, Pooling, Runtime, Session
 
-TURNS = 20
+TURNS = 10
 _START_TIMEOUT_S = 30.0
 _NS = 1e-9
 

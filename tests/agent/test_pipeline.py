@@ -197,7 +197,7 @@ def test_wrong_inputs_are_refused_and_the_stages_live_on(tmp_path: Path) -> None
 
 def test_bench_measures_it_beside_others_with_several_on_their_way(tmp_path: Path) -> None:
     path = pipeline(tmp_path, 2, stage0={"latency_ms": [10.0]}, stage1={"latency_ms": [10.0]})
-    request = {"models": [{"id": "p", "path": str(path)}], "runs": 3, "warmup": 0, "streams": 2, "streams_s": 0.6}
+    request = {"models": [{"id": "p", "path": str(path)}], "runs": 3, "warmup": 0, "streams": 2, "streams_s": 1.0}
     answer = measure.run(request)["models"]["p"]
     one, two = answer["throughput"]
     assert two["per_second"] > 1.4 * one["per_second"]
