@@ -60,6 +60,12 @@ def fit(sample: Array, spec: TensorSpec, what: str) -> Array:
     return to_stored(sample, spec)
 
 
+def batch_of(ordered: Sequence[Array], inputs: Sequence[TensorSpec], wanted: int = 1) -> int:
+    """Return how many samples a run takes: as many as wanted, or as the inputs that take several are fixed to."""
+    sizes = [spec.shape[0] for array, spec in zip(ordered, inputs, strict=True) if array.ndim == len(spec.shape) > 0]
+    return sizes[0] if len(sizes) == len(inputs) and len(set(sizes)) == 1 and sizes[0] > 1 else wanted
+
+
 def runs(ordered: Sequence[Array], inputs: Sequence[TensorSpec], what: str, batch: int = 1) -> Iterator[list[Array]]:
     """Yield the inputs of one run after the other, `batch` samples each; the last run repeats its last sample."""
     for start in range(0, len(ordered[0]), batch):

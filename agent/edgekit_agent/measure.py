@@ -131,7 +131,8 @@ def _inputs(
     if given is None:
         return feeds.synthetic(session.inputs, int(request.get("seed", 0)))
     ordered = feeds.by_input(given, session.inputs, "the data")
-    return list(feeds.runs(ordered, session.inputs, "the data", int(request.get("batch", 1))))
+    batch = feeds.batch_of(ordered, session.inputs, int(request.get("batch", 1)))
+    return list(feeds.runs(ordered, session.inputs, "the data", batch))
 
 
 def _save(
@@ -143,21 +144,21 @@ def _save(
 ) -> str:
     """Write the outputs of every sample to an `.npz` and return its path."""
     count = len(next(iter(given.values())))
+    batch = feeds.batch_of(feeds.by_input(given, session.inputs, "the data"), session.inputs, -(-count // len(inputs)))
     collected: list[list[Array]] = [[] for _ in session.outputs]
     for arrays in inputs:
         # a runtime may reuse its output buffers: keep copies
         for kept, output in zip(collected, session.invoke(arrays), strict=True):
             kept.append(np.array(output))
-    joined = {spec: _joined(kept, count) for spec, kept in zip(session.outputs, collected, strict=True)}
+    joined = {spec: _joined(kept, count, batch) for spec, kept in zip(session.outputs, collected, strict=True)}
     named = {spec.name: made if spec.name in stored else to_real(made, spec) for spec, made in joined.items()}
     np.savez(result, **named)  # type: ignore[arg-type]  # no output is called allow_pickle
     return str(result)
 
 
-def _joined(kept: Sequence[Array], count: int) -> Array:
+def _joined(kept: Sequence[Array], count: int, batch: int) -> Array:
     """Join the runs' outputs along the samples; an output without a batch axis gets one."""
-    per_run = -(-count // len(kept))
-    batched = all(array.ndim and len(array) == per_run for array in kept)
+    batched = all(array.ndim and len(array) == batch for array in kept)
     try:
         return np.concatenate(kept)[:count] if batched else np.stack(kept)
     except ValueError as exc:

@@ -52,6 +52,25 @@ def test_a_wrong_shape_names_both() -> None:
         feeds.fit(np.ones((1, 3), dtype=np.float32), X, "data")
 
 
+@pytest.mark.parametrize(
+    ("shapes", "samples", "batch"),
+    [
+        ([(2, 3)], [(5, 3)], 2),
+        ([(-1, 3)], [(5, 3)], 1),
+        ([(1, 3)], [(5, 3)], 1),
+        ([(2, 3), (2,)], [(5, 3), (5,)], 2),
+        ([(2, 3), (4,)], [(5, 3), (5,)], 1),
+        ([(2, 3)], [(5, 2, 3)], 1),
+    ],
+    ids=["fixed", "free", "one", "fixed alike", "no batch", "whole inputs"],
+)
+def test_a_run_takes_as_many_samples_as_the_inputs_are_fixed_to(
+    shapes: list[tuple[int, ...]], samples: list[tuple[int, ...]], batch: int
+) -> None:
+    specs = [TensorSpec(name=f"i{at}", shape=shape, dtype="float32") for at, shape in enumerate(shapes)]
+    assert feeds.batch_of([np.ones(one) for one in samples], specs) == batch
+
+
 def test_a_free_dimension_takes_any_size() -> None:
     free = TensorSpec(name="x", shape=(1, -1), dtype="float32")
     assert feeds.fit(np.ones((1, 7)), free, "data").shape == (1, 7)
