@@ -5,6 +5,7 @@ others in one run. Writes docs/benchmarks/compress.md.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 import edgekit
 from edgekit._report import CompressionStep, StepFigures, environment
 from tests.benchmarks.quantization_cases import CASES
+from tests.benchmarks.quantization_tools import FACTORIES
 from tests.benchmarks.real_models import DATA
 from tests.converters.real_data import cifar10, cifar10_normalized
 
@@ -59,13 +61,15 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1000, help="samples to score on at most")
     parser.add_argument("--page", type=Path, default=PAGE)
     given = parser.parse_args()
+    page = given.page.resolve()
+    os.chdir(FACTORIES)  # where the functions are that make the PyTorch nets
     begin, sections = time.monotonic(), []
     for name in given.names or BENCHES:
         print(f"{name} ({time.monotonic() - begin:.0f} s)", flush=True)
         with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as folder:
             sections.append(_section(name, BENCHES[name], given.samples, Path(folder)))
-        given.page.write_text(_page(sections, given.samples, time.monotonic() - begin))
-    print(f"wrote {given.page} after {time.monotonic() - begin:.0f} s")
+        page.write_text(_page(sections, given.samples, time.monotonic() - begin))
+    print(f"wrote {page} after {time.monotonic() - begin:.0f} s")
 
 
 def _section(name: str, bench: Bench, limit: int, folder: Path) -> str:
