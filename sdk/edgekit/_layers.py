@@ -16,8 +16,6 @@ from edgekit_converters.model import Artifact
 SAMPLES = 32
 """As many of the calibration data as it takes for a ranking."""
 _UNFOLLOWED = 1e-9
-_LOST = 0.3
-"""The share of its own values that a layer may be wrong by and still hand something on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +72,8 @@ def _looked(row: dict[str, Any], kept: frozenset[str]) -> Looked:
 
 
 def _rank(row: dict[str, Any]) -> float:
-    """Return a layer's damage; one that was not followed to the outputs stands behind those that were.
-
-    A layer whose own values are lost counts by that: beside boxes of hundreds of pixels in one output, scores that all
-    became 0 are no error to speak of.
-    """
+    """Return a layer's damage; one that was not followed to the outputs stands behind those that were."""
     own = row["own_error"]
-    if own is not None and own >= _LOST:
-        return float(max(own, row["damage"] or 0.0))
     if row["followed"]:
         return math.inf if row["damage"] is None else float(row["damage"])
     return _UNFOLLOWED * (1.0 if own is None else min(own, 1.0))

@@ -8,11 +8,13 @@ import numpy as np
 
 from edgekit_converters.layers.base import LayeredModel
 from edgekit_converters.layers.feeding import Feed
+from edgekit_converters.layers.view import View
 from edgekit_converters.model import Array
 
 SAMPLES = 16
 """Samples (or whole runs) that are looked at: enough for a ranking, few enough to be kept."""
 _MAX_BYTES = 256 * 2**20
+_JOINING = frozenset({"concat", "concatenation"})
 
 
 class Consequences:
@@ -23,6 +25,7 @@ class Consequences:
         self._model = model
         self._kept: list[tuple[Feed, Mapping[int, Array]]] = []
         self._samples = self._bytes = 0
+        self._parts = {at: _parts(model.view, at) for at in model.outputs.values()}
 
     def keep(self, feed: Feed, erring: Mapping[int, Array]) -> None:
         """Keep one run's values by place, as long as there is room."""
@@ -36,6 +39,7 @@ class Consequences:
         """Return for each layer the error at the outputs that it alone causes.
 
         It is a root mean square as a share of the output's own, of the output that suffers most; None against nothing.
+        What an output joins (scores beside boxes) counts part by part: a part is lost whatever the others' size is.
         Layers whose turn has not come after so many seconds are left out.
         """
         end = None if seconds is None else time.monotonic() + seconds
@@ -52,15 +56,32 @@ class Consequences:
 
     def _one(self, place: int, outputs: Sequence[int], right: Sequence[Mapping[int, Array]]) -> float | None:
         runner = self._model.runner(outputs, [place])
-        noise, signal = np.zeros(len(outputs)), np.zeros(len(outputs))
+        sums: dict[tuple[int, int], list[float]] = {}
         for (feed, erring), wanted in zip(self._kept, right, strict=True):
             found = dict(zip(outputs, runner({**feed.first, place: erring[place]}), strict=True))
             if place in found:
                 found[place] = erring[place]
-            for at, output in enumerate(outputs):
-                a, b = (feed.samples(one[output]).astype(np.float64) for one in (wanted, found))
-                noise[at] += float(np.sum((a - b) ** 2))
-                signal[at] += float(np.sum(a**2))
-        shares = [math.sqrt(n / s) if s else (0.0 if n == 0 else math.inf) for n, s in zip(noise, signal, strict=True)]
+            for output in outputs:
+                axis, ends = self._parts[output]
+                sides = (feed.samples(one[output]).astype(np.float64) for one in (wanted, found))
+                for part, (a, b) in enumerate(zip(*(np.split(one, ends, axis) for one in sides), strict=True)):
+                    noise, signal = sums.get((output, part), (0.0, 0.0))
+                    sums[output, part] = [noise + float(np.sum((a - b) ** 2)), signal + float(np.sum(a**2))]
+        shares = [math.sqrt(n / s) if s else (0.0 if n == 0 else math.inf) for n, s in sums.values()]
         worst = max(shares, default=0.0)
         return worst if math.isfinite(worst) else None
+
+
+def _parts(view: View, output: int) -> tuple[int, list[int]]:
+    """Return the axis (from the end) along which an output is joined, and where its parts end but the last."""
+    maker = next((node for node in view.nodes if output in node.outputs), None)
+    whole = view.values[output].shape
+    if maker is None or maker.op.lower() not in _JOINING or not whole:
+        return -1, []
+    shapes = [view.values[at].shape for at in maker.inputs]
+    for axis in range(1, len(whole) + 1):
+        sizes = [shape[-axis] if shape and len(shape) == len(whole) else None for shape in shapes]
+        known = [size for size in sizes if size]
+        if len(known) == len(sizes) > 1 and sum(known) == whole[-axis]:
+            return -axis, [int(one) for one in np.cumsum(known)[:-1]]
+    return -1, []

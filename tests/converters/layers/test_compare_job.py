@@ -114,3 +114,34 @@ def test_data_that_does_not_fit_is_named(compare: Compare, repository: Path) -> 
 
 def _images(rng: np.random.Generator, count: int = 16) -> Any:
     return rng.normal(size=(count, 6, 6, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_what_an_output_joins_counts_part_by_part(compare: Compare, tmp_path: Path, axis: int) -> None:
+    """Scores that are wrong by half beside boxes a thousand times as large are damage, not rounding."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    weights = {"s": rng.normal(size=(6, 3)), "b": 1000 * rng.normal(size=(6, 4))}
+
+    def written(name: str, factor: float) -> Path:
+        stored = {"s": factor * weights["s"], "b": weights["b"]}
+        graph = helper.make_graph(
+            [
+                helper.make_node("MatMul", ["x", "s"], ["scores"], "scores"),
+                helper.make_node("MatMul", ["x", "b"], ["boxes"], "boxes"),
+                helper.make_node("Concat", ["scores", "boxes"], ["y"], "joined", axis=axis),
+            ],
+            "g",
+            [helper.make_tensor_value_info("x", 1, ["n", 6])],
+            [helper.make_tensor_value_info("y", 1, ["n", 7])],
+            [numpy_helper.from_array(array.astype(np.float32), one) for one, array in stored.items()],
+        )
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / name)
+        return tmp_path / name
+
+    samples = rng.normal(size=(9, 6)).astype(np.float32)
+    rows = {row["layer"]: row for row in compare(written("a.onnx", 1.0), written("b.onnx", 0.5), x=samples)["layers"]}
+    assert rows["scores"]["damage"] == pytest.approx(0.5, rel=1e-3)
+    assert rows["boxes"]["damage"] < 1e-6
