@@ -18,7 +18,7 @@ import numpy as np
 from edgekit_converters.compress.base import Left, name_of
 from edgekit_converters.compress.groups.ties import Mask
 from edgekit_converters.compress.least_squares import Fit, Task, fit
-from edgekit_converters.compress.moments import most_rows, places_in
+from edgekit_converters.compress.moments import MOST_ROWS, places_in
 from edgekit_converters.compress.walk import Walk
 from edgekit_converters.graph.biases import add_to_bias, bias_refusal
 from edgekit_converters.graph.channels import channels_of
@@ -30,6 +30,10 @@ from edgekit_converters.model import Array, Arrays
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_A_COLUMN, _LEAST_ROWS = 96, 1 << 14
+"""Rows a column that are fitted to at most, and rows that always are if they are there."""
+_MOST_VALUES = 1 << 27
+"""Values of a layer's rows that are held at most."""
 _CHECKED = 8
 """Every so many runs one is kept out of the fit, to judge it by."""
 
@@ -157,6 +161,10 @@ def _highest(target: "ir.Value") -> float | None:
     return high if low == 0 and high > 0 else None
 
 
+def _most_rows(columns: int) -> int:
+    return min(MOST_ROWS, max(_LEAST_ROWS, _A_COLUMN * columns), _MOST_VALUES // columns)
+
+
 def _task(
     layer: Weights,
     runs: Sequence[tuple[Array, Array, Array]],
@@ -181,7 +189,7 @@ def _task(
             np.moveaxis(one, axis, -1).reshape(-1, int(mask.sum()))
             for one in (got, want if mask.all() else np.compress(mask, want, axis=axis))
         )
-        most = max(1, most_rows(places.columns) // len(runs))
+        most = max(1, _most_rows(places.columns) // len(runs))
         some = rng.choice(places.count, most, replace=False) if places.count > most else np.arange(places.count)
         taken.append((places.rows(some), have[some], wanted[some]))
     turn = min(_CHECKED, len(runs))

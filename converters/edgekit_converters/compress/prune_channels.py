@@ -1,13 +1,14 @@
 """Channels of convolutions and neurons of dense layers taken out of the graph for good, and the rest re-fitted."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import Change, Effect, Setting, Values, name_of
-from edgekit_converters.compress.channel_refit import powers_of, refit
+from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values, name_of
+from edgekit_converters.compress.channel_refit import Refitted, powers_of, refit
 from edgekit_converters.compress.figures import infer_shapes, macs_of
 from edgekit_converters.compress.groups.cutting import cut
 from edgekit_converters.compress.groups.layer_rules import Layer, layers_of
@@ -47,6 +48,7 @@ class PruneChannels:
             "by": choice("hessian", "activation", "l1", "l2", text="what channels are judged by"),
             "scope": choice("global", "layer", text="where they do least damage, or the same share of every layer"),
             "refit": choice("on", "off", text="whether what remains is fitted to the original's values"),
+            "rounds": number(1, 1, 64, "steps on the way to the budget, with a re-fit behind each"),
             "round": number(1, 1, 1024, "channels that remain are a multiple of it"),
             "least": number(1, 1, 2**20, "channels of a layer that remain at least"),
         }
@@ -69,62 +71,87 @@ class PruneChannels:
         return f"none of its channels can go{why}"
 
     def apply(self, model: "ir.Model", values: Values, setting: Setting) -> Effect:
-        """Choose units, take them out, re-fit the layers behind them."""
-        groups, original = groups_of(model, setting.only), model.clone()
+        """Choose units, take them out, re-fit the layers behind them; so often as there are rounds."""
+        original, left = model.clone(), list[Left]()
         arrays = affordable(model, setting.calibration) if setting.calibration else {}
-        units = _chosen(model, groups, values, setting, arrays)
-        kept = {
-            name_of(one.node): ~np.isin(groups.labels.of(one.weights.value, one.made), units) for one in groups.layers
-        }
-        behind = _behind(model, groups, units)
-        cut(model, groups.labels, units)
-        infer_shapes(model)
-        layers = {name_of(one.node): one for one in layers_of(model)}
-        changes = [_shorter(layers[name], mask) for name, mask in kept.items() if not mask.all()]
-        left = list(groups.left)
-        if values["refit"] == "on" and units:
-            fitted = {one.weights: kept[name] for name, one in layers.items() if name in behind}
-            done, more = refit(model, original, fitted, arrays, setting.seed)
-            changes += [
-                Change(layer=one.layer, what="re-fitted", figures={"error_before": one.before, "error": one.after})
-                for one in done
-            ]
-            left += more
-        return Effect(changes=tuple(changes), left=tuple(left), figures={"units": len(units)})
+        groups, behind = groups_of(model, setting.only), set[str]()
+        budget = _budget(model, groups, values)
+        kept = {name_of(one.node): np.ones(_channels(one), bool) for one in groups.layers}
+        rounds = int(values["rounds"]) if values["refit"] == "on" else 1
+        done = list[Refitted]()
+        for at in range(rounds):
+            groups = groups_of(model, setting.only)
+            most = budget.whole - (budget.whole - budget.most) * (at + 1) / rounds
+            units = _chosen(model, groups, values, setting, arrays, replace(budget, most=most))
+            behind |= _behind(model, groups, units)
+            for one in groups.layers:
+                mask = kept[name_of(one.node)]
+                mask[mask] = ~np.isin(groups.labels.of(one.weights.value, one.made), units)
+            cut(model, groups.labels, units)
+            infer_shapes(model)
+            if values["refit"] == "on":
+                fitted = {
+                    one.weights: kept[name_of(one.node)] for one in layers_of(model) if name_of(one.node) in behind
+                }
+                done, left = refit(model, original, fitted, arrays, setting.seed)
+        changes = [_shorter(name, mask) for name, mask in kept.items() if not mask.all()]
+        changes += [
+            Change(layer=one.layer, what="re-fitted", figures={"error_before": one.before, "error": one.after})
+            for one in done
+        ]
+        return Effect(changes=tuple(changes), left=(*groups.left, *left))
 
 
-def _shorter(layer: Layer, mask: Mask) -> Change:
+def _shorter(layer: str, mask: Mask) -> Change:
     before, after = len(mask), int(mask.sum())
     return Change(
-        layer=name_of(layer.node),
+        layer=layer,
         what=f"{after} of {before} channels remain",
         figures={"channels_before": before, "channels": after},
     )
 
 
-def _chosen(model: "ir.Model", groups: Groups, values: Values, setting: Setting, arrays: Arrays) -> list[int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Budget:
+    """What the model has of what is counted, and what may be left of it."""
+
+    name: str
+    whole: float
+    most: float
+
+
+def _budget(model: "ir.Model", groups: Groups, values: Values) -> _Budget:
+    name = next(name for name in _BUDGETS if values[name])
+    whole = _cost(model, groups, name)([0] * len(groups.blocks))
+    share = 1 - float(values[name]) if name == "ratio" else float(values[name])
+    added = _new_biases(groups) if name == "parameters" and values["refit"] == "on" else 0
+    return _Budget(name=name, whole=whole, most=whole * share - added)
+
+
+def _cost(model: "ir.Model", groups: Groups, name: str) -> Callable[[Sequence[int]], float]:
+    costs = Costs(model, groups, macs_of(model))
+    ways: dict[str, Callable[[Sequence[int]], float]]
+    ways = {"ratio": costs.channels, "macs": costs.macs, "parameters": costs.parameters}
+    return ways[name]
+
+
+def _chosen(  # noqa: PLR0913, PLR0917  # a step and what it is done to
+    model: "ir.Model", groups: Groups, values: Values, setting: Setting, arrays: Arrays, budget: _Budget
+) -> list[int]:
     """Return the units that go.
 
     Raises:
         UnsupportedError: if not so many can.
     """
-    costs = Costs(model, groups, macs_of(model))
-    ways: dict[str, Callable[[Sequence[int]], float]]
-    ways = {"ratio": costs.channels, "macs": costs.macs, "parameters": costs.parameters}
-    name = next(name for name in _BUDGETS if values[name])
-    cost, given = ways[name], float(values[name])
-    share = 1 - given if name == "ratio" else given
-    whole = cost([0] * len(groups.blocks))
+    cost = _cost(model, groups, budget.name)
     limits = Limits(multiple=int(values["round"]), least=int(values["least"]), even=values["scope"] == "layer")
-    budget = Budget(
-        cost=cost,
-        most=whole * share - (_new_biases(groups) if name == "parameters" and values["refit"] == "on" else 0),
-    )
-    gone = choose(groups.blocks, _scores(model, groups, values, setting, arrays), budget, limits)
+    scores = _scores(model, groups, values, setting, arrays)
+    gone = choose(groups.blocks, scores, Budget(cost=cost, most=budget.most), limits)
     here = cost([len(one) for one in gone])
     if here > budget.most:
-        left = f"{here / whole:.0%} of the {_BUDGETS[name]} are left"
-        raise UnsupportedError(f"{left} where technique {PruneChannels.name} has taken all it can, not {share:.0%}")
+        left = f"{here / budget.whole:.0%} of the {_BUDGETS[budget.name]} are left"
+        wanted = f"{budget.most / budget.whole:.0%}"
+        raise UnsupportedError(f"{left} where technique {PruneChannels.name} has taken all it can, not {wanted}")
     return [unit for one in gone for unit in one]
 
 
@@ -144,6 +171,10 @@ def _scores(model: "ir.Model", groups: Groups, values: Values, setting: Setting,
     moments = moments_of(model, takers, arrays, setting.work / "moments.onnx", setting.seed)
     how = "diagonal" if by == "activation" else "refitted" if values["refit"] == "on" else "kept"
     return Losses(groups, moments, powers, how)
+
+
+def _channels(layer: Layer) -> int:
+    return int(layer.weights.array.shape[layer.made])
 
 
 def _behind(model: "ir.Model", groups: Groups, units: Sequence[int]) -> set[str]:

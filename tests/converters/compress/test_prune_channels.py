@@ -146,6 +146,17 @@ def test_one_share_for_every_layer_and_multiples_are_kept_to(tmp_path: Path, rng
     assert min(shape(pruned, "w")[0], shape(pruned, "v")[0]) == 6
 
 
+def test_rounds_come_to_the_same_budget_and_report_all_that_went(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = onnx_text.write(tmp_path / "m.onnx", RESIDUAL, residual(rng))
+    data = images(rng, 4, 6, 6)
+    pruned, effect = applied(path, "prune-channels:ratio=0.5,rounds=3", data)
+    assert shape(pruned, "w")[0] + shape(pruned, "v")[0] == 10
+    told = {one.layer: one.figures["channels"] for one in effect.changes if "channels" in one.figures}
+    assert told == {"a": shape(pruned, "w")[0], "k": shape(pruned, "u")[0], "i": shape(pruned, "v")[0]}
+    wanted = run(whole(path), data["x"])
+    assert np.mean((run(pruned, data["x"]) - wanted) ** 2) < 0.5 * wanted.var()
+
+
 def test_only_the_layers_named_lose_channels(tmp_path: Path, rng: np.random.Generator) -> None:
     path = onnx_text.write(tmp_path / "m.onnx", RESIDUAL, residual(rng))
     pruned, _ = applied(path, "prune-channels:ratio=0.5,by=l2,refit=off", None, frozenset({"i"}))
