@@ -15,7 +15,8 @@ def pictures(archive: Path, limit: int | None = None) -> tuple[Any, list[str]]:
 
     with zipfile.ZipFile(archive) as file:
         names = sorted(name for name in file.namelist() if name.endswith(".jpg"))
-        names = names[:: max(1, len(names) // limit)][:limit] if limit else names  # spread over the classes
+        if limit and limit < len(names):
+            names = [names[at * len(names) // limit] for at in range(limit)]  # spread over the classes
         return np.stack([np.asarray(Image.open(io.BytesIO(file.read(name)))) for name in names]), names
 
 
