@@ -67,7 +67,7 @@ def _ad(_: int, __: Path) -> Bench:
         metric=f"{HERE}:sound_score",
         calibration={"x": windows[:half]},
         evaluation={"x": windows[half:], "y": windows[half:]},
-        goals=("parameters=0.5", "parameters=0.35", "parameters=0.25"),
+        goals=("parameters=0.5", "parameters=0.35"),
     )
 
 
