@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from edgekit_agent.errors import InputDataError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -34,6 +36,21 @@ class TensorSpec:
         return len(shape) == len(self.shape) and all(
             own in {-1, given} for own, given in zip(self.shape, shape, strict=True)
         )
+
+
+def named_feeds(arrays: Sequence[Array], inputs: Sequence[TensorSpec]) -> dict[str, Array]:
+    """Return arrays in the order of the inputs by the inputs' names.
+
+    Raises:
+        InputDataError: if there are more or fewer, or one has another dtype or a shape that does not fit.
+    """
+    if len(arrays) != len(inputs):
+        raise InputDataError(f"{len(arrays)} arrays were given and the model has {len(inputs)} inputs")
+    for spec, array in zip(inputs, arrays, strict=True):
+        if array.dtype != spec.dtype or not spec.takes(array.shape):
+            shape = tuple("?" if size == -1 else size for size in spec.shape)
+            raise InputDataError(f"input '{spec.name}' takes {spec.dtype}{shape}, not {array.dtype}{array.shape}")
+    return {spec.name: array for spec, array in zip(inputs, arrays, strict=True)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from edgekit_agent.errors import InputDataError, ModelError, RuntimeMissingError
+from edgekit_agent.errors import ModelError, RuntimeMissingError
 from edgekit_agent.runtimes import _onnx_file
-from edgekit_agent.runtimes.base import Array, Availability, TensorSpec
+from edgekit_agent.runtimes.base import Array, Availability, TensorSpec, named_feeds
 
 _PROVIDER = "CPUExecutionProvider"
 _FATAL = 4  # of its log levels: what goes wrong is raised, and need not stand on stderr too
@@ -99,13 +99,7 @@ class ONNXSession:
 
     def invoke(self, arrays: Sequence[Array]) -> list[Array]:
         """Run once; see `Session.invoke`."""
-        if len(arrays) != len(self.inputs):
-            raise InputDataError(f"{len(arrays)} arrays were given and the model has {len(self.inputs)} inputs")
-        for spec, array in zip(self.inputs, arrays, strict=True):
-            if array.dtype != spec.dtype or not spec.takes(array.shape):
-                shape = tuple("?" if size == -1 else size for size in spec.shape)
-                raise InputDataError(f"input '{spec.name}' takes {spec.dtype}{shape}, not {array.dtype}{array.shape}")
-        feeds = {spec.name: array for spec, array in zip(self.inputs, arrays, strict=True)}
+        feeds = named_feeds(arrays, self.inputs)
         try:
             results: list[Array] = self._session.run(None, feeds)
         except Exception as exc:  # its exceptions have no common base

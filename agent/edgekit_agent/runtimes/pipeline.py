@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit_agent import __version__, pipeline_file
-from edgekit_agent.errors import InputDataError, ModelError
-from edgekit_agent.runtimes.base import Array, Availability, TensorSpec
+from edgekit_agent.errors import ModelError
+from edgekit_agent.runtimes.base import Array, Availability, TensorSpec, named_feeds
 
 if TYPE_CHECKING:
     from edgekit_agent.chain import Chain
@@ -74,13 +74,7 @@ class PipelineSession:
         """Run once; see `Session.invoke`."""
         if self._shared is None:
             raise ModelError("the pipeline is closed")
-        if len(arrays) != len(self.inputs):
-            raise InputDataError(f"{len(arrays)} arrays were given and the model has {len(self.inputs)} inputs")
-        for spec, array in zip(self.inputs, arrays, strict=True):
-            if array.dtype != spec.dtype or not spec.takes(array.shape):
-                shape = tuple("?" if size == -1 else size for size in spec.shape)
-                raise InputDataError(f"input '{spec.name}' takes {spec.dtype}{shape}, not {array.dtype}{array.shape}")
-        feeds = {spec.name: array for spec, array in zip(self.inputs, arrays, strict=True)}
+        feeds = named_feeds(arrays, self.inputs)
         made = self._shared.chain.submit(feeds).result()
         return [made[spec.name] for spec in self.outputs]
 
