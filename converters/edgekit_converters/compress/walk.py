@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.data import run_size, runs
-from edgekit_converters.errors import CalibrationError, DeadlineError
-from edgekit_converters.foreign import first_line
 from edgekit_converters.graph import model as graph_model
-from edgekit_converters.graph.oracle import run_session, session
+from edgekit_converters.graph.observing import values_of
+from edgekit_converters.graph.oracle import session
 from edgekit_converters.model import Array, Arrays
 
 if TYPE_CHECKING:
@@ -85,14 +84,8 @@ class Walk:
         found = dict[str, list[Array]]((name, []) for name in names)
         for at in range(count):
             feed = {name: self.values[name][at] for name in inputs}
-            try:
-                made = run_session(ready, names, feed)
-            except DeadlineError:
-                raise
-            except Exception as exc:  # its exceptions have no common base
-                raise CalibrationError(f"calibration data: ONNX Runtime stops on it: {first_line(exc)}") from exc
-            for name, one in zip(names, made, strict=True):
-                found[name].append(np.asarray(one))
+            for name, one in values_of(ready, names, feed).items():
+                found[name].append(one)
         return found
 
     def _opened(self, nodes: "list[ir.Node]", names: list[str]) -> tuple[object, list[str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,10 +46,20 @@ def observe(model: "ir.Model", names: Sequence[str], arrays: Arrays, file: Path)
     graph_model.save(opened, file)
     ready = session(file)
     for feed in runs(arrays, inputs, _BATCH):
-        try:
-            found = run_session(ready, None, feed)
-        except DeadlineError:
-            raise
-        except Exception as exc:  # its exceptions have no common base
-            raise CalibrationError(f"calibration data: ONNX Runtime stops on it: {first_line(exc)}") from exc
-        yield {name: np.asarray(one) for name, one in zip(names, found, strict=True)}
+        yield values_of(ready, names, feed)
+
+
+def values_of(ready: Any, names: Sequence[str], feed: Arrays) -> dict[str, Array]:  # noqa: ANN401  # an InferenceSession
+    """Return the outputs of those names of one run on calibration data.
+
+    Raises:
+        CalibrationError: if the model stops on it.
+        DeadlineError: if the run does not end.
+    """
+    try:
+        found = run_session(ready, names, feed)
+    except DeadlineError:
+        raise
+    except Exception as exc:  # its exceptions have no common base
+        raise CalibrationError(f"calibration data: ONNX Runtime stops on it: {first_line(exc)}") from exc
+    return {name: np.asarray(one) for name, one in zip(names, found, strict=True)}

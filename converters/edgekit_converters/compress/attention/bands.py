@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgekit_converters.compress.attention.forms import FAR, seen
-from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError, said
+from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError
 from edgekit_converters.compress.attention.writing import Writer
+from edgekit_converters.graph.reading import said
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from edgekit_converters.compress.attention.heads import Heads
 from edgekit_converters.compress.attention.layer_weights import added_bias, own_weights
-from edgekit_converters.compress.attention.pattern import NotMatchedError, said
+from edgekit_converters.compress.attention.pattern import NotMatchedError
 from edgekit_converters.compress.attention.reshaping import retarget, stored
 from edgekit_converters.compress.attention.tracing import Path, Shapes, moved
 from edgekit_converters.graph.biases import WITH_BIAS, bias_of, free_name, set_bias
+from edgekit_converters.graph.reading import said
 from edgekit_converters.graph.weights import Weights
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.compress.attention.layer_weights import added_bias
-from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError, said
+from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError
 from edgekit_converters.compress.attention.tracing import (
     Numbers,
     Path,
@@ -18,6 +18,7 @@ from edgekit_converters.compress.attention.tracing import (
     path_up,
 )
 from edgekit_converters.compress.base import name_of
+from edgekit_converters.graph.reading import said
 from edgekit_converters.graph.weights import Weights
 
 if TYPE_CHECKING:

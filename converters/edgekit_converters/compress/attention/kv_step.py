@@ -8,13 +8,14 @@ import numpy as np
 
 from edgekit_converters.calibration import random_array
 from edgekit_converters.compress.attention.opening import open_attention
-from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError, attentions_of, said
+from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError, attentions_of
 from edgekit_converters.compress.attention.reshaping import retarget
 from edgekit_converters.compress.attention.settled import settle
 from edgekit_converters.compress.attention.tokens import NO_AXES, Axes, Tokens, tables, token_axes
 from edgekit_converters.compress.attention.writing import Writer
 from edgekit_converters.compress.figures import infer_shapes
 from edgekit_converters.graph import model as graph_model
+from edgekit_converters.graph.reading import said
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgekit_converters.compress.base import name_of
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.reading import said
 from edgekit_converters.graph.weights import only_user
 
 if TYPE_CHECKING:
@@ -87,11 +88,6 @@ def attentions_of(model: "ir.Model") -> Iterator[Attention | NoAttention]:
                 yield NoAttention(name=name_of(node), why=str(exc))
         elif node.op_type in {"Attention", "MultiHeadAttention"}:
             yield NoAttention(name=name_of(node), why=f"op '{node.op_type}' is attention in one, which is not opened")
-
-
-def said(node: "ir.Node") -> str:
-    """Return a node as messages name it."""
-    return f"op '{node.op_type}' (node '{name_of(node)}')"
 
 
 def _matched(model: "ir.Model", softmax: "ir.Node") -> Attention:

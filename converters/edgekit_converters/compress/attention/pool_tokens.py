@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.compress.attention.opening import open_attention
-from edgekit_converters.compress.attention.pattern import NotMatchedError, said
+from edgekit_converters.compress.attention.pattern import NotMatchedError
 from edgekit_converters.compress.attention.reshaping import retarget, stored
 from edgekit_converters.compress.attention.settled import settle, two_batches
 from edgekit_converters.compress.attention.tokens import NO_AXES, Axes, Tokens, tables, token_axes
@@ -18,6 +18,7 @@ from edgekit_converters.compress.blocks import Block, blocks_of, layers_of
 from edgekit_converters.compress.figures import infer_shapes
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.graph import model as graph_model
+from edgekit_converters.graph.reading import said
 from edgekit_converters.precisions import Options, flag, number
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from edgekit_converters.compress.attention.pattern import NotMatchedError, said
+from edgekit_converters.compress.attention.pattern import NotMatchedError
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.reading import said
 
 if TYPE_CHECKING:
     import onnx_ir as ir

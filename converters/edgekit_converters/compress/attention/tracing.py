@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit_converters.compress.attention.pattern import NotMatchedError, said
+from edgekit_converters.compress.attention.pattern import NotMatchedError
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.reading import said
 from edgekit_converters.graph.weights import Weights, weights_of
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """What every operator ties: one table. What no rule names works across channels, so those around it stay."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -125,36 +125,33 @@ def _reduced(node: "ir.Node", ties: Ties, *axes: int) -> None:
 
 
 def _concat(node: "ir.Node", ties: Ties) -> None:
-    made, begin = node.outputs[0], 0
-    rank = ties.rank(made)
-    if rank is None:
-        return
-    along = (node.attributes.get_int("axis", 0) or 0) % rank
-    for one in node.inputs:
-        for axis in range(rank):
-            if axis != along:
-                ties.tie(one, axis, made, axis)
-    for one in node.inputs:
-        size = ties.size(one, along)
-        if size is None:
-            return
-        ties.tie(one, along, made, along, begin + np.arange(size))
-        begin += size
+    _joined(node, ties, node.outputs[0], node.inputs)
 
 
 def _split(node: "ir.Node", ties: Ties) -> None:
-    whole, begin = node.inputs[0], 0
-    rank = ties.rank(whole)
+    _joined(node, ties, node.inputs[0], node.outputs, unknown=computed(node, 1))
+
+
+def _joined(
+    node: "ir.Node",
+    ties: Ties,
+    whole: "ir.Value | None",
+    parts: "Sequence[ir.Value | None]",
+    *,
+    unknown: bool = False,
+) -> None:
+    """Tie parts to the value they make, or are made of, one behind the other; `unknown` is where they lie in it."""
+    rank, begin = ties.rank(whole), 0
     if rank is None:
         return
     along = (node.attributes.get_int("axis", 0) or 0) % rank
-    for one in node.outputs:
+    for one in parts:
         for axis in range(rank):
             if axis != along:
                 ties.tie(one, axis, whole, axis)
-    for one in node.outputs:
+    for one in parts:
         size = ties.size(one, along)
-        if size is None or computed(node, 1):
+        if size is None or unknown:
             return
         ties.tie(one, along, whole, along, begin + np.arange(size))
         begin += size
