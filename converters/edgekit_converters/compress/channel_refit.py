@@ -8,7 +8,7 @@ a residual sum). No gradients are needed.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +16,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.compress.base import Left, name_of
+from edgekit_converters.compress.groups.layer_rules import LAYERS
 from edgekit_converters.compress.groups.ties import Mask
-from edgekit_converters.compress.least_squares import Fit, Task, fit
-from edgekit_converters.compress.moments import MOST_ROWS, places_in
+from edgekit_converters.compress.least_squares import Task, fit
+from edgekit_converters.compress.moments import MOST_ROWS
+from edgekit_converters.compress.pair_refit import Pair, Values, fit_pair
+from edgekit_converters.compress.places import places_in
+from edgekit_converters.compress.products import Product
 from edgekit_converters.compress.walk import Walk
-from edgekit_converters.graph.biases import add_to_bias, bias_refusal
+from edgekit_converters.graph.biases import bias_refusal
 from edgekit_converters.graph.channels import channels_of
 from edgekit_converters.graph.model import ONNX
 from edgekit_converters.graph.reading import bound
-from edgekit_converters.graph.weights import Weights, only_user, replaced
+from edgekit_converters.graph.weights import Reals, Weights, only_user, weights_of
 from edgekit_converters.model import Array, Arrays
 
 if TYPE_CHECKING:
@@ -72,35 +76,137 @@ def refit(
     Raises:
         CalibrationError: if a model stops on the samples.
     """
-    targets = {name_of(one.node): target_of(one) for one in layers}
-    names = {layer: str(one.name) for layer, one in targets.items()}
-    now, then = Walk(model, arrays), Walk(original, arrays, keep=names.values())
-    makers = {str(one.name): node for node in original.graph for one in node.outputs}
-    done, left = list[Refitted](), list[Left]()
-    rng = np.random.default_rng(seed)
-    for layer, mask in layers.items():
-        name = name_of(layer.node)
-        target, maker = names[name], targets[name].producer()
+    fitting = _Fitting(model, original, layers, arrays, seed)
+    for layer in layers:
+        fitting.fit(layer)
+    return fitting.done, fitting.left
+
+
+class _Fitting:
+    """Layers fitted one after the other, while both models are walked through."""
+
+    def __init__(
+        self, model: "ir.Model", original: "ir.Model", layers: Mapping[Weights, Mask], arrays: Arrays, seed: int
+    ) -> None:
+        self._model, self._masks = model, layers
+        self._names = {layer: str(target_of(layer).name) for layer in layers}
+        self._firsts = firsts_of(model, layers)
+        self._now = Walk(model, arrays, keep=[str(_taken(one).name) for one in self._firsts.values()])
+        self._then = Walk(original, arrays, keep=self._names.values())
+        self._makers = {str(one.name): node for node in original.graph for one in node.outputs}
+        self._rng = np.random.default_rng(seed)
+        self.done, self.left = list[Refitted](), list[Left]()
+
+    def fit(self, layer: Weights) -> None:
+        """Fit a layer alone, then together with the one before it where only an activation is between them."""
+        name, target = name_of(layer.node), self._names[layer]
         why = refusal(layer)
-        if why or maker is None:
-            left.append(Left(layer=name, why=why))
-            continue
-        now.to(layer.node)
-        then.past(makers[target])
-        runs = zip(
-            now.values[str(layer.node.inputs[0].name)],  # type: ignore[union-attr]  # it is there
-            now.ahead(maker, target),
-            then.values[target],
-            strict=True,
+        if why or target not in self._makers:
+            self.left.append(Left(layer=name, why=why))
+            return
+        self._now.to(layer.node)
+        self._then.past(self._makers[target])
+        wanted, first = self._wanted(layer), self._firsts.get(layer)
+        runs = list(zip(self._now.values[str(_taken(layer).name)], self._have(layer), wanted, strict=True))
+        fitted = fit(_task(layer, runs, self._rng, highest_behind(layer)))
+        if fitted is not None:
+            Product(layer).add(self._model, _as_stored(layer, fitted.weights), fitted.bias)
+            self.done.append(Refitted(layer=name, before=fitted.before, after=fitted.after))
+        paired = first is not None and self._fit_pair(first, layer, wanted)
+        if fitted is None and not paired:
+            self.left.append(Left(layer=name, why="no re-fit lowers its error on samples kept out of it"))
+        self._then.forget(target)
+
+    def _wanted(self, layer: Weights) -> list[Array]:
+        """Return what the original has where a layer is judged, of the channels that are left."""
+        mask, found = self._masks[layer], self._then.values[self._names[layer]]
+        return found if mask.all() else [np.compress(mask, one, axis=_axis(layer)) for one in found]
+
+    def _have(self, layer: Weights) -> list[Array]:
+        target = target_of(layer)
+        return self._now.ahead(_maker(target), str(target.name))
+
+    def _fit_pair(self, first: Weights, second: Weights, wanted: Sequence[Array]) -> bool:
+        """Return whether two layers were fitted together."""
+        before, taken = target_of(first), str(_taken(first).name)
+        made = self._now.anew(_on_the_way(first, before), str(before.name))
+        held = (self._now.values[taken], made, self._have(second), wanted)
+        runs = [Values(*(np.asarray(one, np.float32) for one in run)) for run in zip(*held, strict=True)]
+        pair = Pair(
+            first=Product(first), second=Product(second), inner=highest_behind(first), outer=highest_behind(second)
         )
-        fitted = fit(_task(layer, list(runs), mask, rng, _highest(targets[name])))
-        then.forget(target)
-        if fitted is None:
-            left.append(Left(layer=name, why="no re-fit lowers its error on samples kept out of it"))
-        else:
-            _write(model, layer, fitted)
-            done.append(Refitted(layer=name, before=fitted.before, after=fitted.after))
-    return done, left
+        fitted = fit_pair(pair, runs, self._rng)
+        if fitted is not None:
+            changed, bias, others, last = fitted.changes.parts
+            pair.first.add(self._model, changed, bias)
+            pair.second.add(self._model, others, last)
+            after = _taken(second)
+            nodes = [*_on_the_way(first, target_of(first)), _maker(after)]
+            self._now.values[str(after.name)] = self._now.anew(nodes, str(after.name))
+            together = f"{name_of(first.node)} and {name_of(second.node)}"
+            self.done.append(Refitted(layer=together, before=fitted.before, after=fitted.after))
+        self._now.forget(taken)
+        return fitted is not None
+
+
+def firsts_of(model: "ir.Model", layers: Iterable[Weights]) -> dict[Weights, Weights]:
+    """Return of layers to be fitted the layer before each, where only an activation that cuts off is between them."""
+    makers = {}
+    for one in weights_of(model, LAYERS):
+        target = target_of(one)
+        if one.node.graph is model.graph and not refusal(one) and _on_the_way(one, target) and not _turned(one):
+            makers[id(target)] = one
+    found = {}
+    for layer in layers:
+        if refusal(layer) or _turned(layer):
+            continue
+        made = _taken(layer)
+        activation = made.producer()
+        if activation is None or only_user(made) is not layer.node or activation.inputs[0] is None:
+            continue
+        first = makers.get(id(activation.inputs[0]))
+        if first is not None and only_user(activation.inputs[0]) is activation and highest_behind(first) is not None:
+            found[layer] = first
+    return found
+
+
+def _as_stored(layer: Weights, matrices: Sequence[Reals]) -> Reals:
+    """Return matrices [columns, outputs of a group], one a group, as `Product` has weights."""
+    if layer.node.op_type != "Conv":
+        return matrices[0]
+    return np.concatenate([one.T for one in matrices]).reshape(layer.array.shape)
+
+
+def _maker(value: "ir.Value") -> "ir.Node":
+    node = value.producer()
+    if node is None:
+        raise AssertionError("what a layer gives is made by a node")
+    return node
+
+
+def _taken(layer: Weights) -> "ir.Value":
+    """Return what a layer with its weights on the right takes."""
+    value = layer.node.inputs[0]
+    if value is None:
+        raise AssertionError("a layer takes something")
+    return value
+
+
+def _turned(layer: Weights) -> bool:
+    return layer.node.op_type == "Gemm" and layer.node.attributes.get_int("transA", 0) == 1
+
+
+def _on_the_way(layer: Weights, target: "ir.Value") -> "list[ir.Node]":
+    """Return a layer and the nodes behind it up to a target; none where these add what is no constant."""
+    nodes, value = [layer.node], layer.node.outputs[0]
+    while value is not target:
+        (use,) = value.uses()
+        others = [one for one in use.node.inputs if one is not value]
+        if any(one is None or one.const_value is None for one in others):
+            return []
+        nodes.append(use.node)
+        value = use.node.outputs[0]
+    return nodes
 
 
 def refusal(layer: Weights) -> str:
@@ -150,9 +256,9 @@ def _differs(one: "ir.Value", other: "ir.Value") -> bool:
     return one.shape is None or other.shape is None or tuple(one.shape) != tuple(other.shape)
 
 
-def _highest(target: "ir.Value") -> float | None:
-    """Return where the activation behind a target cuts off, infinite for a Relu; None where there is none of these."""
-    user = only_user(target)
+def highest_behind(layer: Weights) -> float | None:
+    """Return where the activation behind a layer's target cuts off, infinite for a Relu; None where none does."""
+    user = only_user(target_of(layer))
     if user is None or user.domain not in ONNX or user.op_type not in {"Relu", "Clip"}:
         return None
     if user.op_type == "Relu":
@@ -168,7 +274,6 @@ def _most_rows(columns: int) -> int:
 def _task(
     layer: Weights,
     runs: Sequence[tuple[Array, Array, Array]],
-    mask: Mask,
     rng: np.random.Generator,
     highest: float | None,
 ) -> Task:
@@ -176,8 +281,7 @@ def _task(
 
     Args:
         layer: the layer.
-        runs: what it takes, what is at its target, and what the original has there.
-        mask: which of the original's output channels it still has.
+        runs: what it takes, what is at its target, and what is wanted there.
         rng: chooses rows where there are many.
         highest: of the activation behind the target.
     """
@@ -185,10 +289,7 @@ def _task(
     taken = list[tuple[list[Array], Array, Array]]()
     for given, got, want in runs:
         places = places_in(layer.node, given)
-        have, wanted = (
-            np.moveaxis(one, axis, -1).reshape(-1, int(mask.sum()))
-            for one in (got, want if mask.all() else np.compress(mask, want, axis=axis))
-        )
+        have, wanted = (np.moveaxis(one, axis, -1).reshape(-1, one.shape[axis]) for one in (got, want))
         most = max(1, _most_rows(places.columns) // len(runs))
         some = rng.choice(places.count, most, replace=False) if places.count > most else np.arange(places.count)
         taken.append((places.rows(some), have[some], wanted[some]))
@@ -202,17 +303,3 @@ def _task(
         checked=checked,
         highest=highest,
     )
-
-
-def _write(model: "ir.Model", layer: Weights, fitted: Fit) -> None:
-    """Add a fit to a layer's weights and bias."""
-    array = layer.array
-    if layer.node.op_type == "Conv":
-        added = np.concatenate([one.T for one in fitted.weights]).reshape(array.shape)
-    else:
-        (one,) = fitted.weights
-        added = one if layer.axis == 1 else one.T
-        if layer.node.op_type == "Gemm":
-            added = added / (layer.node.attributes.get_float("alpha", 1.0) or 1.0)
-    replaced(layer.value, array + added)
-    add_to_bias(model, layer, fitted.bias)

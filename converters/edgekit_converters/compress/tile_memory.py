@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING
 
-from edgekit_converters.compress.moments import same_pads
+from edgekit_converters.compress.places import same_pads
 from edgekit_converters.compress.tile_reach import CHANNELS
 from edgekit_converters.compress.tile_segment import Copy, Cut, Part, Segment, Step
 from edgekit_converters.graph.weights import only_user

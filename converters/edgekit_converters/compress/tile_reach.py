@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from edgekit_converters.compress.moments import same_pads
+from edgekit_converters.compress.places import same_pads
 from edgekit_converters.graph.model import ONNX
 
 if TYPE_CHECKING:

@@ -65,6 +65,10 @@ class Walk:
         end = next(at for at, one in enumerate(self._nodes) if one is node) + 1
         return self._run(self._at, end, {name})[name]
 
+    def anew(self, nodes: "list[ir.Node]", name: str) -> list[Array]:
+        """Return what a value is now that those nodes make, which were run before, of values that are still here."""
+        return self._results(nodes, [name])[name]
+
     def forget(self, name: str) -> None:
         """Let go of a value that was kept."""
         self._keep.discard(name)
@@ -77,8 +81,9 @@ class Walk:
         nodes = self._nodes[begin:end]
         wanted |= self._keep
         names = [str(one.name) for node in nodes for one in node.outputs if one.name in wanted]
-        if not names:
-            return {}
+        return self._results(nodes, names) if names else {}
+
+    def _results(self, nodes: "list[ir.Node]", names: list[str]) -> dict[str, list[Array]]:
         ready, inputs = self._opened(nodes, names)
         count = len(next(iter(self.values.values())))
         found = dict[str, list[Array]]((name, []) for name in names)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit_converters.compress.moments import moments_of, rows_in
+from edgekit_converters.compress.moments import moments_of
+from edgekit_converters.compress.places import rows_in
 from edgekit_converters.graph.weights import weights_of
 
 CONVOLUTIONS = {
