@@ -94,25 +94,24 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
     dry_run: given.DryRun = False,
     explain: given.Explain = False,
 ) -> None:
-    from edgekit import _options, _recipe
+    from edgekit._options import parse_constant
 
-    base = _recipe.from_recipe(recipe) if recipe else _options.ConvertOptions()
-    options = _options.override(
-        base,
-        to=tuple(to or ()),
-        precisions=tuple(precision or ()),
+    options = given.read(
+        recipe,
+        to=to,
         calib=calib,
-        eval=evaluation,
-        preprocess=_options.parse_preprocess(preprocess) if preprocess else None,
+        evaluation=evaluation,
+        preprocess=preprocess,
         metric=metric,
         max_drop=max_drop,
-        shapes=dict(_options.parse_shape(text) for text in shape or ()),
-        constants=dict(_options.parse_constant(text) for text in constant or ()),
-        io_layout=io_layout,
-        lane=lane,
+        shape=shape,
         bench=bench,
         threads=threads,
         seed=seed,
+        precisions=tuple(precision or ()),
+        constants=dict(parse_constant(text) for text in constant or ()),
+        io_layout=io_layout,
+        lane=lane,
         io_dtype=io_dtype,
         float_layers=tuple(float_layers or ()),
         time_budget=time_budget,
