@@ -8,7 +8,7 @@ import typer
 from edgekit.cli import _conversion_options as given
 from edgekit.cli._console import stdout
 from edgekit.cli._progress import Progress, show
-from edgekit.cli._steps import print_steps
+from edgekit.cli._steps import blamed, print_steps
 
 if TYPE_CHECKING:
     from edgekit._options import ConvertOptions
@@ -222,6 +222,9 @@ def _verdict(report: "Report") -> None:
             error = kind(f"{bad[0].format} {bad[0].precision} {status}: {bad[0].reason}")
             for other in bad[1:]:
                 error.add_note(f"{other.format} {other.precision} {status} too: {other.reason}")
+            if status == "rejected":
+                for advice in dict.fromkeys(filter(None, (blamed(report, one) for one in bad))):
+                    error.add_note(advice)
             if status == "rejected" and any(one.search for one in bad):
                 error.add_note("train with the rounding in it: edgekit.train_quantized (docs/guide/training.md)")
             raise error

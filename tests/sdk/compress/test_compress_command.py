@@ -115,9 +115,13 @@ def test_the_lock_repeats_the_run_bit_for_bit_and_convert_takes_it(
 
 def test_a_gate_that_is_missed_ends_with_6_and_keeps_the_file_as_rejected(digits: Path, tmp_path: Path) -> None:
     data = ("--eval", f"{digits}/test.npz", "--max-drop", "0.01", "--no-bench", "--to", "tflite")
-    done = run("compress", f"{digits}/digits.keras", "-t", "snap:bits=2", *data, "-o", str(tmp_path / "o"))
+    steps = ("-t", "snap:bits=2", "-t", "fuse:optional")
+    done = run("compress", f"{digits}/digits.keras", *steps, *data, "-o", str(tmp_path / "o"))
     assert done.returncode == 6, done.stderr
     assert "rejected: top1 drops by" in done.stderr
+    (first, _) = json.loads((tmp_path / "o" / "report.json").read_text())["compression"]
+    lost = first["after"]["accuracy"]["drop"] - first["before"]["accuracy"]["drop"]
+    assert f"hint: most is lost by the step snap:bits=2 ({lost:.2%}): give it a weaker option" in done.stderr
     assert [file.name for file in (tmp_path / "o" / "models").iterdir()] == ["digits.fp32.tflite.rejected"]
 
 
