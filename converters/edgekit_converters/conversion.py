@@ -128,8 +128,11 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
     on_event(Event(stage="load", detail=request.model.name, done=0, total=total))
     loaded, inputs, lost = _load(request, backends, jobs)
     made: list[Artifact | Failure] = list(lost)
-    loaded, compressed = _compressed(request, loaded, jobs, on_event)
-    if compressed and not compressed.same_rim:
+    compressed = _compressed(request, loaded, jobs, on_event)
+    if compressed and compressed.same_rim:
+        layout = Layout(request.layout, loaded.channels_first)
+        loaded = lowered(loaded, compressed.path, layout, jobs, compressed.path.parent)
+    elif compressed:
         loaded, inputs = _other_rim(request, loaded, compressed, jobs)
         request = replace(request, calibration=None)
     workshop = _workshop(request, loaded, jobs)
@@ -236,12 +239,10 @@ def _load(
     return loaded, used(asked, loaded.source.inputs), lost
 
 
-def _compressed(
-    request: ConversionRequest, loaded: Loaded, jobs: JobRunner, on_event: OnEvent
-) -> tuple[Loaded, Compressed | None]:
-    """Carry out the steps on the canonical graph; what is loaded then is the compressed model in the source's place."""
+def _compressed(request: ConversionRequest, loaded: Loaded, jobs: JobRunner, on_event: OnEvent) -> Compressed | None:
+    """Carry out the steps on the canonical graph; None without any."""
     if not request.compress:
-        return loaded, None
+        return None
     if loaded.onnx is None:
         raise UnsupportedError(
             f"a model that comes as {loaded.source.format} has no canonical graph: techniques need ONNX, PyTorch, Keras"
@@ -250,7 +251,7 @@ def _compressed(
     inputs = loaded.source.inputs
     work = request.work / "compress"
     work.mkdir()
-    made = compress(
+    return compress(
         loaded.onnx,
         request.compress,
         jobs,
@@ -262,7 +263,6 @@ def _compressed(
         kept=request.kept,
         on_event=on_event,
     )
-    return lowered(loaded, made.path, Layout(request.layout, loaded.channels_first), jobs, work), made
 
 
 def _other_rim(request: ConversionRequest, loaded: Loaded, made: Compressed, jobs: JobRunner) -> tuple[Loaded, Arrays]:

@@ -2,7 +2,8 @@
 
 TensorFlow, the TFLite compiler and NNCF write to the terminal, take gigabytes and (the compiler)
 abort the process they run in. A job is a module with `run(request) -> answer` of JSON values;
-arrays travel as `.npz` files named in the request. The child's output goes to the log.
+arrays travel as `.npz` files named in the request. The child's output goes to the log. It ends when
+its parent does, however that ends: a pipe between them is closed then.
 """
 
 import importlib
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,25 +82,21 @@ class JobRunner:
         `look` is called now and then, and once it has ended.
         """
         # -P keeps the current folder off the child's import path: a user's file named like a library is not run.
-        child = subprocess.Popen(
+        with subprocess.Popen(
             [self.python, "-P", "-m", "edgekit_converters.jobs", *words],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # nothing is written: the child watches for its end
             stdout=log,
             stderr=log,
             env=environment,
-        )
-        try:
-            return _wait(child, self.deadline_s, look)
-        except subprocess.TimeoutExpired as exc:
-            child.kill()
-            child.wait()
-            raise errors.JobCrashedError(
-                f"the process running {_short(words[0])} had not ended after {self.deadline_s:g} s"
-            ) from exc
-        except BaseException:
-            child.kill()
-            child.wait()
-            raise
+        ) as child:
+            try:
+                return _wait(child, self.deadline_s, look)
+            except subprocess.TimeoutExpired as exc:
+                raise errors.JobCrashedError(
+                    f"the process running {_short(words[0])} had not ended after {self.deadline_s:g} s"
+                ) from exc
+            finally:
+                child.kill()  # nothing to one that has ended
 
     def _crashed(self, module: str, code: int, start: int) -> errors.JobCrashedError:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
@@ -177,5 +175,22 @@ def carry_out(module: str, asked: str, answered: str) -> None:
     beside.replace(answered)
 
 
+def _end_with_the_parent() -> None:
+    """Inside the child: end at once when the pipe at stdin is closed, for nobody waits for the answer any more.
+
+    The job itself, and what it starts, find nothing at stdin.
+    """
+    pipe = os.dup(0)
+    with open(os.devnull) as nothing:  # noqa: PTH123  # a device, no path
+        os.dup2(nothing.fileno(), 0)
+
+    def watch() -> None:
+        os.read(pipe, 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
 if __name__ == "__main__":
+    _end_with_the_parent()
     carry_out(*sys.argv[1:])

@@ -1,7 +1,7 @@
 """What every step of a compression did: to accuracy, latency and size, measured side by side in one run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit._events import Event, OnEvent
@@ -38,7 +38,7 @@ def states_of(judge: Judge, made: Compressed, on_event: OnEvent) -> tuple[Compre
     points = []
     for place, (file, known, name) in enumerate(zip(files, figures, names, strict=True)):
         on_event(Event(stage="compress", detail=name, done=place, total=len(files)))
-        points.append(_Point(artifacts=_floats(judge, file, f"state-{place}"), figures=known))
+        points.append(_Point(artifacts=_floats(judge, made, file, judge.work / f"state-{place}"), figures=known))
     states = _measured(judge, points)
     return tuple(
         CompressionStep(
@@ -56,20 +56,21 @@ def states_of(judge: Judge, made: Compressed, on_event: OnEvent) -> tuple[Compre
     )
 
 
-def _floats(judge: Judge, file: Path, name: str) -> dict[str, Artifact]:
+def _floats(judge: Judge, made: Compressed, file: Path, work: Path) -> dict[str, Artifact]:
     """Return the float forms of an ONNX file, those that can be had."""
     targets = dict.fromkeys(target for target, _ in judge.options.wanted)
+    shop = judge.result.workshop  # it is of the last state
     try:
-        shop = judge.result.workshop.of(file, judge.work / name)
+        shop = replace(shop, output=work) if file == made.path else shop.of(file, work)
     except ConversionError:
         return {}
     shop.output.mkdir(exist_ok=True)
     found = {}
     for target in targets:
         backend = backend_for(target)
-        (made,) = shop.make(backend, [parse(FLOAT, target, backend.precisions)])
-        if not isinstance(made, Failure):
-            found[target] = made
+        (one,) = shop.make(backend, [parse(FLOAT, target, backend.precisions)])
+        if not isinstance(one, Failure):
+            found[target] = one
     return found
 
 

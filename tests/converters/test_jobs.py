@@ -2,10 +2,15 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from edgekit_converters.errors import JobCrashedError, UnsupportedError
@@ -33,6 +38,11 @@ JOBS = {
         "    tell(Event(stage='s', detail='first', done=1, total=2))\n    time.sleep(1.2)\n"
         "    tell(Event(stage='s', detail='second'))\n    return time.time()\n"
     ),
+    "sleeps": (
+        "import os, time\nfrom pathlib import Path\n"
+        "def run(request):\n    Path(request['here']).write_text(str(os.getpid()))\n    time.sleep(60)\n"
+    ),
+    "reads": "import sys\ndef run(request):\n    return sys.stdin.read()\n",
     "exits": "import os\ndef run(request):\n    os._exit(7)\n",
 }
 
@@ -83,6 +93,37 @@ def test_no_memory_is_told_as_an_end_of_the_process(runner: JobRunner) -> None:
 def test_a_job_that_never_ends_is_ended(runner: JobRunner) -> None:
     with pytest.raises(JobCrashedError, match=r"never_ends had not ended after 0\.5 s"):
         replace(runner, deadline_s=0.5).run("never_ends", {})
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_job_ends_with_its_parent_however_that_ends(
+    runner: JobRunner, tmp_path: Path, number: signal.Signals
+) -> None:
+    here = tmp_path / "pid"
+    script = (
+        "from pathlib import Path\nfrom edgekit_converters.jobs import JobRunner\n"
+        f"JobRunner(log=Path({str(runner.log)!r})).run('sleeps', {{'here': {str(here)!r}}})\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], env={**os.environ, **runner.environment}) as parent:
+        try:
+            assert _comes_true(lambda: here.exists() and bool(here.read_text()))
+            job = psutil.Process(int(here.read_text()))
+        finally:
+            parent.send_signal(number)
+    assert parent.returncode == -number
+    gone, _ = psutil.wait_procs([job], timeout=10)
+    assert gone == [job]
+
+
+def test_a_job_finds_nothing_at_stdin(runner: JobRunner) -> None:
+    assert not runner.run("reads", {})
+
+
+def _comes_true(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
 
 
 def test_a_bug_comes_back_with_its_traceback(runner: JobRunner) -> None:

@@ -39,7 +39,7 @@ def run(request: Json) -> Json:
     # The telemetry package cannot be imported here: OpenVINO and NNCF then send nothing and write no consent file.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # what `import` takes for "not there"
     source = _Source(request)
-    floats = layers.weights_bytes(source.work / FLOAT)
+    floats = layers.weights_bytes(source.model)
 
     def make(precision: str) -> Json:
         asked = request["options"][precision]
@@ -54,7 +54,7 @@ def run(request: Json) -> Json:
         return {
             "steps": [{"name": precisions.NAMES[asked["name"]], "before": source.before, "after": after}],
             "warnings": ["no layer's weights have 256 values or fewer"] if coded == 0 else [],
-            "weights_bytes": layers.weights_bytes(saved),
+            "weights_bytes": layers.weights_bytes(layers.read(saved)),  # saving may have halved them
             "float_weights_bytes": floats // (1 if asked["name"] == "fp32" else 2),  # float16 beside what is quantized
             "float_layers": [] if asked["name"] in _FLOAT else source.floats,
         }

@@ -42,7 +42,6 @@ def run(request: Json) -> Json:
         for step in steps:
             _check(model, step, request)
         return {"rim": _rim(model)}
-    infer_shapes(model)
     return _carried_out(model, steps[place], request, output)
 
 

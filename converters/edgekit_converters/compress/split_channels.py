@@ -109,20 +109,21 @@ def _sites(model: "ir.Model", values: Values, setting: Setting) -> tuple[list[_S
 
 
 def _site(model: "ir.Model", one: Weights, parts: int, inputs: bool) -> _Site:
-    node = one.node
+    node, shape = one.node, one.array.shape
     if node.graph is not model.graph:
         raise _RefusedError("it is in a branch or a loop")
-    shape = one.array.shape
     if one.axis is None:
         raise _RefusedError("its weights are a vector")
+    group = node.attributes.get_int("group", 1) if node.op_type == "Conv" else 1
+    if group > 1:
+        return _grouped(one, parts, inputs, group)
     if node.op_type == "Conv":
-        return _convolution(one, parts, inputs)
-    if one.place != 1:
+        axis, taken_axis = 1 if inputs else 0, 1
+    elif one.place == 1:
+        axis, taken_axis = _contracted(one) if inputs else one.axis, _taken_axis(node)
+    else:
         raise _RefusedError("its weights stand on the left")
-    axis = one.axis if not inputs else _contracted(one)
     bounds = _bounds(shape[axis], parts)
-    turned = node.op_type == "Gemm" and node.attributes.get_int("transA", 0) == 1
-    rank = _rank(node)
     return _Site(
         weights=one,
         parts=parts,
@@ -130,31 +131,25 @@ def _site(model: "ir.Model", one: Weights, parts: int, inputs: bool) -> _Site:
         axis=axis,
         bounds=bounds,
         taken=bounds if inputs else None,
-        taken_axis=0 if turned else rank - 1,
+        taken_axis=taken_axis,
     )
 
 
-def _convolution(one: Weights, parts: int, inputs: bool) -> _Site:
-    group, shape = one.node.attributes.get_int("group", 1), one.array.shape
-    if inputs and group > 1:
+def _grouped(one: Weights, parts: int, inputs: bool, group: int) -> _Site:
+    """Return a convolution whose parts are some of its groups each, with the channels that these take."""
+    if inputs:
         raise _RefusedError(f"its inputs are in {group} groups already")
-    if not inputs and group > 1:
-        if group < parts:
-            raise _RefusedError(f"its {group} groups make no {parts} parts")
-        groups = _bounds(group, parts)
-        each = shape[0] // group
-        bounds = tuple((first * each, behind * each) for first, behind in groups)
-        taken = tuple((first * shape[1], behind * shape[1]) for first, behind in groups)
-        return _Site(weights=one, parts=parts, inputs=False, axis=0, bounds=bounds, taken=taken, taken_axis=1)
-    axis = 1 if inputs else 0
-    bounds = _bounds(shape[axis], parts)
+    if group < parts:
+        raise _RefusedError(f"its {group} groups make no {parts} parts")
+    made, takes = one.array.shape[0] // group, one.array.shape[1]
+    groups = _bounds(group, parts)
     return _Site(
         weights=one,
         parts=parts,
-        inputs=inputs,
-        axis=axis,
-        bounds=bounds,
-        taken=bounds if inputs else None,
+        inputs=False,
+        axis=0,
+        bounds=tuple((first * made, behind * made) for first, behind in groups),
+        taken=tuple((first * takes, behind * takes) for first, behind in groups),
         taken_axis=1,
     )
 
@@ -170,11 +165,13 @@ def _contracted(one: Weights) -> int:
     return len(one.array.shape) - 2 if one.node.op_type == "MatMul" else 1 - (one.axis or 0)
 
 
-def _rank(node: "ir.Node") -> int:
+def _taken_axis(node: "ir.Node") -> int:
+    """Return the axis of the channels of what a dense layer takes."""
     value = node.inputs[0]
     if value is None or value.shape is None:
         raise _RefusedError("the shape of what it takes is not known")
-    return len(value.shape)
+    turned = node.op_type == "Gemm" and node.attributes.get_int("transA", 0) == 1
+    return 0 if turned else len(value.shape) - 1
 
 
 def _bytes(one: Weights) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgekit_converters.compress.base import name_of
 from edgekit_converters.graph.biases import add_to_bias, bias_refusal, constant, free_name
 from edgekit_converters.graph.chains import LAYERS
 from edgekit_converters.graph.channels import channels_of
@@ -54,7 +55,7 @@ def correct_biases(
     for one in weights_of(model, LAYERS):
         why = _why_not(one, inside)
         if why:
-            left[_name(one)] = why
+            left[name_of(one.node)] = why
         else:
             layers.append(one)
     shifts, places = _with_shifts(model, layers, grid, sharing)
@@ -66,13 +67,9 @@ def correct_biases(
         add_to_bias(model, one, means)
         heard = deviation > 0
         made.append(
-            Corrected(name=_name(one), shift=float(np.max(np.abs(means[heard]) / deviation[heard], initial=0.0)))
+            Corrected(name=name_of(one.node), shift=float(np.max(np.abs(means[heard]) / deviation[heard], initial=0.0)))
         )
     return made, left
-
-
-def _name(weights: Weights) -> str:
-    return weights.node.name or str(weights.node.outputs[0].name)
 
 
 def _why_not(weights: Weights, inside: set[int]) -> str:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgekit_converters.compress.base import name_of
 from edgekit_converters.graph.biases import WITH_BIAS, bias_of, constant, free_name, set_bias
 from edgekit_converters.graph.chains import NoPair, Pair, pairs_of
 from edgekit_converters.graph.channels import Channels, channels_of
 from edgekit_converters.graph.scaling import inputs_of, over_inputs, over_outputs, per_output
-from edgekit_converters.graph.weights import Reals, Weights, replaced
+from edgekit_converters.graph.weights import Reals, replaced
 from edgekit_converters.grids.base import Sharing
 from edgekit_converters.grids.fitting import fit
 from edgekit_converters.grids.linear import Linear
@@ -71,7 +72,7 @@ def equalize(model: "ir.Model", arrays: Arrays | None, work: Path) -> list[Equal
     found = list(pairs_of(model))
     pairs = [one for one in found if isinstance(one, Pair)]
     left = [
-        Equalized(name=_name(one.first), partner="", why=one.why, spread=(1, 1), gain_db=0, scaled=False)
+        Equalized(name=name_of(one.first.node), partner="", why=one.why, spread=(1, 1), gain_db=0, scaled=False)
         for one in found
         if isinstance(one, NoPair)
     ]
@@ -79,10 +80,6 @@ def equalize(model: "ir.Model", arrays: Arrays | None, work: Path) -> list[Equal
         return [*_by_weights(model, pairs), *left]
     seen = channels_of(model, [place for pair in pairs for place in _places(pair)], arrays, work / "channels.onnx")
     return [*(_by_noise(model, pair, seen) for pair in pairs), *left]
-
-
-def _name(weights: Weights) -> str:
-    return weights.node.name or str(weights.node.outputs[0].name)
 
 
 def _places(pair: Pair) -> list[tuple[str, int]]:
@@ -104,8 +101,8 @@ def _by_noise(model: "ir.Model", pair: Pair, seen: dict[str, Channels]) -> Equal
     if worth:
         _apply(model, pair, tried[best])
     return Equalized(
-        name=_name(pair.first),
-        partner=_name(pair.second),
+        name=name_of(pair.first.node),
+        partner=name_of(pair.second.node),
         why="" if worth else "no factors promise less noise",
         spread=spread if worth else (spread[0], spread[0]),
         gain_db=10 * math.log10(noise / noises[best]) if worth else 0.0,
@@ -190,8 +187,8 @@ def _by_weights(model: "ir.Model", pairs: Sequence[Pair]) -> list[Equalized]:
             break
     return [
         Equalized(
-            name=_name(pair.first),
-            partner=_name(pair.second),
+            name=name_of(pair.first.node),
+            partner=name_of(pair.second.node),
             why="only calibration data tells whether its Clip is reached" if left else "",
             spread=(start, _spread(_ranges(pair)[0])),
             gain_db=0.0,

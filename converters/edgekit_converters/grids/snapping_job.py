@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgekit_converters.compress.base import name_of
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.graph import model as graph_model
 from edgekit_converters.graph.plain import make_plain
@@ -44,7 +45,7 @@ def run(request: Json) -> Json:
         noise += float(np.sum(np.square(before - after)))
         stored_bits += fitted.stored_bits
         source_bytes += stored[id(one.value)]
-        each[one.node.name or str(one.node.outputs[0].name)] = snr_db(before, after)
+        each[name_of(one.node)] = snr_db(before, after)
         replaced(one.value, after)
     graph_model.save(model, Path(request["output"]))
     worst = min(each, key=lambda name: each[name])

@@ -83,9 +83,9 @@ def spec(port: OpenVINO) -> dict[str, Any]:
     return {"name": name, "shape": list(value.shape or ()), "dtype": str(port.get_element_type().to_dtype())}
 
 
-def weights_bytes(path: Path) -> int:
-    """Return the bytes of the learnt constants of an `.xml`, with the scales and zero points that belong to them."""
-    constants = [one for one in read(path).get_ops() if one.get_type_name() == "Constant" and not _is_limit(one)]
+def weights_bytes(model: OpenVINO) -> int:
+    """Return the bytes of a model's learnt constants, with the scales and zero points that belong to them."""
+    constants = [one for one in model.get_ops() if one.get_type_name() == "Constant" and not _is_limit(one)]
     return sum(_constant_bytes(one) for one in constants if one.get_element_type().get_type_name() in _WEIGHT_TYPES)
 
 

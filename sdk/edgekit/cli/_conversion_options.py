@@ -1,9 +1,13 @@
 """Options that commands which make artifacts share."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from edgekit._options import ConvertOptions
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file, a SavedModel folder, or package.module:factory.")]
 To = Annotated[
@@ -40,3 +44,45 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be made,
 Explain = Annotated[
     bool, typer.Option("--explain", help="Also print every step, and every rule that did not apply and why.")
 ]
+
+
+def read(
+    recipe: Path | None,
+    *,
+    to: Sequence[str] | None,
+    calib: str | None,
+    evaluation: str | None,
+    preprocess: str | None,
+    metric: str | None,
+    max_drop: float | None,
+    shape: Sequence[str] | None,
+    bench: bool | None,
+    threads: int | None,
+    seed: int | None,
+    **own: object,
+) -> "ConvertOptions":
+    """Return the options of a recipe, if there is one, with what stands on the command line in their place.
+
+    All but `own` is as typed; `own` are fields of `ConvertOptions` that one command alone has. None and empty mean
+    "not given".
+
+    Raises:
+        UsageError: if a value cannot be read, or cannot be had with another.
+        DataError: if the recipe, or a file that is named, cannot be read.
+    """
+    from edgekit import _options, _recipe
+
+    return _options.override(
+        _recipe.from_recipe(recipe) if recipe else _options.ConvertOptions(),
+        to=tuple(to or ()),
+        calib=calib,
+        eval=evaluation,
+        preprocess=_options.parse_preprocess(preprocess) if preprocess else None,
+        metric=metric,
+        max_drop=max_drop,
+        shapes=dict(_options.parse_shape(text) for text in shape or ()),
+        bench=bench,
+        threads=threads,
+        seed=seed,
+        **own,
+    )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from edgekit.cli._console import stdout
 
 if TYPE_CHECKING:
-    from edgekit._report import CompressionStep, Report, StepFigures
+    from edgekit._report import ArtifactReport, CompressionStep, Report, StepFigures
 
 
 def print_steps(report: "Report", *, explain: bool) -> None:
@@ -31,6 +31,29 @@ def print_steps(report: "Report", *, explain: bool) -> None:
         for line in _explained(step):
             console.print(line, markup=False, highlight=False)
     console.print()
+
+
+def blamed(report: "Report", artifact: "ArtifactReport") -> str | None:
+    """Return which step lost most of what an artifact lost, and what can be done about it.
+
+    None where no step lost anything, or what came behind the steps (its precision) lost more than any.
+    """
+    from edgekit._metrics import shown
+
+    if not report.compression or artifact.accuracy is None:
+        return None
+    most, text = max((_drop(step.after) - _drop(step.before), step.text) for step in report.compression)
+    behind = (artifact.accuracy.drop or 0.0) - _drop(report.compression[-1].after)
+    if most <= max(behind, 0.0):
+        return None
+    return (
+        f"most is lost by the step {text} ({shown(artifact.accuracy.metric, most)}): give it a weaker option, "
+        "keep it to fewer layers (layers=PATTERN), or put finetune behind it"
+    )
+
+
+def _drop(state: "StepFigures") -> float:
+    return state.accuracy.drop or 0.0 if state.accuracy else 0.0
 
 
 def _row(name: str, state: "StepFigures", first: "StepFigures", targets: list[str]) -> list[str]:

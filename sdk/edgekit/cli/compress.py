@@ -65,7 +65,7 @@ def compress(  # noqa: D103  # its docstring is _EXAMPLES
     list_: Annotated[bool, typer.Option("--list", help="List the techniques with their options, and leave.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print a recipe's JSON Schema, and leave.")] = False,
 ) -> None:
-    from edgekit import _options, _recipe
+    from edgekit import _recipe
     from edgekit.errors import UsageError
     from edgekit_converters.compress.steps import parse_step
 
@@ -77,21 +77,20 @@ def compress(  # noqa: D103  # its docstring is _EXAMPLES
         return
     if model is None:
         raise UsageError("there is no MODEL to compress: edgekit compress MODEL --technique NAME")
-    base = _recipe.from_recipe(recipe) if recipe else _options.ConvertOptions()
-    options = _options.override(
-        base,
-        compress=tuple(parse_step(text).text for text in technique or ()),
-        to=tuple(to or ()),
-        precisions=("fp32",),
+    options = given.read(
+        recipe,
+        to=to,
         calib=calib,
-        eval=evaluation,
-        preprocess=_options.parse_preprocess(preprocess) if preprocess else None,
+        evaluation=evaluation,
+        preprocess=preprocess,
         metric=metric,
         max_drop=max_drop,
-        shapes=dict(_options.parse_shape(text) for text in shape or ()),
+        shape=shape,
         bench=bench,
         threads=threads,
         seed=seed,
+        precisions=("fp32",),
+        compress=tuple(parse_step(text).text for text in technique or ()),
     )
     if not options.compress:
         raise UsageError("there is nothing to do: give --technique NAME or --recipe FILE.toml with [[compress]] steps")

@@ -8,7 +8,7 @@ import typer
 from edgekit.cli import _conversion_options as given
 from edgekit.cli._console import stdout
 from edgekit.cli._progress import Progress, show
-from edgekit.cli._steps import print_steps
+from edgekit.cli._steps import blamed, print_steps
 
 if TYPE_CHECKING:
     from edgekit._options import ConvertOptions
@@ -94,25 +94,24 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
     dry_run: given.DryRun = False,
     explain: given.Explain = False,
 ) -> None:
-    from edgekit import _options, _recipe
+    from edgekit._options import parse_constant
 
-    base = _recipe.from_recipe(recipe) if recipe else _options.ConvertOptions()
-    options = _options.override(
-        base,
-        to=tuple(to or ()),
-        precisions=tuple(precision or ()),
+    options = given.read(
+        recipe,
+        to=to,
         calib=calib,
-        eval=evaluation,
-        preprocess=_options.parse_preprocess(preprocess) if preprocess else None,
+        evaluation=evaluation,
+        preprocess=preprocess,
         metric=metric,
         max_drop=max_drop,
-        shapes=dict(_options.parse_shape(text) for text in shape or ()),
-        constants=dict(_options.parse_constant(text) for text in constant or ()),
-        io_layout=io_layout,
-        lane=lane,
+        shape=shape,
         bench=bench,
         threads=threads,
         seed=seed,
+        precisions=tuple(precision or ()),
+        constants=dict(parse_constant(text) for text in constant or ()),
+        io_layout=io_layout,
+        lane=lane,
         io_dtype=io_dtype,
         float_layers=tuple(float_layers or ()),
         time_budget=time_budget,
@@ -223,6 +222,9 @@ def _verdict(report: "Report") -> None:
             error = kind(f"{bad[0].format} {bad[0].precision} {status}: {bad[0].reason}")
             for other in bad[1:]:
                 error.add_note(f"{other.format} {other.precision} {status} too: {other.reason}")
+            if status == "rejected":
+                for advice in dict.fromkeys(filter(None, (blamed(report, one) for one in bad))):
+                    error.add_note(advice)
             if status == "rejected" and any(one.search for one in bad):
                 error.add_note("train with the rounding in it: edgekit.train_quantized (docs/guide/training.md)")
             raise error

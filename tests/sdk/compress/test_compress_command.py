@@ -16,13 +16,41 @@ def run(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
+COMBINED = """
+schema = 1
+[convert]
+precisions = ["int8"]
+seed = 7
+[[compress]]
+technique = "prune-channels"
+macs = 0.6
+[[compress]]
+technique = "factorize"
+energy = 0.98
+[[compress]]
+technique = "fuse"
+"""
+
+
 @pytest.fixture(scope="module")
 def compressed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, str]:
     """A Keras net snapped twice, its folder, its report and what was printed."""
-    folder = tmp_path_factory.mktemp("compressed") / "out"
     steps = ("-t", "snap:grid=nf4", "-t", "snap:bits=2,layers=op:Conv")
+    return _made("compress", digits, tmp_path_factory.mktemp("compressed") / "out", *steps)
+
+
+@pytest.fixture(scope="module")
+def combined(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, str]:
+    """The same net pruned, factorized, fused and quantized by one recipe."""
+    folder = tmp_path_factory.mktemp("combined")
+    recipe = folder / "r.toml"
+    recipe.write_text(COMBINED)
+    return _made("convert", digits, folder / "out", "--recipe", str(recipe), "--no-bench")
+
+
+def _made(command: str, digits: Path, folder: Path, *words: str) -> tuple[Path, Any, str]:
     data = ("--calib", f"{digits}/calib.npz", "--eval", f"{digits}/test.npz")
-    done = run("compress", f"{digits}/digits.keras", *steps, *data, "--explain", "-o", str(folder))
+    done = run(command, f"{digits}/digits.keras", *words, *data, "--explain", "-o", str(folder))
     assert done.returncode == 0, done.stderr
     return folder, json.loads((folder / "report.json").read_text()), done.stdout
 
@@ -59,22 +87,41 @@ def test_the_page_shows_the_steps(compressed: tuple[Path, Any, str]) -> None:
     assert "snap:bits=2,layers=op:Conv" in page
 
 
+def test_a_recipe_prunes_factorizes_fuses_and_quantizes(combined: tuple[Path, Any, str]) -> None:
+    _, report, _ = combined
+    steps = report["compression"]
+    assert [one["technique"] for one in steps] == ["prune-channels", "factorize", "fuse"]
+    assert all(one["changes"] for one in steps)
+    last = steps[-1]["after"]
+    assert last["macs"] < steps[0]["after"]["macs"] < 0.61 * steps[0]["before"]["macs"]
+    for artifact in report["artifacts"]:
+        assert (artifact["precision"], artifact["status"]) == ("int8", "ok")
+        assert artifact["accuracy"]["artifact"] == pytest.approx(last["accuracy"]["artifact"], abs=0.02)
+
+
+@pytest.mark.parametrize("first", ["compressed", "combined"])
 def test_the_lock_repeats_the_run_bit_for_bit_and_convert_takes_it(
-    compressed: tuple[Path, Any, str], digits: Path, tmp_path: Path
+    first: str, request: pytest.FixtureRequest, digits: Path, tmp_path: Path
 ) -> None:
-    folder, report, _ = compressed
+    folder, _, _ = request.getfixturevalue(first)
     lock = str(folder / "recipe.lock.toml")
     again = run("convert", f"{digits}/digits.keras", "--recipe", lock, "--no-bench", "-o", str(tmp_path / "o"))
     assert again.returncode == 0, again.stderr
-    made = json.loads((tmp_path / "o" / "report.json").read_text())
-    assert [one["sha256"] for one in made["artifacts"]] == [one["sha256"] for one in report["artifacts"]]
+    models = {file.name: file.read_bytes() for file in (folder / "models").iterdir()}
+    assert {file.name for file in (tmp_path / "o" / "models").iterdir()} == models.keys()
+    for name, before in models.items():
+        assert (tmp_path / "o" / "models" / name).read_bytes() == before, name
 
 
 def test_a_gate_that_is_missed_ends_with_6_and_keeps_the_file_as_rejected(digits: Path, tmp_path: Path) -> None:
     data = ("--eval", f"{digits}/test.npz", "--max-drop", "0.01", "--no-bench", "--to", "tflite")
-    done = run("compress", f"{digits}/digits.keras", "-t", "snap:bits=2", *data, "-o", str(tmp_path / "o"))
+    steps = ("-t", "snap:bits=2", "-t", "fuse:optional")
+    done = run("compress", f"{digits}/digits.keras", *steps, *data, "-o", str(tmp_path / "o"))
     assert done.returncode == 6, done.stderr
     assert "rejected: top1 drops by" in done.stderr
+    (first, _) = json.loads((tmp_path / "o" / "report.json").read_text())["compression"]
+    lost = first["after"]["accuracy"]["drop"] - first["before"]["accuracy"]["drop"]
+    assert f"hint: most is lost by the step snap:bits=2 ({lost:.2%}): give it a weaker option" in done.stderr
     assert [file.name for file in (tmp_path / "o" / "models").iterdir()] == ["digits.fp32.tflite.rejected"]
 
 
