@@ -8,15 +8,10 @@ from edgekit._events import Event, OnEvent
 from edgekit._judge import RUNS, Judge
 from edgekit._report import CompressionStep, StepFigures
 from edgekit.errors import DataError
-from edgekit_converters.backends import backend_for
 from edgekit_converters.backends.base import Failure
 from edgekit_converters.compress.base import Figures
 from edgekit_converters.compress.engine import Compressed
-from edgekit_converters.errors import ConversionError
 from edgekit_converters.model import Artifact
-from edgekit_converters.precisions import parse
-
-FLOAT = "fp32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,19 +53,9 @@ def states_of(judge: Judge, made: Compressed, on_event: OnEvent) -> tuple[Compre
 
 def _floats(judge: Judge, file: Path, name: str) -> dict[str, Artifact]:
     """Return the float forms of an ONNX file, those that can be had."""
-    targets = dict.fromkeys(target for target, _ in judge.options.wanted)
-    try:
-        shop = judge.result.workshop.of(file, judge.work / name)
-    except ConversionError:
-        return {}
-    shop.output.mkdir(exist_ok=True)
-    found = {}
-    for target in targets:
-        backend = backend_for(target)
-        (made,) = shop.make(backend, [parse(FLOAT, target, backend.precisions)])
-        if not isinstance(made, Failure):
-            found[target] = made
-    return found
+    targets = list(dict.fromkeys(target for target, _ in judge.options.wanted))
+    found = judge.result.workshop.floats(file, judge.work / name, targets)
+    return {target: one for target, one in found.items() if not isinstance(one, Failure)}
 
 
 def _measured(judge: Judge, points: Sequence[_Point]) -> list[StepFigures]:
