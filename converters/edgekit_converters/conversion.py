@@ -22,6 +22,7 @@ from edgekit_converters.jobs import JobRunner
 from edgekit_converters.layout import Layout
 from edgekit_converters.model import Array, Arrays, Artifact, SourceModel
 from edgekit_converters.precisions import Precision, parse
+from edgekit_converters.timing import Stopwatch, timed_by
 from edgekit_converters.workshop import Workshop, lowered
 
 Wanted = tuple[tuple[str, str], ...]
@@ -63,6 +64,8 @@ class ConversionRequest:
     quantized_io: bool = False
     """Inputs and outputs of static integer artifacts as they store them; only of targets that can."""
     seed: int = 0
+    stopwatch: Stopwatch | None = field(default=None, repr=False)
+    """Times artifacts, for steps with a budget of time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +126,17 @@ def convert(request: ConversionRequest, jobs: JobRunner, on_event: OnEvent = lam
     backends = [backend_for(target) for target in dict.fromkeys(target for target, _ in request.wanted)]
     _check_calibration(request, backends)
     _check_rim(request, backends)
-    check_data(request.compress, calibration=request.calibration is not None, labels=request.labels is not None)
+    check_data(
+        request.compress,
+        calibration=request.calibration is not None,
+        labels=request.labels is not None,
+        measuring=request.stopwatch is not None,
+    )
     total = len(request.wanted) + 1
     on_event(Event(stage="load", detail=request.model.name, done=0, total=total))
     loaded, inputs, lost = _load(request, backends, jobs)
     made: list[Artifact | Failure] = list(lost)
-    compressed = _compressed(request, loaded, jobs, on_event)
+    compressed = _compressed(request, loaded, inputs, jobs, on_event)
     if compressed and compressed.same_rim:
         layout = Layout(request.layout, loaded.channels_first)
         loaded = lowered(loaded, compressed.path, layout, jobs, compressed.path.parent)
@@ -239,7 +247,9 @@ def _load(
     return loaded, used(asked, loaded.source.inputs), lost
 
 
-def _compressed(request: ConversionRequest, loaded: Loaded, jobs: JobRunner, on_event: OnEvent) -> Compressed | None:
+def _compressed(
+    request: ConversionRequest, loaded: Loaded, samples: Arrays, jobs: JobRunner, on_event: OnEvent
+) -> Compressed | None:
     """Carry out the steps on the canonical graph; None without any."""
     if not request.compress:
         return None
@@ -251,6 +261,8 @@ def _compressed(request: ConversionRequest, loaded: Loaded, jobs: JobRunner, on_
     inputs = loaded.source.inputs
     work = request.work / "compress"
     work.mkdir()
+    targets = tuple(dict.fromkeys(target for target, _ in request.wanted))
+    shop = replace(_workshop(request, loaded, jobs), work=work)
     return compress(
         loaded.onnx,
         request.compress,
@@ -258,9 +270,10 @@ def _compressed(request: ConversionRequest, loaded: Loaded, jobs: JobRunner, on_
         work,
         calibration=None if request.calibration is None else bind(request.calibration, inputs, "calibration data"),
         labels=request.labels,
-        targets=tuple(dict.fromkeys(target for target, _ in request.wanted)),
+        targets=targets,
         seed=request.seed,
         kept=request.kept,
+        timed=timed_by(request.stopwatch, shop, targets, samples) if request.stopwatch else None,
         on_event=on_event,
     )
 

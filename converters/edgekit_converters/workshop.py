@@ -15,6 +15,7 @@ from edgekit_converters.layout import Layout
 from edgekit_converters.model import Array, Artifact, Step
 from edgekit_converters.precisions import Precision, parse
 
+FLOAT = "fp32"
 RANDOM_WARNING = "calibrated on random data: its accuracy says nothing"
 FLOAT_RIM_WARNING = "inputs and outputs keep the source's dtypes: this target has no others"
 
@@ -115,7 +116,16 @@ class Workshop:
         loaded = lowered(self.loaded, path, self.layout, self.jobs, work)
         return replace(self, loaded=loaded, work=work, output=work / "models", over_onnx=lambda: loaded, _easier={})
 
-    def float_file(self, target: str, precision: str = "fp32") -> Path:
+    def floats(self, targets: Sequence[str]) -> dict[str, Artifact | Failure]:
+        """Return the model in float by target."""
+        self.output.mkdir(exist_ok=True)
+        found = {}
+        for target in targets:
+            backend = backend_for(target)
+            (found[target],) = self.make(backend, [parse(FLOAT, target, backend.precisions)])
+        return found
+
+    def float_file(self, target: str, precision: str = FLOAT) -> Path:
         """Return the float model in the target's format that artifacts of a precision are made of.
 
         Raises:

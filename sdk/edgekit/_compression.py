@@ -8,15 +8,11 @@ from edgekit._events import Event, OnEvent
 from edgekit._judge import RUNS, Judge
 from edgekit._report import CompressionStep, StepFigures
 from edgekit.errors import DataError
-from edgekit_converters.backends import backend_for
 from edgekit_converters.backends.base import Failure
 from edgekit_converters.compress.base import Figures
 from edgekit_converters.compress.engine import Compressed
 from edgekit_converters.errors import ConversionError
 from edgekit_converters.model import Artifact
-from edgekit_converters.precisions import parse
-
-FLOAT = "fp32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,20 +54,13 @@ def states_of(judge: Judge, made: Compressed, on_event: OnEvent) -> tuple[Compre
 
 def _floats(judge: Judge, made: Compressed, file: Path, work: Path) -> dict[str, Artifact]:
     """Return the float forms of an ONNX file, those that can be had."""
-    targets = dict.fromkeys(target for target, _ in judge.options.wanted)
+    targets = list(dict.fromkeys(target for target, _ in judge.options.wanted))
     shop = judge.result.workshop  # it is of the last state
     try:
         shop = replace(shop, output=work) if file == made.path else shop.of(file, work)
     except ConversionError:
         return {}
-    shop.output.mkdir(exist_ok=True)
-    found = {}
-    for target in targets:
-        backend = backend_for(target)
-        (one,) = shop.make(backend, [parse(FLOAT, target, backend.precisions)])
-        if not isinstance(one, Failure):
-            found[target] = one
-    return found
+    return {target: one for target, one in shop.floats(targets).items() if not isinstance(one, Failure)}
 
 
 def _measured(judge: Judge, points: Sequence[_Point]) -> list[StepFigures]:

@@ -15,7 +15,7 @@ from edgekit._data_checks import check_calibration, check_evaluation
 from edgekit._events import Event, OnEvent, ignore
 from edgekit._gate import Gate, Passed
 from edgekit._html import to_html
-from edgekit._judge import FLOATS, RUNS, Judge, can_score, is_slower
+from edgekit._judge import FLOATS, RUNS, Judge, can_score, is_slower, stopwatch
 from edgekit._ledger import Ledger, digest
 from edgekit._metrics import half_width, resolve, shown
 from edgekit._options import ConvertOptions
@@ -85,10 +85,12 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
                     quantized_io=options.io_dtype == "quantized",
                     through_onnx=options.lane == "onnx",
                     seed=options.seed,
+                    stopwatch=stopwatch(options, Path(scratch), jobs) if options.bench else None,
                 ),
                 jobs,
                 on_event,
             )
+            options = _as_carried_out(options, result)
             judge = Judge(
                 result=result,
                 options=options,
@@ -147,6 +149,12 @@ def compress(
         raise UsageError("there is nothing to do: give at least one step, such as 'fuse'")
     asked = replace(options or ConvertOptions(), compress=tuple(steps), precisions=("fp32",))
     return convert(model, asked, output, on_event)
+
+
+def _as_carried_out(options: ConvertOptions, result: ConversionResult) -> ConvertOptions:
+    """Return the options with the steps as they were: what was measured to find them stands in them."""
+    made = result.compressed
+    return replace(options, compress=tuple(one.step.text for one in made.stages)) if made else options
 
 
 def _suspicions(

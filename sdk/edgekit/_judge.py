@@ -15,8 +15,11 @@ from edgekit_converters import ConversionResult
 from edgekit_converters.errors import ConversionError
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Arrays, Artifact
+from edgekit_converters.timing import Stopwatch
 
 RUNS, WARMUP = 200, 20
+TRIAL_RUNS, TRIAL_S = 2000, 10.0
+"""Of a measurement that decides: small models are timed longer, so that a burst of other work does not."""
 LOOK_S = 10.0
 """Seconds to follow the layers of one artifact to the outputs, for the report."""
 ROUNDING = 1e-9  # of a difference of two shares
@@ -151,6 +154,33 @@ class Judge:
         except ConversionError as exc:  # what cannot be compared layer by layer is none the worse for it
             return replace(report, warnings=(*report.warnings, f"its layers could not be looked at: {exc}"))
         return replace(report, layers=tuple(one.damage for one in found))
+
+
+def stopwatch(options: ConvertOptions, work: Path, jobs: JobRunner) -> Stopwatch:
+    """Return what times artifacts in turns: the median of each one's times, in milliseconds.
+
+    It raises AgentError where an artifact cannot be run.
+    """
+
+    def times(files: Mapping[str, Path], inputs: Arrays) -> dict[str, float]:
+        candidates = [Candidate(key=name, path=path, threads=options.threads) for name, path in files.items()]
+        measured = measure(
+            candidates,
+            jobs,
+            work,
+            inputs=inputs,
+            keep_outputs=False,
+            runs=TRIAL_RUNS,
+            warmup=WARMUP,
+            limit_s=TRIAL_S,
+            seed=options.seed,
+        )
+        for one in measured.values():
+            if one.error is not None:
+                raise one.failure()
+        return {name: one.p50_ms for name, one in measured.items()}
+
+    return times
 
 
 def can_score(metric: str, evaluation: DataSet | None) -> bool:

@@ -73,14 +73,16 @@ def measure(  # noqa: PLR0913  # what a measurement is made of
     stored: Sequence[str] = (),
     runs: int = 200,
     warmup: int = 20,
+    limit_s: float = 120.0,
     seed: int = 0,
     streams: int = 1,
 ) -> dict[str, Measured]:
     """Run every candidate on the inputs [N, ...] one sample at a time, then time them in turns in one process.
 
-    Taking turns makes their ratios fair on a machine that is not quiet. `runs=0` times nothing. Outputs of a
-    quantized model are real values, but those named in `stored` as it stores them. With more than one of `streams`
-    each candidate then runs as many inferences at a time, in turns with one.
+    Taking turns makes their ratios fair on a machine that is not quiet. `runs=0` times nothing; there are fewer where
+    all of them take longer than `limit_s` seconds. Outputs of a quantized model are real values, but those named in
+    `stored` as it stores them. With more than one of `streams` each candidate then runs as many inferences at a time,
+    in turns with one.
 
     Raises:
         JobCrashedError: if a runtime ended the process.
@@ -95,6 +97,7 @@ def measure(  # noqa: PLR0913  # what a measurement is made of
         "stored": list(stored),
         "runs": runs,
         "warmup": warmup,
+        "limit_s": limit_s,
         "seed": seed,
         "batch": 1,
         "streams": streams,

@@ -81,7 +81,7 @@ class Technique(Protocol):
     """Whether outputs stay what they are, but for rounding: that is then proved on samples."""
 
     def needs(self, values: Values) -> frozenset[str]:
-        """Return what it cannot do without, of `calibration`, `labels` and `torch`."""
+        """Return what it cannot do without, of `calibration`, `labels`, `measuring` and `torch`."""
         ...
 
     def check(self, model: "ir.Model", values: Values, setting: Setting) -> str | None:

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from edgekit_converters._exchange import write_arrays
-from edgekit_converters.compress import engine_job, technique_for
+from edgekit_converters._exchange import read_arrays, write_arrays
+from edgekit_converters.compress import engine_job, latency, technique_for
 from edgekit_converters.compress.base import Change, Effect, Figures, Left
+from edgekit_converters.compress.latency import Timed
 from edgekit_converters.compress.steps import RecipeStep
-from edgekit_converters.errors import CalibrationError
+from edgekit_converters.errors import CalibrationError, UnsupportedError
 from edgekit_converters.events import Event, OnEvent
-from edgekit_converters.jobs import JobRunner
+from edgekit_converters.jobs import JobRunner, Json
 from edgekit_converters.model import Arrays
 
 
@@ -55,6 +57,7 @@ def compress(  # noqa: PLR0913  # a recipe and what it works with
     targets: Sequence[str] = (),
     seed: int = 0,
     kept: Path | None = None,
+    timed: Timed | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> Compressed:
     """Carry out the steps on an ONNX file; nothing is begun where one of them cannot be done.
@@ -69,15 +72,23 @@ def compress(  # noqa: PLR0913  # a recipe and what it works with
         targets: the formats the model is for.
         seed: of whatever is random.
         kept: a folder that outlives the run: a training that was killed goes on from what lies there.
+        timed: measures what a step with a budget of time left of the time.
         on_event: called before each step, and with the progress of long ones.
 
     Raises:
         CalibrationError: if a step needs data that is not there, or the data does not fit.
+        ConversionError: if a model cannot be timed.
         ConverterMissingError: if a step needs a library that is not installed.
         ModelFileError: if the file is damaged.
-        UnsupportedError: if a step names a layer that is not there or changes nothing, or an exact one was not.
+        UnsupportedError: if a step names a layer that is not there or changes nothing, or an exact one was not; if its
+            budget of time is out of reach, or nothing measures.
     """
-    check_data(steps, calibration=calibration is not None, labels=labels is not None)
+    check_data(
+        steps,
+        calibration=calibration is not None,
+        labels=labels is not None,
+        measuring=timed is not None,
+    )
     asked = {
         "steps": [one.text for one in steps],
         "source": str(model),
@@ -90,45 +101,95 @@ def compress(  # noqa: PLR0913  # a recipe and what it works with
     }
     plain = work / f"{model.stem}.plain.onnx"
     begun = jobs.run(engine_job.__name__, {**asked, "model": str(model), "output": str(plain), "step": None})
+    run = _Run(jobs=jobs, asked={**asked, "source": str(plain)}, timed=timed, on_event=on_event)
     rim = begun["rim"]
     stages: list[Stage] = []
     for place, step in enumerate(steps):
         on_event(Event(stage="compress", detail=step.text, done=place, total=len(steps)))
         path = work / f"{model.stem}.{place + 1}.onnx"
-        before = stages[-1].path if stages else plain
-        answer = jobs.run(
-            engine_job.__name__,
-            {**asked, "source": str(plain), "model": str(before), "output": str(path), "step": place},
-            on_event=on_event,
-        )
-        stages.append(
-            Stage(
-                step=step,
-                path=path,
-                effect=Effect(
-                    changes=tuple(Change(**one) for one in answer["changes"]),
-                    left=tuple(Left(**one) for one in answer["left"]),
-                    figures=answer["figures"],
-                ),
-                before=answer["before"],
-                after=answer["after"],
-                seconds=answer["seconds"],
-                exact=answer["exact"],
-            )
-        )
-        rim = answer["rim"]
+        made, rim = run.stage(step, place, stages[-1].path if stages else plain, path)
+        stages.append(made)
     return Compressed(before=plain, stages=tuple(stages), same_rim=rim == begun["rim"])
 
 
-def check_data(steps: Sequence[RecipeStep], *, calibration: bool, labels: bool) -> None:
-    """Refuse steps that need data which is not there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What carries the steps out; `asked` is what all jobs are asked."""
+
+    jobs: JobRunner
+    asked: Json
+    timed: Timed | None
+    on_event: OnEvent
+
+    def stage(self, step: RecipeStep, place: int, before: Path, path: Path) -> tuple[Stage, Json]:
+        """Carry a step out, and return it with the inputs and outputs behind it."""
+        timed, chosen = self.timed, None
+        if timed and latency.NEED in _needs(step):
+            chosen = self._within_time(step, place, before, timed)
+            step = chosen.step
+        answer = self._carry_out(step, place, before, path)
+        effect = Effect(
+            changes=tuple(Change(**one) for one in answer["changes"]),
+            left=tuple(Left(**one) for one in answer["left"]),
+            figures=answer["figures"],
+        )
+        if timed and chosen and effect.changes:
+            effect = chosen.told(effect, timed(before, path))
+        made = Stage(
+            step=step,
+            path=path,
+            effect=effect,
+            before=answer["before"],
+            after=answer["after"],
+            seconds=answer["seconds"],
+            exact=answer["exact"],
+        )
+        return made, answer["rim"]
+
+    def _carry_out(self, step: RecipeStep, place: int, before: Path, path: Path, **other: Json) -> Json:
+        texts = [*self.asked["steps"]]
+        texts[place] = step.text
+        asked = {**self.asked, "steps": texts, "model": str(before), "output": str(path), "step": place, **other}
+        return self.jobs.run(engine_job.__name__, asked, on_event=self.on_event)
+
+    def _within_time(self, step: RecipeStep, place: int, before: Path, timed: Timed) -> latency.Chosen:
+        """Return a step with a budget of time as one that keeps to it."""
+        work = Path(self.asked["work"], f"trials-{place}")
+        work.mkdir()
+        given = self.asked["calibration"]
+        calibration = write_arrays(work / "samples.npz", latency.few(read_arrays(given))) if given else None
+
+        def carry_out(trial: RecipeStep) -> Path:
+            path = work / f"{trial.values['macs']}.onnx"
+            answer = self._carry_out(trial, place, before, path, work=str(work), calibration=calibration)
+            if not answer["changes"]:
+                raise UnsupportedError(answer["left"][0]["why"])  # an optional step
+            return path
+
+        def tell(what: str) -> None:
+            self.on_event(Event(stage="compress", detail=what, done=place, total=len(self.asked["steps"])))
+
+        return latency.choose(step, carry_out, partial(timed, before), tell)
+
+
+def _needs(step: RecipeStep) -> frozenset[str]:
+    return technique_for(step.technique).needs(step.values)
+
+
+def check_data(steps: Sequence[RecipeStep], *, calibration: bool, labels: bool, measuring: bool) -> None:
+    """Refuse steps that need data which is not there, or measuring where nothing measures.
 
     Raises:
         CalibrationError: naming the step.
+        UnsupportedError: naming the step.
     """
-    there = {"calibration": calibration, "labels": labels}
+    there = {
+        "calibration": (calibration, CalibrationError, "calibration data: give --calib DATA"),
+        "labels": (labels, CalibrationError, "labels in the --calib data"),
+        latency.NEED: (measuring, UnsupportedError, "latency to be measured: leave --no-bench out"),
+    }
     for step in steps:
-        for need in sorted(technique_for(step.technique).needs(step.values) & there.keys()):
-            if not there[need]:
-                what = "calibration data: give --calib DATA" if need == "calibration" else "labels in the --calib data"
-                raise CalibrationError(f"technique {step.text} needs {what}")
+        for need in sorted(_needs(step) & there.keys()):
+            has, kind, what = there[need]
+            if not has:
+                raise kind(f"technique {step.text} needs {what}")

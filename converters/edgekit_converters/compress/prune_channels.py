@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgekit_converters.compress import latency
 from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values, name_of
 from edgekit_converters.compress.channel_refit import Refitted, powers_of, refit
 from edgekit_converters.compress.figures import infer_shapes, macs_of
@@ -34,7 +35,8 @@ _ORDERS = MappingProxyType({"l1": 1, "l2": 2})
 class PruneChannels:
     """Units of channels go until the budget is kept to; what they brought is re-fitted into what remains.
 
-    `ratio` is what goes; `macs` and `parameters` are budgets: what may be left of the whole model's.
+    `ratio` is what goes; `macs`, `parameters` and `latency` are budgets: what may be left of the whole model's. A step
+    with `latency` is not applied itself: the engine finds the `macs` that keeps to it (`compress.latency`).
     """
 
     name = "prune-channels"
@@ -45,6 +47,7 @@ class PruneChannels:
             "ratio": number(0.0, 0.0, 0.99, "share of the channels that are taken out"),
             "macs": number(0.0, 0.0, 1.0, "share of the model's multiplications that may be left"),
             "parameters": number(0.0, 0.0, 1.0, "share of the model's parameters that may be left"),
+            latency.OPTION: number(0.0, 0.0, 0.99, "share of the measured time that may be left"),
             "by": choice("hessian", "activation", "l1", "l2", text="what channels are judged by"),
             "scope": choice("global", "layer", text="where they do least damage, or the same share of every layer"),
             "refit": choice("on", "off", text="whether what remains is fitted to the original's values"),
@@ -55,15 +58,16 @@ class PruneChannels:
     )
 
     def needs(self, values: Values) -> frozenset[str]:
-        """Calibration data, but for plain magnitudes."""
+        """Calibration data, but for plain magnitudes; measuring for a budget of time."""
         plain = values["by"] in _ORDERS and values["refit"] == "off"
-        return frozenset() if plain else frozenset({"calibration"})
+        return frozenset(([] if plain else ["calibration"]) + ([latency.NEED] if values[latency.OPTION] else []))
 
     def check(self, model: "ir.Model", values: Values, setting: Setting) -> str | None:
         """Refuse no budget or several, and a model none of whose channels can go."""
-        given = [name for name in _BUDGETS if values[name]]
+        budgets = (*_BUDGETS, latency.OPTION)
+        given = [name for name in budgets if values[name]]
         if len(given) != 1:
-            return f"it takes one budget of {', '.join(_BUDGETS)}, and {len(given)} are given"
+            return f"it takes one budget of {', '.join(budgets)}, and {len(given)} are given"
         groups = groups_of(model, setting.only)
         if groups.blocks:
             return None

@@ -87,6 +87,11 @@ def table_of(step: RecipeStep) -> dict[str, Value | list[str]]:
     return {"technique": step.technique, **given, **more, **({LAYERS: list(step.layers)} if step.layers else {})}
 
 
+def with_options(step: RecipeStep, **given: Value) -> RecipeStep:
+    """Return the step with other values of some of its options."""
+    return parse_step(text_of({**table_of(step), **given}))
+
+
 def parse_steps(texts: Sequence[str]) -> tuple[RecipeStep, ...]:
     """Read several; see `parse_step`."""
     return tuple(map(parse_step, texts))

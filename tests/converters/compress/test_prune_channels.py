@@ -165,7 +165,7 @@ def test_only_the_layers_named_lose_channels(tmp_path: Path, rng: np.random.Gene
 
 
 REFUSED = {
-    "no budget": (PLAIN, "prune-channels", "it takes one budget of ratio, macs, parameters, and 0 are given"),
+    "no budget": (PLAIN, "prune-channels", "it takes one budget of ratio, macs, parameters, latency, and 0 are given"),
     "two budgets": (PLAIN, "prune-channels:ratio=0.5,macs=0.5", "and 2 are given"),
     "softmax": (
         "(float[n,4,6,6] x) => (float[n,5,6,6] y) { a = Conv(x, w)  s = Softmax<axis = 1>(a)  y = Conv(s, v) }",
