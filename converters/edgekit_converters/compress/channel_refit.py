@@ -24,6 +24,7 @@ from edgekit_converters.compress.pair_refit import Pair, Values, fit_pair
 from edgekit_converters.compress.places import places_in
 from edgekit_converters.compress.products import Product
 from edgekit_converters.compress.walk import Walk
+from edgekit_converters.events import Event, OnEvent
 from edgekit_converters.graph.biases import bias_refusal
 from edgekit_converters.graph.channels import channels_of
 from edgekit_converters.graph.model import ONNX
@@ -54,12 +55,15 @@ class Refitted:
     after: float
 
 
-def refit(
+def refit(  # noqa: PLR0913  # models, and how
     model: "ir.Model",
     original: "ir.Model",
     layers: Mapping[Weights, Mask],
     arrays: Arrays,
     seed: int = 0,
+    *,
+    pairs: bool = True,
+    on_event: OnEvent = lambda _: None,
 ) -> tuple[list[Refitted], list[Left]]:
     """Re-fit layers in place, in the order they are given, which is the graph's.
 
@@ -69,6 +73,8 @@ def refit(
         layers: of the changed model, with which of the original's output channels each still has.
         arrays: calibration samples as `data.bind` gives them.
         seed: of the choice of rows where there are more than are looked at.
+        pairs: whether layers are also fitted together with those before them; see `pair_refit`.
+        on_event: called before each layer is fitted.
 
     Returns:
         The layers that were re-fitted and those that were not, with why.
@@ -76,8 +82,9 @@ def refit(
     Raises:
         CalibrationError: if a model stops on the samples.
     """
-    fitting = _Fitting(model, original, layers, arrays, seed)
-    for layer in layers:
+    fitting = _Fitting(model, original, layers, arrays, seed, pairs=pairs)
+    for at, layer in enumerate(layers):
+        on_event(Event(stage="compress", detail=f"fit {name_of(layer.node)}", done=at, total=len(layers)))
         fitting.fit(layer)
     return fitting.done, fitting.left
 
@@ -85,12 +92,19 @@ def refit(
 class _Fitting:
     """Layers fitted one after the other, while both models are walked through."""
 
-    def __init__(
-        self, model: "ir.Model", original: "ir.Model", layers: Mapping[Weights, Mask], arrays: Arrays, seed: int
+    def __init__(  # noqa: PLR0913  # what `refit` gets
+        self,
+        model: "ir.Model",
+        original: "ir.Model",
+        layers: Mapping[Weights, Mask],
+        arrays: Arrays,
+        seed: int,
+        *,
+        pairs: bool,
     ) -> None:
         self._model, self._masks = model, layers
         self._names = {layer: str(target_of(layer).name) for layer in layers}
-        self._firsts = firsts_of(model, layers)
+        self._firsts = firsts_of(model, layers) if pairs else {}
         self._now = Walk(model, arrays, keep=[str(_taken(one).name) for one in self._firsts.values()])
         self._then = Walk(original, arrays, keep=self._names.values())
         self._makers = {str(one.name): node for node in original.graph for one in node.outputs}

@@ -14,6 +14,7 @@ from edgekit_converters.compress.base import Effect, Figures
 from edgekit_converters.compress.steps import RecipeStep, with_options
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.model import Arrays
+from edgekit_converters.precisions import Value
 
 OPTION, NEED = "latency", "measuring"
 """The option's name, and what a technique needs for it."""
@@ -60,7 +61,7 @@ def choose(
     """Return the step with the largest budget of multiplications that keeps to its budget of time.
 
     Args:
-        step: with the options `latency`, `macs` and `rounds`.
+        step: with the options `latency`, `macs`, `refit` and `rounds`.
         carry_out: returns the ONNX file behind a trial; UnsupportedError where the technique cannot take so much.
         share_of: returns what that file leaves of the time.
         tell: gets what a trial came to, in a few words.
@@ -73,7 +74,7 @@ def choose(
     refused = list[UnsupportedError]()
 
     def attempt(macs: float) -> float | None:
-        trial = with_options(step, latency=0.0, macs=macs, rounds=1)
+        trial = with_options(step, latency=0.0, macs=macs, **_plain(step))
         try:
             made = carry_out(trial)
         except UnsupportedError as exc:
@@ -111,6 +112,11 @@ def search(budget: float, attempt: Callable[[float], float | None]) -> dict[floa
         least, most = (at, most) if share is None or share <= budget else (least, at)
         at = (least + most) // 2
     return tried
+
+
+def _plain(step: RecipeStep) -> dict[str, Value]:
+    """Return the options that make a trial cheap and leave the shapes as they are."""
+    return {"rounds": 1, "refit": "off" if step.values["refit"] == "off" else "layers"}
 
 
 def few(calibration: Arrays) -> Arrays:

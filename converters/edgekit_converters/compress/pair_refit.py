@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgekit_converters.compress.least_squares import Floats
 from edgekit_converters.compress.products import Product
+from edgekit_converters.graph.weights import Reals
 
 _TURNS, _STEPS = 6, 20
 """Turns, and steps of the solver in each."""
@@ -183,7 +183,7 @@ class _Problem:
         wanted = self._missing.ravel().astype(np.float64)
         return self._parts(lsmr(there, wanted, damp=damping, maxiter=_STEPS, atol=1e-4, btol=1e-4)[0])
 
-    def _parts(self, vector: NDArray[np.floating]) -> Changes:
+    def _parts(self, vector: Reals) -> Changes:
         cuts = np.cumsum([int(np.prod(one)) for one in self._shapes])[:-1]
         first, bias, second, last = (
             scale * part.astype(np.float32).reshape(shape)
@@ -191,14 +191,14 @@ class _Problem:
         )
         return Changes(parts=(first, bias, second, last))
 
-    def _ahead(self, vector: NDArray[np.floating]) -> Floats:
+    def _ahead(self, vector: Reals) -> Reals:
         change, bias, weights, last = self._parts(vector).parts
         first, second = self._pair.first, self._pair.second
         moved = self._inner * first.biased(first.results(self._taken, change), bias)
         made = second.results(moved, self._weights) + second.results(self._between, weights)
-        return (self._outer * second.biased(made, last)).ravel()
+        return np.asarray((self._outer * second.biased(made, last)).ravel(), np.float64)
 
-    def _back(self, vector: NDArray[np.floating]) -> Floats:
+    def _back(self, vector: Reals) -> Reals:
         first, second = self._pair.first, self._pair.second
         given = self._outer * vector.astype(np.float32).reshape(self._missing.shape)
         moved = self._inner * second.back(given, self._weights, self._between.shape)
@@ -208,7 +208,8 @@ class _Problem:
             second.weights_back(self._rows[1], given),
             second.bias_back(given),
         )
-        return np.concatenate([scale * one.ravel() for scale, one in zip(self._scales, parts, strict=True)])
+        scaled = [scale * one.ravel() for scale, one in zip(self._scales, parts, strict=True)]
+        return np.concatenate(scaled).astype(np.float64)
 
 
 def _size(array: Floats) -> np.float32:

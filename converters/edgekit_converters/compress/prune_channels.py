@@ -50,7 +50,7 @@ class PruneChannels:
             latency.OPTION: number(0.0, 0.0, 0.99, "share of the measured time that may be left"),
             "by": choice("hessian", "activation", "l1", "l2", text="what channels are judged by"),
             "scope": choice("global", "layer", text="where they do least damage, or the same share of every layer"),
-            "refit": choice("on", "off", text="whether what remains is fitted to the original's values"),
+            "refit": choice("on", "layers", "off", text="whether what remains is fitted to the original's values"),
             "rounds": number(1, 1, 64, "steps on the way to the budget, with a re-fit behind each"),
             "round": number(1, 1, 1024, "channels that remain are a multiple of it"),
             "least": number(1, 1, 2**20, "channels of a layer that remain at least"),
@@ -81,7 +81,7 @@ class PruneChannels:
         groups, behind = groups_of(model, setting.only), set[str]()
         budget = _budget(model, groups, values)
         kept = {name_of(one.node): np.ones(_channels(one), bool) for one in groups.layers}
-        rounds = int(values["rounds"]) if values["refit"] == "on" else 1
+        rounds = int(values["rounds"]) if values["refit"] != "off" else 1
         done = list[Refitted]()
         for at in range(rounds):
             groups = groups_of(model, setting.only)
@@ -93,11 +93,12 @@ class PruneChannels:
                 mask[mask] = ~np.isin(groups.labels.of(one.weights.value, one.made), units)
             cut(model, groups.labels, units)
             infer_shapes(model)
-            if values["refit"] == "on":
+            if values["refit"] != "off":
                 fitted = {
                     one.weights: kept[name_of(one.node)] for one in layers_of(model) if name_of(one.node) in behind
                 }
-                done, left = refit(model, original, fitted, arrays, setting.seed)
+                together, tell = values["refit"] == "on", setting.on_event
+                done, left = refit(model, original, fitted, arrays, setting.seed, pairs=together, on_event=tell)
         changes = [_shorter(name, mask) for name, mask in kept.items() if not mask.all()]
         changes += [
             Change(layer=one.layer, what="re-fitted", figures={"error_before": one.before, "error": one.after})
@@ -128,7 +129,7 @@ def _budget(model: "ir.Model", groups: Groups, values: Values) -> _Budget:
     name = next(name for name in _BUDGETS if values[name])
     whole = _cost(model, groups, name)([0] * len(groups.blocks))
     share = 1 - float(values[name]) if name == "ratio" else float(values[name])
-    added = _new_biases(groups) if name == "parameters" and values["refit"] == "on" else 0
+    added = _new_biases(groups) if name == "parameters" and values["refit"] != "off" else 0
     return _Budget(name=name, whole=whole, most=whole * share - added)
 
 
@@ -173,7 +174,7 @@ def _scores(model: "ir.Model", groups: Groups, values: Values, setting: Setting,
     takers = list({id(one): one.weights for block in groups.blocks for one in block.takers}.values())
     powers = powers_of(model, takers, arrays, setting.work / "targets.onnx")
     moments = moments_of(model, takers, arrays, setting.work / "moments.onnx", setting.seed)
-    how = "diagonal" if by == "activation" else "refitted" if values["refit"] == "on" else "kept"
+    how = "diagonal" if by == "activation" else "refitted" if values["refit"] != "off" else "kept"
     return Losses(groups, moments, powers, how)
 
 

@@ -112,6 +112,20 @@ def test_a_layer_before_a_sum_is_fitted_to_the_sum(tmp_path: Path, rng: np.rando
     assert errors["on"] < 0.25 * errors["off"]
 
 
+def test_layers_fitted_together_come_closer_than_each_alone(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = onnx_text.write(tmp_path / "m.onnx", RESIDUAL, residual(rng))
+    data = {"x": rng.normal(size=(1024, 4, 6, 6)).astype(np.float32)}
+    fresh = images(np.random.default_rng(9), 4, 6, 6)["x"]
+    wanted = run(whole(path), fresh)
+    errors = {}
+    for how in ("on", "layers"):
+        pruned, effect = applied(path, f"prune-channels:macs=0.5,refit={how}", data)
+        errors[how] = float(np.mean((run(pruned, fresh) - wanted) ** 2))
+        together = [one.layer for one in effect.changes if " and " in one.layer]
+        assert bool(together) == (how == "on")
+    assert errors["on"] < 0.9 * errors["layers"]
+
+
 def test_a_dense_layer_without_a_bias_gets_one(tmp_path: Path, rng: np.random.Generator) -> None:
     path = onnx_text.write(tmp_path / "m.onnx", DENSE, weights(rng, w=(6, 16), b=(16,), v=(16, 4)))
     data = images(rng, 6)
