@@ -38,9 +38,10 @@ def choose(blocks: Sequence[Block], scores: Scores, budget: Budget, limits: Limi
     They may fall short of the budget where no block has more to lose.
     """
     gone: list[list[int]] = [[] for _ in blocks]
+    cuts = list[tuple[float, int, list[int]]]()
     here = budget.cost([0] * len(blocks))
     while here > budget.most:
-        best: tuple[float, int, list[int], float] | None = None
+        best: tuple[float, int, list[int], float, float] | None = None
         for at, block in enumerate(blocks):
             units, damage = _next(block, gone[at], scores, limits)
             if not units:
@@ -49,13 +50,26 @@ def choose(blocks: Sequence[Block], scores: Scores, budget: Budget, limits: Limi
             saved = max(here - after, 1e-9)
             worth = (len(gone[at]) + len(units)) / len(block.units) if limits.even else damage / saved
             if best is None or worth < best[0]:
-                best = worth, at, units, after
+                best = worth, at, units, after, damage
         if best is None:
             break
-        _, at, units, here = best
+        _, at, units, here, damage = best
         gone[at] += units
+        cuts.append((damage, at, units))
         scores.remove(units)
-    return gone
+    return gone if limits.even or here > budget.most else _given_back(gone, cuts, budget)
+
+
+def _given_back(
+    gone: Sequence[list[int]], cuts: Sequence[tuple[float, int, list[int]]], budget: Budget
+) -> list[list[int]]:
+    """Return what goes without what need not: the last cut, if it was a large one, may leave room for earlier ones."""
+    kept = [list(one) for one in gone]
+    for _, at, units in sorted(cuts, key=lambda one: -one[0]):
+        counts = [len(one) - (len(units) if place == at else 0) for place, one in enumerate(kept)]
+        if budget.cost(counts) <= budget.most:
+            kept[at] = [unit for unit in kept[at] if unit not in units]
+    return kept
 
 
 def _next(block: Block, gone: Sequence[int], scores: Scores, limits: Limits) -> tuple[list[int], float]:
