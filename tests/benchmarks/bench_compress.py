@@ -8,8 +8,8 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,39 +18,126 @@ import numpy as np
 
 import edgekit
 from edgekit._report import CompressionStep, StepFigures, environment
+from edgekit_converters.compress.engine import compress
+from edgekit_converters.compress.steps import parse_steps
+from edgekit_converters.jobs import JobRunner
 from tests.benchmarks.quantization_cases import CASES
 from tests.benchmarks.quantization_tools import FACTORIES
 from tests.benchmarks.real_models import DATA
+from tests.converters.compress.learning_nets import model, saved
 from tests.converters.real_data import cifar10, cifar10_normalized
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "compress.md"
 TARGETS = ("tflite", "openvino")
-TRAINING = 2000
+TRAINING = 5000
 """Labelled images of CIFAR-10's training set that steps are calibrated on, and train on where they train."""
+DIGITS = 2000
+"""Of MNIST, to calibrate on; the net was trained on 10,000."""
 
 Recipes = Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """A model of `quantization_cases` and the recipes it goes through; `int8` ends them in quantization."""
+    """The recipes a model goes through; `int8` ends them in quantization."""
 
     recipes: Recipes
     int8: tuple[str, ...] = ()
-    labelled: bool = False
-    """Whether it is calibrated on labelled images of CIFAR-10's training set."""
+    given: Callable[[int, Path], "Given"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A model, the arrays that steps are given and those it is judged by, with labels `y` where there are any."""
+
+    title: str
+    model: Path
+    calibration: Mapping[str, Any]
+    judged: Mapping[str, Any]
+    note: str
+    metric: str = "top1"
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def real(name: str) -> Callable[[int, Path], Given]:
+    """Return what gives a model of `quantization_cases`."""
+
+    def given(limit: int, _: Path) -> Given:
+        case = CASES[name]
+        samples = case.samples(limit)
+        calibration, note = dict(samples.calibration), samples.note
+        if name in {"resnet8", "resnet20"}:
+            pixels, labels = cifar10(DATA / "cifar10-resnet" / "cifar10_jpeg_train5k.zip", TRAINING)
+            calibration = {"x": cifar10_normalized(pixels) if name == "resnet20" else pixels, "y": labels}
+            note = (
+                f"given {TRAINING:,} labelled images of CIFAR-10's training set, judged on its test set, both as JPEG"
+            )
+        labels = {} if samples.labels is None else {"y": samples.labels}
+        return Given(
+            title=case.title,
+            model=Path(case.net.model()),
+            calibration=calibration,
+            judged={**samples.inputs, **labels},
+            note=note,
+            metric=case.metric if labels else "cosine",
+            shapes=case.net.shapes,
+        )
+
+    return given
+
+
+def digits(limit: int, folder: Path) -> Given:
+    """Train a small net on MNIST."""
+    stored = np.load(DATA / "mnist" / "mnist.npz", allow_pickle=False)
+    train, test = ((stored[name][:, None] / 255).astype(np.float32) for name in ("x_train", "x_test"))
+    labels = stored["y_train"].astype(np.int64)
+    jobs = JobRunner(log=folder / "training.log")
+    steps = parse_steps(["finetune:epochs=5,rate=0.003,batch=64,augment=moved"])
+    net = saved(_mnist_net(), folder / "mnist.onnx")
+    trained = compress(net, steps, jobs, folder, calibration={"x": train}, labels={"y": labels})
+    some = slice(None, None, len(train) // DIGITS)  # they are stored class by class
+    chosen = np.linspace(0, len(test) - 1, min(limit, len(test))).astype(int)
+    return Given(
+        title="An MNIST CNN trained here",
+        model=trained.path,
+        calibration={"x": train[some], "y": labels[some]},
+        judged={"x": test[chosen], "y": stored["y_test"][chosen].astype(np.int64)},
+        note=f"trained on {len(train):,} digits for five epochs, given {len(train[some]):,} of them, judged on others",
+    )
+
+
+def _mnist_net() -> Any:
+    return model(
+        """a = Conv<pads=[1,1,1,1]>(x, w0, b0) c = Relu(a) m = MaxPool<kernel_shape=[2,2],strides=[2,2]>(c)
+           d = Conv<pads=[1,1,1,1]>(m, w1, b1) e = Relu(d) p = MaxPool<kernel_shape=[2,2],strides=[2,2]>(e)
+           f = Flatten(p) g = Gemm(f, w2, b2) h = Relu(g) l = Gemm(h, w3, b3) y = Softmax(l)""",
+        "float[N,1,28,28] x",
+        "float[N,10] y",
+        {"w0": (32, 1, 3, 3), "b0": (32,), "w1": (64, 32, 3, 3), "b1": (64,), "w2": (3136, 128), "b2": (128,),
+         "w3": (128, 10), "b3": (10,)},
+    )  # fmt: skip
 
 
 HALF = "prune-channels:macs=0.5"
+LAYERS = f"{HALF},refit=layers"
 BENCHES: Mapping[str, Bench] = {
-    "resnet8": Bench(recipes=((HALF, "factorize:energy=0.98", "fuse"),), int8=(HALF, "fuse"), labelled=True),
-    "resnet20": Bench(
-        recipes=((f"{HALF},refit=off",), (HALF, "fuse"), (HALF, "finetune")), int8=(HALF, "fuse"), labelled=True
+    "mnist": Bench(
+        given=digits,
+        recipes=((HALF, "factorize:energy=0.98", "fuse:optional"),),
+        int8=(LAYERS, "factorize:energy=0.98", "fuse:optional"),
     ),
-    "kws": Bench(recipes=((HALF, "fuse"),)),
-    "lite0": Bench(recipes=(("fuse", "replace"), ("prune-channels:macs=0.8",))),
-    "vww": Bench(recipes=(("tile",),)),
-    "minilm": Bench(recipes=(("fuse-siblings",), ("prune-heads:ratio=0.25", "factorize:parameters=0.7"))),
+    "resnet8": Bench(
+        given=real("resnet8"), recipes=((f"{HALF},refit=off",), (HALF, "finetune")), int8=(LAYERS, "fuse:optional")
+    ),
+    "resnet20": Bench(
+        given=real("resnet20"), recipes=((f"{HALF},refit=off",), (HALF, "finetune")), int8=(LAYERS, "fuse:optional")
+    ),
+    "kws": Bench(given=real("kws"), recipes=((HALF, "fuse:optional"),)),
+    "lite0": Bench(given=real("lite0"), recipes=(("fuse", "replace"), ("prune-channels:macs=0.8,refit=layers",))),
+    "vww": Bench(given=real("vww"), recipes=(("tile:budget=44000",),)),
+    "minilm": Bench(
+        given=real("minilm"), recipes=(("fuse-siblings",), ("prune-heads:ratio=0.25", "factorize:parameters=0.83"))
+    ),
 }
 
 
@@ -67,40 +154,34 @@ def main() -> None:
     for name in given.names or BENCHES:
         print(f"{name} ({time.monotonic() - begin:.0f} s)", flush=True)
         with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as folder:
-            sections.append(_section(name, BENCHES[name], given.samples, Path(folder)))
+            sections.append(_section(BENCHES[name], given.samples, Path(folder)))
         page.write_text(_page(sections, given.samples, time.monotonic() - begin))
     print(f"wrote {page} after {time.monotonic() - begin:.0f} s")
 
 
-def _section(name: str, bench: Bench, limit: int, folder: Path) -> str:
-    case = CASES[name]
-    samples = case.samples(limit)
-    calibration: dict[str, Any] = dict(samples.calibration)
-    if bench.labelled:
-        pixels, labels = cifar10(DATA / "cifar10-resnet" / "cifar10_jpeg_train5k.zip", TRAINING)
-        calibration = {"x": cifar10_normalized(pixels) if name == "resnet20" else pixels, "y": labels}
-    labels = {} if samples.labels is None else {"y": samples.labels}
-    np.savez(folder / "calibration.npz", **calibration)
-    np.savez(folder / "evaluation.npz", **dict(samples.inputs), **labels)
+def _section(bench: Bench, limit: int, folder: Path) -> str:
+    given = bench.given(limit, folder)
+    np.savez(folder / "calibration.npz", **dict(given.calibration))
+    np.savez(folder / "evaluation.npz", **dict(given.judged))
     options = edgekit.ConvertOptions(
         to=TARGETS,
         calib=str(folder / "calibration.npz"),
         eval=str(folder / "evaluation.npz"),
-        metric=case.metric if samples.labels is not None else "cosine",
-        shapes=case.net.shapes,
+        metric=given.metric,
+        shapes=given.shapes,
     )
-    lines = [f"## {case.title}", "", f"{len(next(iter(samples.inputs.values()))):,} samples; {samples.note}.", ""]
+    count = len(next(iter(given.judged.values())))
+    lines = [f"## {given.title}", "", f"{count:,} samples; {given.note}.", ""]
     for number, recipe in enumerate(bench.recipes):
-        model = Path(case.net.model())
         try:
-            report = edgekit.compress(model, recipe, folder / f"out-{number}", options)
+            report = edgekit.compress(given.model, recipe, folder / f"out-{number}", options)
         except Exception as exc:  # noqa: BLE001  # one recipe that fails is a line of the page
             lines += [f"`{'`, `'.join(recipe)}`: {exc}", ""]
             continue
         lines += [*_table(report.compression), ""]
         print("\n".join(_table(report.compression)), flush=True)
     if bench.int8:
-        lines += [*_quantized(Path(case.net.model()), bench.int8, options, folder), ""]
+        lines += [*_quantized(given.model, bench.int8, options, folder), ""]
     return "\n".join(lines)
 
 

@@ -107,11 +107,11 @@ def theirs(importance: str, *, everywhere: bool, norms: bool) -> Way:
 WAYS: Mapping[str, tuple[Way, ...]] = {
     "resnet20": (
         ours("prune-channels:macs=0.5"),
+        ours("prune-channels:macs=0.5,refit=layers"),
         ours("prune-channels:macs=0.5,refit=off"),
-        ours("prune-channels:macs=0.5,scope=layer"),
-        ours("prune-channels:macs=0.5,by=l2"),
-        ours("prune-channels:macs=0.5,round=8"),
-        ours("prune-channels:macs=0.7"),
+        ours("prune-channels:macs=0.5,refit=layers,scope=layer"),
+        ours("prune-channels:macs=0.5,refit=layers,by=l2"),
+        ours("prune-channels:macs=0.48,round=4"),
         theirs("l2", everywhere=True, norms=False),
         *(theirs(one, everywhere=every, norms=True) for one in ("l2", "taylor") for every in (False, True)),
     ),
@@ -227,7 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which models: {', '.join(WAYS)}; default all")
     parser.add_argument("--samples", type=int, default=10_000, help="labelled samples a model at most")
-    parser.add_argument("--calibration", type=int, default=2000, help="training images of CIFAR-10 to calibrate on")
+    parser.add_argument("--calibration", type=int, default=5000, help="training images of CIFAR-10 to calibrate on")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of timing")
     parser.add_argument("--page", type=Path, default=PAGE, help="where the page is written")
     asked = parser.parse_args()
