@@ -1,7 +1,7 @@
 """What recipes of several techniques do to real models: `python -m tests.benchmarks.bench_compress [NAMES...]`.
 
 Every state of a model is made in float for TFLite and OpenVINO, scored on the same samples and timed in turns with all
-others in one run. Writes docs/benchmarks/compress.md.
+others in one run. Writes docs/benchmarks/compress.md; with names, puts their sections into the page that is there.
 """
 
 import argparse
@@ -130,7 +130,13 @@ BENCHES: Mapping[str, Bench] = {
         given=real("resnet8"), recipes=((f"{HALF},refit=off",), (HALF, "finetune")), int8=(LAYERS, "fuse:optional")
     ),
     "resnet20": Bench(
-        given=real("resnet20"), recipes=((f"{HALF},refit=off",), (HALF, "finetune")), int8=(LAYERS, "fuse:optional")
+        given=real("resnet20"),
+        recipes=(
+            (f"{HALF},refit=off",),
+            (HALF, "finetune"),
+            ("prune-channels:macs=0.43,round=8,refit=layers", "finetune"),
+        ),
+        int8=(LAYERS, "fuse:optional"),
     ),
     "kws": Bench(given=real("kws"), recipes=((HALF, "fuse:optional"),)),
     "lite0": Bench(given=real("lite0"), recipes=(("fuse", "replace"), ("prune-channels:macs=0.8,refit=layers",))),
@@ -150,16 +156,19 @@ def main() -> None:
     given = parser.parse_args()
     page = given.page.resolve()
     os.chdir(FACTORIES)  # where the functions are that make the PyTorch nets
-    begin, sections = time.monotonic(), []
+    begin = time.monotonic()
+    sections = _sections(page) if given.names and page.exists() else {}
     for name in given.names or BENCHES:
         print(f"{name} ({time.monotonic() - begin:.0f} s)", flush=True)
         with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as folder:
-            sections.append(_section(BENCHES[name], given.samples, Path(folder)))
-        page.write_text(_page(sections, given.samples, time.monotonic() - begin))
+            made = _section(name, given.samples, Path(folder))
+        sections[made.splitlines()[0]] = made
+        page.write_text(_page(sections.values()))
     print(f"wrote {page} after {time.monotonic() - begin:.0f} s")
 
 
-def _section(bench: Bench, limit: int, folder: Path) -> str:
+def _section(name: str, limit: int, folder: Path) -> str:
+    bench = BENCHES[name]
     given = bench.given(limit, folder)
     np.savez(folder / "calibration.npz", **dict(given.calibration))
     np.savez(folder / "evaluation.npz", **dict(given.judged))
@@ -171,7 +180,8 @@ def _section(bench: Bench, limit: int, folder: Path) -> str:
         shapes=given.shapes,
     )
     count = len(next(iter(given.judged.values())))
-    lines = [f"## {given.title}", "", f"{count:,} samples; {given.note}.", ""]
+    when = f"{datetime.now(UTC):%Y-%m-%d} by `python -m tests.benchmarks.bench_compress {name} --samples {limit}`"
+    lines = [f"## {given.title}", "", f"{count:,} samples; {given.note}. Run on {when}.", ""]
     for number, recipe in enumerate(bench.recipes):
         try:
             report = edgekit.compress(given.model, recipe, folder / f"out-{number}", options)
@@ -233,24 +243,26 @@ def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
-def _page(sections: Sequence[str], samples: int, seconds: float) -> str:
+def _sections(page: Path) -> dict[str, str]:
+    """Return what a page holds behind its head, by headings."""
+    parts = [f"## {one}" for one in page.read_text().split("\n## ")[1:]]
+    return {one.splitlines()[0]: one for one in parts}
+
+
+def _page(sections: Iterable[str]) -> str:
     known = environment()
     packages: Any = known["packages"]
     made = ", ".join(f"{name} {version}" for name, version in packages.items())
     head = [
         "# Recipes of compression on real models",
         "",
-        (
-            f"Written by `python -m tests.benchmarks.bench_compress --samples {samples}` on "
-            f"{datetime.now(UTC):%Y-%m-%d} ({seconds / 60:.0f} minutes) on {known['cpu']}, "
-            f"{known['cores']} cores; {made}."
-        ),
+        f"Written by `python -m tests.benchmarks.bench_compress` on {known['cpu']}, {known['cores']} cores; {made}.",
         "",
         "Every row is the model in float behind a step, scored on the same samples, timed in turns with the others",
         "of its table in one run on a thread; in brackets the share of what it was, or how many times faster it is.",
         "",
     ]
-    return "\n".join([*head, *sections])
+    return "\n".join([*head, *(f"{one.rstrip()}\n" for one in sections)])
 
 
 if __name__ == "__main__":
