@@ -1,7 +1,7 @@
 """`edgekit.bundle`: an artifact with all a device needs to prove and run it, in one file."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from edgekit._travelled import beside
 from edgekit.errors import DataError
 from edgekit_agent import bundle as bundles
 from edgekit_agent import errors
-from edgekit_agent.bundle import Bundle, RuntimeRange
+from edgekit_agent.bundle import Bundle
 from edgekit_agent.bundle.archive import manifest_text
 from edgekit_agent.bundle.golden import Made, Proof
-from edgekit_agent.bundle.manifest import DIGEST, MANIFEST, digest_text
+from edgekit_agent.bundle.parsing import DIGEST, MANIFEST, digest_text
 from edgekit_agent.errors import AgentError, BundleError, ModelError
 from edgekit_agent.store import write_durably
 from edgekit_converters.jobs import JobRunner
@@ -27,6 +27,8 @@ from edgekit_converters.model import Arrays
 SAMPLES = 8
 MOST_SAMPLES = 64
 _TRIAL = "edgekit_agent.bundle.trial"
+_HERE = "CPU"
+"""Where golden outputs are made: the device they are for need not be here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +62,10 @@ def bundle(artifact: str | Path, options: BundleOptions, output: str | Path | No
         OSError: if the bundle cannot be written.
     """
     path = Path(artifact)
-    data = None
-    if options.golden is not None:
-        how = ConvertOptions(preprocess=options.preprocess or beside(path).preprocess).how_images_are_read
-        data = _data.load(options.golden, how).arrays
-    return write(path, options, Path(output) if output else path.with_name(path.name + bundles.SUFFIX), data)
+    how = ConvertOptions(preprocess=options.preprocess or beside(path).preprocess).how_images_are_read
+    golden, baseline = (_data.load(one, how).arrays if one else None for one in (options.golden, options.baseline))
+    target = Path(output) if output else path.with_name(path.name + bundles.SUFFIX)
+    return write(path, options, target, golden, baseline)
 
 
 def show_bundle(path: str | Path) -> Bundle:
@@ -76,8 +77,13 @@ def show_bundle(path: str | Path) -> Bundle:
     return bundles.read(Path(path))
 
 
-def verify_bundle(path: str | Path, *, run: bool = False) -> Verified:
+def verify_bundle(path: str | Path, *, run: bool = False, device: str | None = None) -> Verified:
     """Check every byte of a bundle; with `run` also run its golden vectors here.
+
+    Args:
+        path: the bundle.
+        run: whether to run the artifact.
+        device: of the runtime, in place of the manifest's.
 
     Raises:
         BundleError: naming what is wrong.
@@ -90,7 +96,7 @@ def verify_bundle(path: str | Path, *, run: bool = False) -> Verified:
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         there = Path(scratch, "bundle")
         found = bundles.unpack(Path(path), there)
-        return Verified(bundle=found, proof=_prove(there, JobRunner(log=Path(scratch, "run.log"))))
+        return Verified(bundle=found, proof=_prove(there, device, JobRunner(log=Path(scratch, "run.log"))))
 
 
 def described(one: Bundle) -> dict[str, object]:
@@ -104,8 +110,8 @@ def described(one: Bundle) -> dict[str, object]:
     }
 
 
-def write(artifact: Path, options: BundleOptions, target: Path, data: Arrays | None) -> Bundle:
-    """Do what `bundle` does, with golden inputs [N, ...] by name, or seeded ones."""
+def write(artifact: Path, options: BundleOptions, target: Path, data: Arrays | None, baseline: Arrays | None) -> Bundle:
+    """Do what `bundle` does with loaded data [N, ...] by name: golden inputs, and those of the baseline, if any."""
     if data is not None and len(next(iter(data.values()))) > MOST_SAMPLES:
         error = DataError(f"golden data of more than {MOST_SAMPLES} samples would make every bundle large")
         error.add_note(f"take a part of it: {(options.golden or 'data').partition('[')[0]}[0:{SAMPLES}]")
@@ -116,15 +122,16 @@ def write(artifact: Path, options: BundleOptions, target: Path, data: Arrays | N
         folder.mkdir()
         # from here on nothing but the files of the bundle is used: what is forgotten is missed here
         names = parts.artifact_files(artifact, folder)
-        here = bundles.choose_runtime(wanted, f"of '{artifact}'")
+        here = bundles.choose_runtime(wanted, f"of '{artifact}'").name
         made = _made(folder / names[0], here, options, data, jobs)
         files = [parts.described_file(folder / name, "artifact") for name in names]
         files += [*made.files, *parts.words(options, travelled, folder)]
         manifest = parts.manifest_of(artifact, options, travelled, made, files)
+        manifest = replace(manifest, baseline=parts.moments(baseline, made.inputs))
         text = manifest_text(manifest)
         (folder / MANIFEST).write_bytes(text)
         (folder / DIGEST).write_bytes(digest_text(text))
-        proof = _prove(folder, jobs)
+        proof = _prove(folder, _HERE, jobs)
         if not proof.passed:
             raise BundleError(f"'{artifact}' does not repeat its own golden vectors: {proof.reason}")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +139,7 @@ def write(artifact: Path, options: BundleOptions, target: Path, data: Arrays | N
     return bundles.read(target)
 
 
-def _made(model: Path, runtime: RuntimeRange, options: BundleOptions, data: Arrays | None, jobs: JobRunner) -> Made:
+def _made(model: Path, runtime: str, options: BundleOptions, data: Arrays | None, jobs: JobRunner) -> Made:
     """Make golden vectors beside the model."""
     inputs = None
     if data is not None:
@@ -140,7 +147,7 @@ def _made(model: Path, runtime: RuntimeRange, options: BundleOptions, data: Arra
         np.savez(inputs, **data)  # type: ignore[arg-type]  # names are the arrays' own
     request = {
         "model": str(model),
-        "runtime": runtime.to_json(),
+        "runtime": runtime,
         "threads": options.threads,
         "inputs": inputs,
         "runs": SAMPLES,
@@ -150,8 +157,8 @@ def _made(model: Path, runtime: RuntimeRange, options: BundleOptions, data: Arra
     return Made.from_json(_answer(jobs, {"make": request}))
 
 
-def _prove(folder: Path, jobs: JobRunner) -> Proof:
-    return Proof.from_json(_answer(jobs, {"prove": {"folder": str(folder)}}))
+def _prove(folder: Path, device: str | None, jobs: JobRunner) -> Proof:
+    return Proof.from_json(_answer(jobs, {"prove": {"folder": str(folder), "device": device}}))
 
 
 def _answer(jobs: JobRunner, request: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ class BundleOptions:
 
     `runtimes` are such as `ai-edge-litert>=2.3,<3`, the preferred first; none means every runtime of the agent that
     reads the format. `counter` None is made of the version. `golden` is data as everywhere (`test.npz[0:8]`); None
-    makes seeded inputs. `tolerance` is a share of each output's largest magnitude, `memory_mb` in MiB.
+    makes seeded inputs. `baseline` is data whose means and deviations drift is seen against. `tolerance` is a share of
+    each output's largest magnitude, `memory_mb` in MiB.
     """
 
     version: str
@@ -35,6 +36,7 @@ class BundleOptions:
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     labels: Path | None = None
     golden: str | None = None
+    baseline: str | None = None
     seed: int = 0
     tolerance: float | None = None
     p50_ms: float | None = None

@@ -37,6 +37,7 @@ def write_bundles(folder: Path, artifacts: Sequence[ArtifactReport], judge: Judg
     assert options.bundle is not None  # noqa: S101  # the caller asked for them
     inputs = result.layout.to_artifact(result.reference_inputs, result.source.inputs)
     data = {name: array[:SAMPLES] for name, array in inputs.items()}
+    baseline = inputs if options.eval or options.calib not in {None, "random"} else None
     said = BundleOptions(version=options.bundle, seed=options.seed)
     failed: list[Exception] = []
     for one in artifacts:
@@ -44,7 +45,7 @@ def write_bundles(folder: Path, artifacts: Sequence[ArtifactReport], judge: Judg
         if one.status != "ok" or (options.auto and not one.chosen) or one.path is None or target is None:
             continue
         try:
-            write(folder / one.path, said, folder / target, data)
+            write(folder / one.path, said, folder / target, data, baseline)
         except (AgentError, ConversionError) as exc:
             exc.add_note(f"{one.path} has no bundle; everything else is written")
             failed.append(exc)

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgekit_agent import bundle, runtimes
 from edgekit_agent.bundle import Golden, GoldenArray, Manifest, RuntimeRange, Tensor, archive, golden
-from edgekit_agent.bundle.manifest import DIGEST, MANIFEST, digest_text
+from edgekit_agent.bundle.parsing import DIGEST, MANIFEST, digest_text
 
 Body = dict[str, Any]
 END = bytes(1024)

@@ -45,7 +45,7 @@ def test_what_was_made_is_repeated(tmp_path: Path) -> None:
     assert (proof.passed, proof.reason, proof.runs) == (True, "", 3)
     assert [(one.output, one.worst) for one in proof.differences] == [("y", 0.0)]
     assert trial.prove(tmp_path) == proof
-    assert golden.Proof.from_json(trial.run({"prove": {"folder": str(tmp_path)}})) == proof
+    assert golden.Proof.from_json(trial.run({"prove": {"folder": str(tmp_path), "device": None}})) == proof
 
 
 def test_a_difference_is_told_with_its_figure_and_run_and_passes_within_the_tolerance(tmp_path: Path) -> None:

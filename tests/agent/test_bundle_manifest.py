@@ -78,6 +78,7 @@ WRONG: dict[str, tuple[Callable[[Body], object], str]] = {
     "many files": (lambda body: body["files"].extend(body["files"] * 100), "files, and a bundle has 1 to 256"),
     "other inputs": (_put("inputs", 0, "name", value="z"), "golden inputs are not those of the model"),
     "other types": (_put("outputs", 0, "dtype", value="int8"), "golden outputs are not those of the model"),
+    "signs of a terminal": (_put("inputs", 0, "name", value="\x1b[2J"), "Tensor.name is not of the form"),
     "no outputs": (_put("outputs", value=[]), "golden outputs are not those of the model"),
     "other runs": (_put("golden", "outputs", 0, "shape", value=[2, 1, 3]), "same number of runs"),
     "no runs": (_put("golden", "inputs", 0, "shape", value=[]), "same number of runs"),
@@ -117,6 +118,11 @@ def test_not_a_number_is_no_json(body: Body) -> None:
 def test_what_files_may_be_together_is_the_caller_s(body: Body) -> None:
     with pytest.raises(BundleError, match="5780 bytes together, more than 5000"):
         bundle.parse(json.dumps(body).encode(), most_bytes=5000)
+
+
+def test_half_a_pair_of_surrogates_is_no_text(body: Body) -> None:
+    with pytest.raises(BundleError, match="text that is no Unicode"):
+        bundle.parse(_changed(body, lambda one: one.update(note="\ud800")))
 
 
 def test_runtimes_of_newer_agents_are_passed_over(body: Body) -> None:

@@ -7,17 +7,17 @@ Reading, verifying and unpacking need the standard library only; running the gol
 from edgekit_agent.bundle.archive import Placed, write
 from edgekit_agent.bundle.fits import check_hardware, choose_runtime
 from edgekit_agent.bundle.manifest import (
-    MOST_BYTES,
     SCHEMA,
     Bounds,
     BundleFile,
     Golden,
     GoldenArray,
     Manifest,
+    Moments,
     RuntimeRange,
     Tensor,
-    parse,
 )
+from edgekit_agent.bundle.parsing import MOST_BYTES, parse
 from edgekit_agent.bundle.reading import (
     SUFFIX,
     Bundle,
@@ -39,6 +39,7 @@ __all__ = [
     "Golden",
     "GoldenArray",
     "Manifest",
+    "Moments",
     "Placed",
     "RuntimeRange",
     "Tensor",

@@ -12,16 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from edgekit_agent.bundle.manifest import (
-    DIGEST,
-    MANIFEST,
-    MOST_BYTES,
-    MOST_MANIFEST_BYTES,
-    BundleFile,
-    Manifest,
-    digest_text,
-    parse,
-)
+from edgekit_agent.bundle.manifest import BundleFile, Manifest
+from edgekit_agent.bundle.parsing import DIGEST, MANIFEST, MOST_BYTES, MOST_MANIFEST_BYTES, digest_text, parse
 from edgekit_agent.errors import BundleError
 
 BLOCK = 512
@@ -212,7 +204,7 @@ def _expect_entry(reader: _Source, name: str, size: int) -> None:
         raise reader.error(f"file '{name}' is missing")
     there = found[_NAME].rstrip(b"\0").decode("ascii", "backslashreplace")
     if there != name:
-        raise reader.error(f"file '{name}' is missing where '{there}' is")
+        raise reader.error(f"file '{name}' is missing where {there!a} is")
     if found[_KIND] in _KINDS:
         raise reader.error(f"'{name}' is {_KINDS[found[_KIND]]} and no file")
     raise reader.error(f"the entry of file '{name}' is not the one that its manifest asks for ({size} bytes)")

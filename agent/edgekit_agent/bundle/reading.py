@@ -11,15 +11,8 @@ from typing import BinaryIO
 
 from edgekit_agent.bundle import archive
 from edgekit_agent.bundle.archive import Placed, Readable, Sink
-from edgekit_agent.bundle.manifest import (
-    DIGEST,
-    MANIFEST,
-    MOST_BYTES,
-    MOST_MANIFEST_BYTES,
-    Manifest,
-    digest_text,
-    parse,
-)
+from edgekit_agent.bundle.manifest import Manifest
+from edgekit_agent.bundle.parsing import DIGEST, MANIFEST, MOST_BYTES, MOST_MANIFEST_BYTES, digest_text, parse
 from edgekit_agent.errors import BundleError
 from edgekit_agent.store import sync_folder, write_durably
 

@@ -38,6 +38,10 @@ def create(
     golden: Annotated[
         str | None, typer.Option(metavar="DATA", help="Golden inputs: test.npz[0:8]. [default: seeded ones]")
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Data whose means and deviations devices see drift against. [default: none]"),
+    ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -90,6 +94,7 @@ def create(
         preprocess=parse_preprocess(preprocess) if preprocess else {},
         labels=labels,
         golden=golden,
+        baseline=baseline,
         seed=seed,
         tolerance=tolerance,
         p50_ms=max_p50_ms,
@@ -113,6 +118,9 @@ def show(bundle: _Bundle, json: _Json = False) -> None:
 def verify(
     bundle: _Bundle,
     run: Annotated[bool, typer.Option("--run", help="Run the golden vectors here too.")] = False,
+    device: Annotated[
+        str | None, typer.Option(metavar="D", help="Run them on this device of the runtime. [default: the manifest's]")
+    ] = None,
     json: _Json = False,
 ) -> None:
     """Check every byte of a bundle, and with --run its golden vectors.
@@ -123,7 +131,7 @@ def verify(
     from edgekit._bundle import verify_bundle
     from edgekit.errors import GateError
 
-    found = verify_bundle(bundle, run=run)
+    found = verify_bundle(bundle, run=run, device=device)
     if json:
         import json as text
 

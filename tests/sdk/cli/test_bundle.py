@@ -12,6 +12,7 @@ import edgekit
 from edgekit.cli import main
 from edgekit.errors import DataError, UsageError
 from edgekit_agent import bundle as bundles
+from edgekit_agent import runtimes
 from edgekit_agent.bundle import archive
 from edgekit_agent.errors import BundleError, ModelError
 
@@ -72,6 +73,43 @@ def test_golden_inputs_are_taken_of_data_and_kept_as_the_model_stores_them(tmp_p
     with pytest.raises(DataError, match="more than 64 samples") as caught:
         edgekit.bundle(artifact, _options(golden=str(tmp_path / "many.npz")), tmp_path / "b.ekb")
     assert caught.value.__notes__ == [f"take a part of it: {tmp_path / 'many.npz'}[0:8]"]
+
+
+def test_a_baseline_says_what_inputs_were_like(tmp_path: Path) -> None:
+    images = np.random.default_rng(3).normal(5, 2, (50, 8, 8, 3)).astype(np.float32)
+    np.save(tmp_path / "train.npy", images)
+    made = edgekit.bundle(MODELS / "conv.tflite", _options(baseline=str(tmp_path / "train.npy")), tmp_path / "a.ekb")
+    (found,) = made.manifest.baseline.values()
+    assert found.mean == pytest.approx(images.mean(), rel=1e-3)
+    assert found.std == pytest.approx(images.std(), rel=1e-3)
+    assert found.samples == 50
+
+
+def test_a_pipeline_goes_with_its_stages(tmp_path: Path) -> None:
+    (tmp_path / "net.0.onnx").write_bytes((MODELS / "dense.onnx").read_bytes())
+    session = runtimes.get("onnxruntime").load(MODELS / "dense.onnx")
+    (taken,), (given,) = session.inputs, session.outputs
+    described = {"name": taken.name, "shape": list(taken.shape), "dtype": taken.dtype}
+    stage = {"file": "net.0.onnx", "takes": [taken.name], "gives": [given.name]}
+    pipeline = {"schema": 1, "inputs": [described], "outputs": [given.name], "stages": [stage]}
+    (tmp_path / "net.pipeline").write_text(json.dumps(pipeline))
+    made = edgekit.bundle(tmp_path / "net.pipeline", _options(), tmp_path / "a.ekb").manifest
+    assert made.artifact == "model.pipeline"
+    assert sorted(one.name for one in made.files if one.role == "artifact") == ["model.pipeline", "net.0.onnx"]
+    found = edgekit.verify_bundle(tmp_path / "a.ekb", run=True)
+    assert found.proof is not None
+    assert found.proof.passed
+
+
+def test_a_bundle_for_a_device_that_is_not_here_is_made_and_proved_on_the_processor(tmp_path: Path) -> None:
+    options = _options(runtimes=("openvino>=2026",), device="NPU")
+    made = edgekit.bundle(MODELS / "conv.tflite", options, tmp_path / "a.ekb")
+    assert made.manifest.runtimes[0].device == "NPU"
+    found = edgekit.verify_bundle(tmp_path / "a.ekb", run=True, device="CPU")
+    assert found.proof is not None
+    assert found.proof.passed
+    with pytest.raises(ModelError, match="NPU"):
+        edgekit.verify_bundle(tmp_path / "a.ekb", run=True)
 
 
 def test_what_the_report_beside_says_goes_along_without_the_maker_s_paths(tmp_path: Path) -> None:
