@@ -1,5 +1,6 @@
 """Bundles in files and unpacked in folders: read, verified, unpacked all or nothing."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -78,7 +79,7 @@ def unpack_from(source: Readable, what: str, folder: Path, most_bytes: int = MOS
         OSError: if the files cannot be written, or the folder is there already; nothing is left either.
     """
     if folder.exists():
-        raise FileExistsError(17, "the folder is there already", str(folder))
+        raise FileExistsError(errno.EEXIST, "the folder is there already", str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
