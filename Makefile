@@ -70,7 +70,7 @@ lock: $(V)/.stamp
 	$(COMPILE) requirements/device.in -o requirements/device.txt
 	$(COMPILE) requirements/tools.in -o requirements/tools.txt
 
-# What is written by scripts: the AsyncAPI document and JSON Schemas of the wire, the ONNX operators that reach TFLite,
+# What is written by scripts: the AsyncAPI document and JSON Schemas of the wire and of bundles, the ONNX operators that reach TFLite,
 # and what targets store of numeric grids.
 docs: setup
 	$(V)/bin/python docs/generate_protocol.py
@@ -78,6 +78,7 @@ docs: setup
 	$(V)/bin/python docs/generate_grids.py
 	$(V)/bin/python docs/generate_precisions.py
 	$(V)/bin/python docs/generate_techniques.py
+	$(V)/bin/python docs/generate_bundle.py
 
 # What `edgekit check` knows of the runtimes: probes run on their wheels, each in an environment of its own.
 compat-table: setup

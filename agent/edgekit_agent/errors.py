@@ -20,6 +20,14 @@ class ModelError(AgentError):
     """The model file is broken or cannot be run by the runtime."""
 
 
+class BundleError(AgentError):
+    """A bundle is truncated, damaged, or is not of the form its schema asks for."""
+
+
+class BundleUnfitError(BundleError):
+    """A bundle is sound and not for this device: other hardware, another runtime or version."""
+
+
 class InputDataError(AgentError):
     """Data meant for the model cannot be read or does not fit its inputs."""
 

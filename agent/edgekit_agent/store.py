@@ -3,14 +3,15 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 _MAX_BYTES = 1 << 20
 _MAX_BIRTH = 2**53
 
 
-def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Replace a file's content so that after a crash it is either the old or the new, whole.
+def write_durably(path: Path, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:
+    """Replace a file's content, given whole or in parts, so that after a crash it is the old or the new, whole.
 
     Raises:
         OSError: if it cannot be written; the old file is untouched.
@@ -19,19 +20,24 @@ def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines((content,) if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    with contextlib.suppress(OSError):  # some file systems cannot flush a folder
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last over a crash, where its file system can."""
+    with contextlib.suppress(OSError):  # some cannot flush a folder
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
+            os.fsync(opened)
         finally:
-            os.close(folder)
+            os.close(opened)
 
 
 def next_birth(folder: Path) -> int:

@@ -10,6 +10,8 @@ from edgekit_agent import __version__
 
 if TYPE_CHECKING:
     from edgekit._bench import BenchResult, bench
+    from edgekit._bundle import Verified, bundle, show_bundle, verify_bundle
+    from edgekit._bundle_options import BundleOptions
     from edgekit._check import CheckResult, check
     from edgekit._compare import Comparison, LayerError, compare
     from edgekit._convert import compress, convert
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
     from edgekit._pack import Packed, pack, unpack
     from edgekit._report import ArtifactReport, Report
     from edgekit.training import Trained, TrainOptions, distill, finetune, train_quantized
+    from edgekit_agent.bundle import Bundle
 
 _WHERE = {
     "ArtifactReport": "edgekit._report",
     "BenchResult": "edgekit._bench",
+    "Bundle": "edgekit_agent.bundle",
+    "BundleOptions": "edgekit._bundle_options",
     "CheckResult": "edgekit._check",
     "Comparison": "edgekit._compare",
     "ConvertOptions": "edgekit._options",
@@ -38,7 +43,9 @@ _WHERE = {
     "Score": "edgekit._evaluate",
     "TrainOptions": "edgekit.training",
     "Trained": "edgekit.training",
+    "Verified": "edgekit._bundle",
     "bench": "edgekit._bench",
+    "bundle": "edgekit._bundle",
     "check": "edgekit._check",
     "compare": "edgekit._compare",
     "compress": "edgekit._convert",
@@ -50,13 +57,17 @@ _WHERE = {
     "inspect": "edgekit._inspect",
     "join": "edgekit._join",
     "pack": "edgekit._pack",
+    "show_bundle": "edgekit._bundle",
     "train_quantized": "edgekit.training",
     "unpack": "edgekit._pack",
+    "verify_bundle": "edgekit._bundle",
 }
 
 __all__ = [
     "ArtifactReport",
     "BenchResult",
+    "Bundle",
+    "BundleOptions",
     "CheckResult",
     "Comparison",
     "ConvertOptions",
@@ -69,8 +80,10 @@ __all__ = [
     "Score",
     "TrainOptions",
     "Trained",
+    "Verified",
     "__version__",
     "bench",
+    "bundle",
     "check",
     "compare",
     "compress",
@@ -82,8 +95,10 @@ __all__ = [
     "inspect",
     "join",
     "pack",
+    "show_bundle",
     "train_quantized",
     "unpack",
+    "verify_bundle",
 ]
 
 

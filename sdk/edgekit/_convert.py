@@ -11,6 +11,7 @@ import numpy as np
 
 from edgekit import _data, _metrics
 from edgekit._compression import states_of
+from edgekit._convert_bundles import path_of, write_bundles
 from edgekit._data_checks import check_calibration, check_evaluation
 from edgekit._events import Event, OnEvent, ignore
 from edgekit._gate import Gate, Passed
@@ -41,13 +42,14 @@ SEEDED_SAMPLES = 16
 def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEvent = ignore) -> Report:
     """Convert a model, measure every artifact, and write `output`.
 
-    Writes `models/`, `report.json`, `report.html`, `golden.npz`, `recipe.lock.toml` and `run.log`, all
-    or none. An artifact that misses the gate of `max_drop` is kept as `*.rejected`; the caller decides
-    what that means.
+    Writes `models/`, `report.json`, `report.html`, `golden.npz`, `recipe.lock.toml`, `run.log` and, where a version for
+    them is given, `bundles/`, all or none. An artifact that misses the gate of `max_drop` is kept as `*.rejected`; the
+    caller decides what that means.
 
     Raises:
         ConversionError: if the model cannot be converted.
         DataError: if the data cannot be read or does not fit.
+        AgentError: if an artifact gets no bundle; everything else is written.
         EnvironmentMissingError: if the output folder cannot be written.
     """
     wanted = check_wanted(options.wanted)
@@ -112,17 +114,20 @@ def convert(model: Path, options: ConvertOptions, output: Path, on_event: OnEven
             source=result.source,
             seed=options.seed,
             artifacts=tuple(artifacts),
-            data={"calib": options.calib, "eval": options.eval, "metric": options.metric, "max_drop": options.limit},
+            data=_data_of(options, (evaluation, calibration)),
             compression=compression,
             preprocess=dict(options.preprocess),
             warnings=(*suspicions, *_too_few(artifacts, options), *result.warnings),
             notes=result.notes,
         )
         _write(stage.path, report, options, result)
-        stage.commit(replaced=_other_verdicts(artifacts))
+        bundles = write_bundles(stage.path, artifacts, judge) if options.bundle else []
+        stage.commit(replaced=(*_other_verdicts(artifacts), *_old_bundles(artifacts, stage.path)))
         if all(one.search is None or one.search.ended != "budget" for one in artifacts):
             trials.close()
     shutil.rmtree(training, ignore_errors=True)
+    if bundles:
+        raise bundles[0]
     on_event(Event(stage="done", detail=str(output)))
     return report
 
@@ -170,6 +175,13 @@ def _suspicions(
     return check_evaluation(evaluation, how) if evaluation is not None else ()
 
 
+def _data_of(options: ConvertOptions, data: Sequence[_data.DataSet | None]) -> dict[str, Any]:
+    """Return what the report says of the data; `classes` where they have names."""
+    said = {"calib": options.calib, "eval": options.eval, "metric": options.metric, "max_drop": options.limit}
+    named = next((one.classes for one in data if one is not None and one.classes), ())
+    return {**said, "classes": list(named)} if named else said
+
+
 def _too_few(artifacts: Sequence[ArtifactReport], options: ConvertOptions) -> tuple[str, ...]:
     """Say when the gate is finer than what so few samples can show."""
     known = [one.accuracy for one in artifacts if one.accuracy is not None]
@@ -188,7 +200,7 @@ def _ledger(
 ) -> Ledger:
     run: dict[str, Any] = {
         "source": result.source.sha256,
-        "options": to_recipe(replace(options, max_drop=None, time_budget=None)),
+        "options": to_recipe(replace(options, max_drop=None, time_budget=None, bundle=None)),
         "data": [digest({**one.arrays, **(one.labels or {})}) for one in data if one is not None],
         "packages": environment()["packages"],
     }
@@ -256,6 +268,12 @@ def _other_verdicts(artifacts: Sequence[ArtifactReport]) -> list[str]:
     paths = [one.path for one in artifacts if one.path]
     files = [file for path in paths for file in (path, *([path.replace(".xml", ".bin")] if ".xml" in path else ()))]
     return [file.removesuffix(REJECTED) if file.endswith(REJECTED) else f"{file}{REJECTED}" for file in files]
+
+
+def _old_bundles(artifacts: Sequence[ArtifactReport], folder: Path) -> list[str]:
+    """Return where an earlier run left bundles of artifacts that are others now, or are none any more."""
+    paths = [path_of(replace(one, path=one.path.removesuffix(REJECTED))) for one in artifacts if one.path]
+    return [path for path in paths if path is not None and not (folder / path).exists()]
 
 
 def _with_choice(reports: list[ArtifactReport], options: ConvertOptions) -> list[ArtifactReport]:

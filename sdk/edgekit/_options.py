@@ -58,6 +58,8 @@ class ConvertOptions:
     """Layers no precision is to touch: names, globs, or `op:SOFTMAX`."""
     time_budget: float | None = None
     """Seconds the search for layers to leave in float may take."""
+    bundle: str | None = None
+    """The version of the bundles to write; none are written where there is none."""
     compress: tuple[str, ...] = ()
     """Steps done to the canonical graph first, in this order: `prune-channels:ratio=0.5`."""
 
@@ -83,6 +85,10 @@ class ConvertOptions:
             raise UsageError(f"precision auto takes the fastest that passes; it needs {missing}")
         if self.threads < 1:
             raise UsageError(f"threads {self.threads} is not 1 or more")
+        if self.bundle is not None:
+            from edgekit._bundle_options import BundleOptions
+
+            BundleOptions(version=self.bundle)
 
     @property
     def wanted(self) -> tuple[tuple[str, str], ...]:

@@ -18,6 +18,7 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
     "to": list, "precisions": list, "calib": str, "eval": str, "preprocess": dict, "metric": str,
     "max_drop": _NUMBER, "io_layout": str, "shapes": dict, "constants": dict, "lane": str,
     "bench": bool, "threads": int, "seed": int, "io_dtype": str, "float_layers": list, "time_budget": _NUMBER,
+    "bundle": str,
 }  # fmt: skip
 """What the keys of `[convert]` hold."""
 _JSON_TYPES: Mapping[object, Mapping[str, Any]] = {

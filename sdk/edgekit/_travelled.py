@@ -20,6 +20,12 @@ class Travelled:
     report: Path | None = None
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     metric: str | None = None
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in their order, where the data had any."""
+    artifact: Mapping[str, Any] = field(default_factory=dict)
+    """What it says of this very file."""
+    document: Mapping[str, Any] = field(default_factory=dict)
+    """All of it."""
 
 
 def beside(model: Path) -> Travelled:
@@ -34,11 +40,21 @@ def beside(model: Path) -> Travelled:
     document = _document(path)
     digest = sha256(model)
     try:
-        known = {artifact["sha256"] for artifact in document["artifacts"]}
+        known = {artifact["sha256"]: dict(artifact) for artifact in document["artifacts"]}
         preprocess, metric = dict(document.get("preprocess", {})), document["data"].get("metric")
+        classes = tuple(map(str, document["data"].get("classes", ())))
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise _broken(path, "it is not a report") from exc
-    return Travelled(report=path, preprocess=preprocess, metric=metric) if digest in known else Travelled()
+    if digest not in known:
+        return Travelled()
+    return Travelled(
+        report=path,
+        preprocess=preprocess,
+        metric=metric,
+        classes=classes,
+        artifact=known[digest],
+        document=document,
+    )
 
 
 def _document(path: Path) -> Any:  # noqa: ANN401  # JSON

@@ -28,6 +28,7 @@ def test_a_pair_asked_for_twice_is_made_once() -> None:
         ({"precisions": ("auto",)}, "give --eval"),
         ({"io_dtype": "int8"}, "there are: float, quantized"),
         ({"time_budget": -1.0}, "not a number of seconds"),
+        ({"bundle": "v1"}, "version 'v1' is not of the form"),
         ({"lane": "torch"}, "there are: tensorflow, onnx"),
     ],
     ids=[
@@ -38,6 +39,7 @@ def test_a_pair_asked_for_twice_is_made_once() -> None:
         "auto-without-data",
         "io-dtype",
         "time-budget",
+        "bundle",
         "lane",
     ],
 )

@@ -7,6 +7,7 @@ field's name on the wire is its `wire` metadata, or its Python name.
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -23,6 +24,13 @@ MAX_ITEMS = 10_000
 def wire(name: str, **kwargs: object) -> typing.Any:  # noqa: ANN401  # stands where dataclasses.field stands
     """Return a dataclass field with its short name on the wire."""
     return dataclasses.field(metadata={"wire": name}, **kwargs)  # type: ignore[call-overload]  # passes field's own options
+
+
+def told(description: str, *, pattern: str | None = None, minimum: float | None = None, **kwargs: object) -> typing.Any:  # noqa: ANN401  # stands where dataclasses.field stands
+    """Return a dataclass field with what its schema says of it, and what its values (or each of them) must keep to."""
+    said = {"description": description, "pattern": pattern, "minimum": minimum}
+    kept = {key: value for key, value in said.items() if value is not None}
+    return dataclasses.field(metadata=kept, **kwargs)  # type: ignore[call-overload]  # passes field's own options
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +71,7 @@ class Message:
             where = f"{cls.__name__}.{name}"
             if name in body:
                 values[field.name] = _decode(body[name], hints[field.name], where)
+                _check_limits(values[field.name], field, where)
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 msg = f"{where} is missing"
                 raise ProtocolError(msg)
@@ -92,7 +101,7 @@ class Message:
         hints = typing.get_type_hints(cls)
         properties, required = {}, []
         for field in _fields(cls):
-            properties[_wire_name(field)] = _schema(hints[field.name])
+            properties[_wire_name(field)] = _field_schema(hints[field.name], field)
             if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 required.append(_wire_name(field))
         summary = (cls.__doc__ or "").strip().splitlines()[0]
@@ -175,6 +184,15 @@ def _decode_plain(value: object, hint: type, where: str) -> object:
     return value
 
 
+def _check_limits(value: object, field: "dataclasses.Field[typing.Any]", where: str) -> None:
+    pattern, minimum = field.metadata.get("pattern"), field.metadata.get("minimum")
+    for one in value if isinstance(value, tuple) else (value,):
+        if pattern is not None and isinstance(one, str) and not re.fullmatch(pattern, one):
+            raise _wrong(where, f"of the form {pattern}")
+        if minimum is not None and isinstance(one, int | float) and one < minimum:
+            raise _wrong(where, f"{minimum} or more")
+
+
 _PLAIN_SCHEMAS: dict[type, dict[str, object]] = {
     str: {"type": "string", "maxLength": MAX_TEXT},
     int: {"type": "integer"},
@@ -198,6 +216,20 @@ _PLAIN_SCHEMAS: dict[type, dict[str, object]] = {
         "additionalProperties": True,
     },
 }
+
+
+def _field_schema(hint: object, field: "dataclasses.Field[typing.Any]") -> dict[str, object]:
+    schema = dict(_schema(hint))
+    limits = {key: field.metadata[key] for key in ("pattern", "minimum") if key in field.metadata}
+    if "pattern" in limits:
+        limits["pattern"] = f"^(?:{limits['pattern']})$"  # a schema looks for its pattern anywhere in the text
+    if typing.get_origin(hint) is tuple:
+        schema["items"] = {**cast("dict[str, object]", schema["items"]), **limits}
+    else:
+        schema |= limits
+    if "description" in field.metadata:
+        schema["description"] = field.metadata["description"]
+    return schema
 
 
 def _schema(hint: object) -> dict[str, object]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgekit._report import ArtifactReport, Report
 
 WIDE = 96
+FIRST_VERSION = "0.1.0"
 
 _EXAMPLES = """Convert a trained model to TFLite, OpenVINO and ONNX, measure every artifact and write a report.
 
@@ -82,6 +83,12 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         float | None,
         typer.Option(metavar="S", help="Seconds the search for layers to leave in float may take; run again to go on."),
     ] = None,
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="Also write a bundle for each artifact that passed, into DIR/bundles.")
+    ] = False,
+    bundle_version: Annotated[
+        str | None, typer.Option(metavar="V", help=f"Semantic version of the bundles. [default: {FIRST_VERSION}]")
+    ] = None,
     recipe: Annotated[
         Path | None,
         typer.Option(
@@ -115,6 +122,7 @@ def convert(  # noqa: D103  # its docstring is _EXAMPLES
         io_dtype=io_dtype,
         float_layers=tuple(float_layers or ()),
         time_budget=time_budget,
+        bundle=bundle_version or (FIRST_VERSION if bundle else None),
     )
     carry_out(model, options, output, json=json, progress=progress, dry_run=dry_run, explain=explain)
 
@@ -148,6 +156,8 @@ def carry_out(  # a command's own flags
         if report.compression:
             print_steps(report, explain=explain)
         _print(report, folder, explain=explain)
+        if options.bundle:
+            stdout().print(f"bundles: {folder}/bundles/", markup=False, highlight=False)
     _verdict(report)
 
 
@@ -159,7 +169,10 @@ def _plan(model: Path, folder: Path, options: "ConvertOptions") -> None:
         typer.echo(f"{model}: {step}")
     for form, precision in check_wanted(options.wanted):
         suffix = {"tflite": "tflite", "openvino": "xml", "onnx": "onnx"}[form]
-        typer.echo(f"{model} -> {folder / 'models' / f'{stem_of(model)}.{label_of(precision)}.{suffix}'}")
+        name = f"{stem_of(model)}.{label_of(precision)}.{suffix}"
+        typer.echo(f"{model} -> {folder / 'models' / name}")
+        if options.bundle:
+            typer.echo(f"{model} -> {folder / 'bundles' / name}.ekb ({options.bundle})")
 
 
 def _print(report: "Report", folder: Path, *, explain: bool) -> None:

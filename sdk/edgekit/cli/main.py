@@ -10,6 +10,7 @@ import typer
 from edgekit import errors
 from edgekit.cli import (
     bench,
+    bundle,
     check,
     compare,
     compress,
@@ -49,6 +50,7 @@ app.command("cut")(cut.cut)
 app.command("check")(check.check)
 app.command("pack")(pack.pack)
 app.command("unpack")(pack.unpack)
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(targets.app, name="targets")
 app.command("flash")(flash.flash)
 app.add_typer(fleet.app, name="fleet")
