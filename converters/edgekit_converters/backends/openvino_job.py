@@ -10,6 +10,7 @@ from edgekit_converters import tflite_file
 from edgekit_converters._exchange import read_arrays, specs_from_json
 from edgekit_converters.backends import openvino_precisions as precisions
 from edgekit_converters.backends.base import each
+from edgekit_converters.backends.openvino_bias import add_biases
 from edgekit_converters.backends.openvino_codebook import store_codebooks
 from edgekit_converters.backends.openvino_float import halve, key, relax, respread
 from edgekit_converters.backends.placing import place
@@ -44,6 +45,8 @@ def run(request: Json) -> Json:
     def make(precision: str) -> Json:
         asked = request["options"][precision]
         made = source.model.clone() if asked["name"] in _FLOAT else source.made(precision, asked)
+        if asked["name"] == "int8":
+            add_biases(made)
         if request["turn"]:
             made = _turned(made, *request["turn"])
         coded = store_codebooks(made) if asked.get("codebook") else None
