@@ -146,7 +146,7 @@ BENCHES: Mapping[str, Bench] = {
         given=resnet20_free,
         recipes=(
             (f"{HALF},refit=off",),
-            (HALF, "finetune"),
+            ("prune-channels:macs=0.48,round=4", "finetune"),
             ("prune-channels:macs=0.43,round=8,refit=layers", "finetune"),
         ),
         int8=(LAYERS, "fuse:optional"),
