@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit_converters.compress.engine import Compressed, compress
@@ -105,6 +105,7 @@ SHARE = st.floats(0.01, 1.5)
 ANSWERS = st.lists(st.none() | SHARE, min_size=TRIALS, max_size=TRIALS)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.99), ANSWERS)
 def test_whatever_a_clock_says_the_largest_that_kept_to_the_budget_is_taken(budget: float, answers: Answers) -> None:
     clock = Scripted([budget / 2, *answers[1:]])
@@ -114,6 +115,7 @@ def test_whatever_a_clock_says_the_largest_that_kept_to_the_budget_is_taken(budg
     assert all(0 < one < 1 for one in clock.said)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.99), st.lists(st.none() | st.just(1.2), min_size=TRIALS, max_size=TRIALS))
 def test_where_no_trial_kept_to_the_budget_the_fastest_or_what_hindered_it_is_told(
     budget: float, answers: Answers
