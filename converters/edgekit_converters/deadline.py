@@ -21,7 +21,8 @@ class _Runner:
     def __init__(self) -> None:
         self.asked = queue.SimpleQueue[Callable[[], Any]]()
         self.answers = queue.SimpleQueue[tuple[Any, BaseException | None]]()
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
 
     def _serve(self) -> None:
         while True:
@@ -34,7 +35,7 @@ class _Runner:
 
 
 class _Own(threading.local):
-    """The runner of the thread that asks: a run may ask for runs itself."""
+    """The idle runner of the thread that asks: a run may ask for runs itself."""
 
     runner: _Runner | None = None
 
@@ -52,17 +53,19 @@ def in_time(run: Callable[[], Answer], stop: Callable[[], None] = lambda: None) 
         DeadlineError: if it takes longer than `RUN_S`.
         Exception: as the run raises it.
     """
-    runner = _own.runner = _own.runner or _Runner()
+    runner, _own.runner = _own.runner, None  # until it has answered: who stops waiting never gets a stale answer
+    if runner is None or not runner.thread.is_alive():  # a forked process has none of its threads
+        runner = _Runner()
     runner.asked.put(run)
     answer: Answer
     try:
         answer, failure = runner.answers.get(timeout=RUN_S)
     except queue.Empty:
-        _own.runner = None
         stop()
         with contextlib.suppress(queue.Empty):
             runner.answers.get(timeout=_STOP_S)
         raise DeadlineError(f"one run of the model had not ended after {RUN_S:g} s") from None
+    _own.runner = runner
     if failure is not None:
         raise failure
     return answer

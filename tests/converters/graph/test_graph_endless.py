@@ -1,5 +1,7 @@
 """Models that never end, ask for more than there is, or contradict themselves."""
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +80,22 @@ def test_outputs_whose_shapes_depend_on_the_sample_are_refused() -> None:
     arrays = {"x": np.asarray([[0, 1], [1, 1]], np.float32)}
     with pytest.raises(UnsupportedError, match="another shape for every sample"):
         run_samples(lambda given: [np.transpose(np.nonzero(given["x"]))[np.newaxis]], arrays, inputs)
+
+
+def test_who_stops_waiting_gets_no_answer_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "RUN_S", 0.05)
+    monkeypatch.setattr(deadline, "_STOP_S", 0.0)
+    with pytest.raises(DeadlineError):
+        deadline.in_time(lambda: time.sleep(0.3))
+    monkeypatch.setattr(deadline, "RUN_S", 10.0)
+    assert [deadline.in_time(lambda at=at: at) for at in range(3)] == [0, 1, 2]  # type: ignore[misc]
+    time.sleep(0.4)
+    assert deadline.in_time(lambda: "now") == "now"
+
+
+def test_a_forked_process_runs_models_too() -> None:
+    assert deadline.in_time(lambda: 1) == 1
+    child = os.fork()
+    if not child:
+        os._exit(deadline.in_time(lambda: 7))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
