@@ -21,21 +21,22 @@ def add_biases(quantized: Model) -> None:
     from openvino import opset13 as opset
 
     for node in quantized.get_ordered_ops():
-        if node.get_type_name() != "MatMul" or _constant(node.input_value(1).get_node()) is None:
+        if node.get_type_name() != "MatMul" or not _is_stored(node.input_value(1).get_node()):
             continue
-        takers = list(node.output(0).get_target_inputs())
-        if len(takers) != 1:
+        takers, channels = list(node.output(0).get_target_inputs()), node.get_output_partial_shape(0)[-1]
+        if len(takers) != 1 or channels.is_dynamic:
             continue
         added = _added(takers[0])
         if added is None:
-            channels = node.get_output_partial_shape(0)[-1]
-            if _followed(takers[0].get_node()) and channels.is_static:
+            if _followed(takers[0].get_node()):
                 bias = opset.constant(_uneven(np.zeros(channels.get_length(), np.float32)))
                 put = opset.add(node.output(0), bias)
                 put.set_friendly_name(f"{node.get_friendly_name()}/bias")
                 takers[0].replace_source_output(put.output(0))
         else:
             port, values = added
+            if values.size == 1:  # one for all channels
+                values = np.full(channels.get_length(), values)
             add = takers[0].get_node()
             (user, *others) = list(add.output(0).get_target_inputs()) or [None]
             if user is not None and not others and _followed(user.get_node()) and np.ptp(values) == 0:
@@ -63,12 +64,14 @@ def _added(taker: Any) -> tuple[Any, Any] | None:  # noqa: ANN401  # an ov.Input
     if node.get_type_name() != "Add":
         return None
     other = node.input(1 - taker.get_index())
-    values = _constant(other.get_source_output().get_node())
-    return None if values is None else (other, values)
+    constant = other.get_source_output().get_node()
+    if constant.get_type_name() == "Convert":  # stored in half precision
+        constant = constant.input_value(0).get_node()
+    return (other, constant.get_data()) if constant.get_type_name() == "Constant" else None
 
 
-def _constant(node: Any) -> Any | None:  # noqa: ANN401  # an ov.Node
-    """Return the values of a constant, or of one that is stored otherwise and converted or scaled; None of others."""
+def _is_stored(node: Any) -> bool:  # noqa: ANN401  # an ov.Node
+    """Whether a node is a constant, or one that is stored as other numbers and scaled."""
     while node.get_type_name() in {"Convert", "Multiply", "Subtract", "Reshape"}:
         node = node.input_value(0).get_node()
-    return node.get_data() if node.get_type_name() == "Constant" else None
+    return bool(node.get_type_name() == "Constant")

@@ -60,6 +60,7 @@ BIASES: dict[str, Any] = {
     "none": None,
     "zeros": np.zeros(CHANNELS),
     "the same for all": np.full(CHANNELS, 0.5),
+    "one for all": np.full(1, 0.5),
     "its own": np.linspace(-1, 1, CHANNELS),
 }
 
