@@ -26,7 +26,6 @@ from tests.benchmarks.quantization_tools import FACTORIES
 from tests.benchmarks.real_models import DATA
 from tests.converters.compress.learning_nets import model, saved
 from tests.converters.real_data import cifar10, cifar10_normalized
-from tests.converters.real_torch_nets import resnet20
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "compress.md"
 TARGETS = ("tflite", "openvino")
@@ -89,14 +88,7 @@ def real(name: str) -> Callable[[int, Path], Given]:
 
 def resnet20_free(limit: int, folder: Path) -> Given:
     """Return ResNet20 with a free batch: steps that go over samples take several at once."""
-    import torch
-
-    net, sample = resnet20()
-    file = folder / "resnet20.onnx"
-    dims = ({0: torch.export.Dim("n", min=1, max=4096)},)
-    two = sample.repeat(2, 1, 1, 1)  # an export for one sample would be one for one only
-    torch.onnx.export(net, (two,), str(file), dynamic_shapes=dims, external_data=False, verbose=False)
-    return replace(real("resnet20")(limit, folder), model=file)
+    return replace(real("resnet20")(limit, folder), model=Path("real_torch_nets:resnet20_free"))
 
 
 def digits(limit: int, folder: Path) -> Given:
