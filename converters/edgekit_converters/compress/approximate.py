@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values, name_of
+from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values
 from edgekit_converters.compress.rewriting import Rewriting
 from edgekit_converters.compress.rules import APPROXIMATE
 from edgekit_converters.compress.rules.base import Refusal
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.precisions import Options, number
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from edgekit_converters.events import OnEvent
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.model import Arrays
 from edgekit_converters.precisions import Options, Value
 
@@ -96,8 +97,3 @@ class Technique(Protocol):
             CalibrationError: if the model stops on the samples.
         """
         ...
-
-
-def name_of(node: "ir.Node") -> str:
-    """Return what a node is called: by its name, or by that of what it computes."""
-    return str(node.name or node.outputs[0].name)

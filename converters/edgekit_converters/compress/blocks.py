@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.errors import CalibrationError
 from edgekit_converters.graph.flatten import SHAPE_OPS
 from edgekit_converters.graph.model import inputs_of
 from edgekit_converters.graph.observing import observe
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.weights import weights_of
 from edgekit_converters.model import Arrays
 

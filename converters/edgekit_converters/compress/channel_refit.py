@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import Left, name_of
+from edgekit_converters.compress.base import Left
 from edgekit_converters.compress.groups.layer_rules import LAYERS
 from edgekit_converters.compress.groups.ties import Mask
 from edgekit_converters.compress.least_squares import Task, fit
@@ -28,7 +28,7 @@ from edgekit_converters.events import Event, OnEvent
 from edgekit_converters.graph.biases import bias_refusal
 from edgekit_converters.graph.channels import channels_of
 from edgekit_converters.graph.model import ONNX
-from edgekit_converters.graph.reading import bound
+from edgekit_converters.graph.reading import bound, name_of
 from edgekit_converters.graph.weights import Reals, Weights, only_user, weights_of
 from edgekit_converters.model import Array, Arrays
 

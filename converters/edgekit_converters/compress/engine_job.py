@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgekit_converters._exchange import read_arrays, specs_to_json
 from edgekit_converters.calibration import random_calibration
 from edgekit_converters.compress import technique_for
-from edgekit_converters.compress.base import Effect, Left, Setting, name_of
+from edgekit_converters.compress.base import Effect, Left, Setting
 from edgekit_converters.compress.figures import infer_shapes, static_figures
 from edgekit_converters.compress.steps import RecipeStep, parse_step
 from edgekit_converters.data import bind
@@ -19,6 +19,7 @@ from edgekit_converters.foreign import first_line, missing
 from edgekit_converters.graph import model as graph_model
 from edgekit_converters.graph.plain import make_plain
 from edgekit_converters.graph.proof import outputs, prove
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.jobs import Json
 from edgekit_converters.layers.choice import chosen
 from edgekit_converters.layers.view import Node, Value, View

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.compress import matrices
-from edgekit_converters.compress.base import Setting, name_of
+from edgekit_converters.compress.base import Setting
 from edgekit_converters.compress.moments import rows_of
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.weights import Reals, Weights
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.places import places_in
 from edgekit_converters.graph.observing import observe
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.weights import Reals, Weights
 from edgekit_converters.model import Arrays
 

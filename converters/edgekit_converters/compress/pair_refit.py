@@ -93,10 +93,11 @@ def fit_pair(pair: Pair, runs: Sequence[Values], rng: np.random.Generator) -> Pa
     before = now = checked.error(here)
     for _ in range(_TURNS if before > _ENOUGH else 0):
         step = _Problem(pair, _Batch(pair, _some(pair, inside, rng)), here).solved()
-        tried = next((one for one in (here.plus(step, part) for part in _LENGTHS) if checked.error(one) < now), None)
-        if tried is None:
+        tries = (here.plus(step, part) for part in _LENGTHS)
+        better = next(((one, error) for one in tries if (error := checked.error(one)) < now), None)
+        if better is None:
             break
-        here, last, now = tried, now, checked.error(tried)
+        last, (here, now) = now, better
         if now > last * (1 - _GAIN):
             break
     return PairFit(changes=here, before=before, after=now) if now < before else None

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.compress import matrices
-from edgekit_converters.compress.base import Left, Setting, name_of
+from edgekit_converters.compress.base import Left, Setting
 from edgekit_converters.compress.moments import Moments, moments_of
 from edgekit_converters.compress.sparse_patterns import Pattern
 from edgekit_converters.graph.biases import WITH_BIAS, bias_refusal
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.weights import Reals, Weights, is_constant, only_user, weights_of
 
 if TYPE_CHECKING:

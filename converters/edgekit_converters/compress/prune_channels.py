@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.compress import latency
-from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values, name_of
+from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values
 from edgekit_converters.compress.channel_refit import Refitted, powers_of, refit
 from edgekit_converters.compress.figures import infer_shapes, macs_of
 from edgekit_converters.compress.groups.cutting import cut
@@ -21,6 +21,7 @@ from edgekit_converters.compress.prune_scores import Losses, Magnitudes, Scores
 from edgekit_converters.compress.walk import affordable
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.graph.biases import has_bias
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.scaling import outputs_of
 from edgekit_converters.model import Arrays
 from edgekit_converters.precisions import Options, choice, number

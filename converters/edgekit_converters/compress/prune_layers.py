@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values, name_of
+from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values
 from edgekit_converters.compress.blocks import Block, blocks_of, layers_of, shapes_seen
 from edgekit_converters.compress.channel_refit import refit
 from edgekit_converters.compress.figures import infer_shapes
@@ -15,6 +15,7 @@ from edgekit_converters.compress.output_damage import bypass, relative_error
 from edgekit_converters.compress.walk import affordable
 from edgekit_converters.errors import CalibrationError
 from edgekit_converters.graph.proof import outputs
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.scaling import outputs_of
 from edgekit_converters.graph.weights import weights_of
 from edgekit_converters.model import Arrays

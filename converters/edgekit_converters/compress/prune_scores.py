@@ -6,11 +6,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.groups.layer_rules import Layer
 from edgekit_converters.compress.groups.ties import Labels
 from edgekit_converters.compress.groups.units import Block, Groups
 from edgekit_converters.compress.moments import Moments
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.scaling import groups_of
 from edgekit_converters.graph.weights import Reals
 

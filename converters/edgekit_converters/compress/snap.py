@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import Change, Effect, Figures, Left, Setting, Values, name_of
+from edgekit_converters.compress.base import Change, Effect, Figures, Left, Setting, Values
 from edgekit_converters.compress.importance import importance_of
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.weights import Weights, replaced, weights_of
 from edgekit_converters.grids import GRIDS, Grid, Sharing, grid_of, parse_grid, sharing_of
 from edgekit_converters.grids.fitting import fit, snr_db

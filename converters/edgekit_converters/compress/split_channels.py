@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values, name_of
+from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values
 from edgekit_converters.compress.rules.draft import Draft
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.weights import Reals, Weights, weights_of
 from edgekit_converters.precisions import Options, choice, number
 

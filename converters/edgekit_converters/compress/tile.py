@@ -3,10 +3,11 @@
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values, name_of
+from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values
 from edgekit_converters.compress.tile_memory import MemoryModel
 from edgekit_converters.compress.tile_rewrite import rewrite
 from edgekit_converters.compress.tile_search import Tiling, Wanted, around, best, macs_of, stops
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.precisions import Options, choice, number
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from itertools import pairwise, product
 from math import prod
 from typing import TYPE_CHECKING
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.tile_reach import CHANNELS, NotLocalError, Reach, Span, pads_of, reach_of, spatial
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.weights import is_constant
 
 if TYPE_CHECKING:

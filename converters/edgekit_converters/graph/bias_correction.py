@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.graph.biases import add_to_bias, bias_refusal, constant, free_name
 from edgekit_converters.graph.chains import LAYERS
 from edgekit_converters.graph.channels import channels_of
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.weights import Weights, weights_of
 from edgekit_converters.grids.base import Grid, Sharing
 from edgekit_converters.grids.fitting import fit

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.graph.biases import WITH_BIAS, bias_of, constant, free_name, set_bias
 from edgekit_converters.graph.chains import NoPair, Pair, pairs_of
 from edgekit_converters.graph.channels import Channels, channels_of
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.scaling import inputs_of, over_inputs, over_outputs, per_output
 from edgekit_converters.graph.weights import Reals, replaced
 from edgekit_converters.grids.base import Sharing

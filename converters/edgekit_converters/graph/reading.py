@@ -8,9 +8,14 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+def name_of(node: "ir.Node") -> str:
+    """Return what a node is called: by its name, or by that of what it computes."""
+    return str(node.name or node.outputs[0].name)
+
+
 def said(node: "ir.Node") -> str:
     """Return what messages call a node."""
-    return f"op '{node.op_type}' (node '{node.name or node.outputs[0].name}')"
+    return f"op '{node.op_type}' (node '{name_of(node)}')"
 
 
 def numbers(node: "ir.Node", at: int, name: str) -> Sequence[int] | None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.graph import model as graph_model
 from edgekit_converters.graph.plain import make_plain
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.weights import Reals, Weights, replaced, weights_of
 from edgekit_converters.grids import grid_of, parse_grid, sharing_of
 from edgekit_converters.grids.fitting import fit, snr_db

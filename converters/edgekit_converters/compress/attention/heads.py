@@ -17,8 +17,7 @@ from edgekit_converters.compress.attention.tracing import (
     path_down,
     path_up,
 )
-from edgekit_converters.compress.base import name_of
-from edgekit_converters.graph.reading import said
+from edgekit_converters.graph.reading import name_of, said
 from edgekit_converters.graph.weights import Weights
 
 if TYPE_CHECKING:

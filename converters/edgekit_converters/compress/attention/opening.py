@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit_converters.compress.attention.writing import Writer
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.figures import infer_shapes
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.reading import name_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.graph.model import ONNX
-from edgekit_converters.graph.reading import said
+from edgekit_converters.graph.reading import name_of, said
 from edgekit_converters.graph.weights import only_user
 
 if TYPE_CHECKING:

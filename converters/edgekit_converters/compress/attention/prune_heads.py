@@ -16,7 +16,7 @@ from edgekit_converters.compress.attention.opening import open_attention
 from edgekit_converters.compress.attention.pattern import Attention, NotMatchedError, attentions_of
 from edgekit_converters.compress.attention.settled import settle, two_batches
 from edgekit_converters.compress.attention.tracing import Shapes
-from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values, name_of
+from edgekit_converters.compress.base import Change, Effect, Left, Setting, Values
 from edgekit_converters.compress.blocks import shapes_seen
 from edgekit_converters.compress.channel_refit import Refitted, refit
 from edgekit_converters.compress.figures import infer_shapes
@@ -25,6 +25,7 @@ from edgekit_converters.compress.walk import affordable
 from edgekit_converters.errors import CalibrationError, UnsupportedError
 from edgekit_converters.graph.model import dimensions, inputs_of, specs
 from edgekit_converters.graph.proof import outputs, prove
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.scaling import outputs_of
 from edgekit_converters.graph.weights import weights_of
 from edgekit_converters.model import Arrays

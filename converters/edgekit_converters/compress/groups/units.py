@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import Left, name_of
+from edgekit_converters.compress.base import Left
 from edgekit_converters.compress.groups.layer_rules import Layer, layers_of
 from edgekit_converters.compress.groups.rules import RULES
 from edgekit_converters.compress.groups.ties import Labels, Numbers, Ties
 from edgekit_converters.graph.model import ONNX
-from edgekit_converters.graph.reading import said
+from edgekit_converters.graph.reading import name_of, said
 
 if TYPE_CHECKING:
     import onnx_ir as ir

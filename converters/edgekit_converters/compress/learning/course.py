@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit_converters.compress.base import Change, Effect, Setting, Values, name_of
+from edgekit_converters.compress.base import Change, Effect, Setting, Values
 from edgekit_converters.compress.learning.heads import KINDS, Head
 from edgekit_converters.compress.learning.lesson import Lesson
 from edgekit_converters.compress.learning.samples import AUGMENTS, Batches, Samples, Targets, check_augment, held_out
@@ -17,6 +17,7 @@ from edgekit_converters.compress.learning.teacher import Teacher
 from edgekit_converters.data import run_size
 from edgekit_converters.errors import UnsupportedError
 from edgekit_converters.graph import model as graph_model
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.weights import Reals
 from edgekit_converters.model import Array
 from edgekit_converters.precisions import Options, choice, flag, number

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgekit_converters.compress.base import Left, Setting, name_of
+from edgekit_converters.compress.base import Left, Setting
 from edgekit_converters.compress.lowrank.factors import Factor
 from edgekit_converters.graph import model as graph_model
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.scaling import groups_of
 from edgekit_converters.graph.weights import Reals, Weights, weights_of
 

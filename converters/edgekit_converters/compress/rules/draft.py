@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.rules.base import RefusedError
 from edgekit_converters.graph.biases import free_name
+from edgekit_converters.graph.reading import name_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

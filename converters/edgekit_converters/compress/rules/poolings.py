@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.rules.base import Match, RefusedError, Rule
 from edgekit_converters.compress.rules.draft import Draft, Given
 from edgekit_converters.compress.rules.linear import pads_of, strides_of
@@ -18,6 +17,7 @@ from edgekit_converters.compress.rules.normalisation import axes_of
 from edgekit_converters.compress.rules.pattern import Any, op
 from edgekit_converters.compress.rules.shapes import RESHAPES
 from edgekit_converters.compress.rules.values import is_fixed, sizes_of, stored
+from edgekit_converters.graph.reading import name_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

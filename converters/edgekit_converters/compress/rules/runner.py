@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgekit_converters.compress.base import Change, Effect, Left, Setting, name_of
+from edgekit_converters.compress.base import Change, Effect, Left, Setting
 from edgekit_converters.compress.figures import infer_shapes
 from edgekit_converters.compress.rules.base import AnyRule, Refusal
 from edgekit_converters.compress.rules.draft import Draft
+from edgekit_converters.graph.reading import name_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

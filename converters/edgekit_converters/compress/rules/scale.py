@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.rules.affine import affine_of, over_channels
 from edgekit_converters.compress.rules.base import Match, RefusedError, Rule, check_alone
 from edgekit_converters.compress.rules.draft import Draft
@@ -14,6 +13,7 @@ from edgekit_converters.compress.rules.layer import LAYERS, Layer, Numbers, laye
 from edgekit_converters.compress.rules.pattern import Any, Stored, op
 from edgekit_converters.compress.rules.values import number_of, same_shape, stored
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.scaling import inputs_of, over_inputs
 from edgekit_converters.graph.weights import Reals
 

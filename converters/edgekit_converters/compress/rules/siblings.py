@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.rules.affine import affine_of, over_channels
 from edgekit_converters.compress.rules.base import Match, RefusedError, Rule
 from edgekit_converters.compress.rules.draft import Draft, Given
@@ -20,6 +19,7 @@ from edgekit_converters.compress.rules.pattern import Found
 from edgekit_converters.compress.rules.values import stored
 from edgekit_converters.compress.rules.windows import embedded, union, window_of_layer
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.scaling import groups_of, outputs_of
 from edgekit_converters.graph.weights import Reals, only_user
 

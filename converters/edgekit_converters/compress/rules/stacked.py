@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.moments import Moments
 from edgekit_converters.compress.rules.base import Match, RefusedError, Rule
 from edgekit_converters.compress.rules.draft import Draft
 from edgekit_converters.compress.rules.layer import Layer, layer_of
 from edgekit_converters.compress.rules.linear import dilations_of, pads_of, strides_of
 from edgekit_converters.compress.rules.pattern import op
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.scaling import groups_of
 from edgekit_converters.graph.weights import Reals
 

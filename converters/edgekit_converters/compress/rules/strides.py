@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.rules.base import Match, RefusedError, Rule, check_alone
 from edgekit_converters.compress.rules.draft import Draft, Given
 from edgekit_converters.compress.rules.elementwise import rebuilt, takes_channels
@@ -20,6 +19,7 @@ from edgekit_converters.compress.rules.linear import dilations_of, pads_of, stri
 from edgekit_converters.compress.rules.pattern import Any, Found, op
 from edgekit_converters.compress.rules.values import is_fixed, sizes_of, stored
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.reading import name_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

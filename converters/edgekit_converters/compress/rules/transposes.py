@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.rules.base import Match, RefusedError, Rule, check_alone
 from edgekit_converters.compress.rules.draft import Draft, Given
 from edgekit_converters.compress.rules.elementwise import BINARY, UNARY, element_input
@@ -18,6 +17,7 @@ from edgekit_converters.compress.rules.pattern import Found
 from edgekit_converters.compress.rules.shapes import order_of
 from edgekit_converters.compress.rules.values import sizes_of, stored
 from edgekit_converters.graph.model import ONNX
+from edgekit_converters.graph.reading import name_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

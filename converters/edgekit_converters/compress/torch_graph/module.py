@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from edgekit_converters.compress.base import name_of
 from edgekit_converters.compress.torch_graph.calls import DTYPES, Call, Function, Tensor
 from edgekit_converters.compress.torch_graph.elementwise import ELEMENTWISE
 from edgekit_converters.compress.torch_graph.recurrent import RECURRENT
@@ -18,6 +17,7 @@ from edgekit_converters.compress.torch_graph.windows import WINDOWS
 from edgekit_converters.errors import TrainingError, UnsupportedError
 from edgekit_converters.foreign import first_line
 from edgekit_converters.graph.model import ONNX, inputs_of
+from edgekit_converters.graph.reading import name_of
 from edgekit_converters.graph.weights import replaced
 
 if TYPE_CHECKING:
