@@ -24,6 +24,7 @@ from edgekit_converters.jobs import JobRunner
 from tests.benchmarks.quantization_cases import CASES
 from tests.benchmarks.quantization_tools import FACTORIES
 from tests.benchmarks.real_models import DATA
+from tests.converters import minilm_net
 from tests.converters.compress.learning_nets import model, saved
 from tests.converters.real_data import cifar10, cifar10_normalized
 
@@ -86,6 +87,13 @@ def real(name: str) -> Callable[[int, Path], Given]:
     return given
 
 
+def minilm(limit: int, folder: Path) -> Given:
+    """Return MiniLM with pairs of sentences: it is scored by how alike their embeddings are."""
+    given = real("minilm")(limit, folder)
+    labels = minilm_net.pair_labels(given.judged["attention_mask"], given.judged["y"])
+    return replace(given, judged={**given.judged, "y": labels}, metric="minilm_net:pairs_spearman")
+
+
 def resnet20_free(limit: int, folder: Path) -> Given:
     """Return ResNet20 with a free batch: steps that go over samples take several at once."""
     return replace(real("resnet20")(limit, folder), model=Path("real_torch_nets:resnet20_free"))
@@ -125,6 +133,7 @@ def _mnist_net() -> Any:
 
 HALF = "prune-channels:macs=0.5"
 LAYERS = f"{HALF},refit=layers"
+TUNED = "finetune:epochs=8,rate=0.0005,batch=64,augment=mirrored"
 BENCHES: Mapping[str, Bench] = {
     "mnist": Bench(
         given=digits,
@@ -132,22 +141,24 @@ BENCHES: Mapping[str, Bench] = {
         int8=(LAYERS, "factorize:energy=0.98", "fuse:optional"),
     ),
     "resnet8": Bench(
-        given=real("resnet8"), recipes=((f"{HALF},refit=off",), (HALF, "finetune")), int8=(LAYERS, "fuse:optional")
+        given=real("resnet8"), recipes=((f"{HALF},refit=off",), (HALF, TUNED)), int8=(LAYERS, "fuse:optional")
     ),
     "resnet20": Bench(
         given=resnet20_free,
         recipes=(
             (f"{HALF},refit=off",),
-            ("prune-channels:macs=0.48,round=4", "finetune"),
-            ("prune-channels:macs=0.43,round=8,refit=layers", "finetune"),
+            ("prune-channels:macs=0.48,round=4", TUNED),
+            ("prune-channels:macs=0.43,round=8,refit=layers", TUNED),
         ),
         int8=(LAYERS, "fuse:optional"),
     ),
     "kws": Bench(given=real("kws"), recipes=((HALF, "fuse:optional"),)),
-    "lite0": Bench(given=real("lite0"), recipes=(("fuse", "replace"), ("prune-channels:macs=0.8,refit=layers",))),
+    "lite0": Bench(
+        given=real("lite0"), recipes=(("fuse:optional", "replace:optional"), ("prune-channels:macs=0.8,refit=layers",))
+    ),
     "vww": Bench(given=real("vww"), recipes=(("tile:budget=44000",),)),
     "minilm": Bench(
-        given=real("minilm"), recipes=(("fuse-siblings",), ("prune-heads:ratio=0.25", "factorize:parameters=0.83"))
+        given=minilm, recipes=(("fuse-siblings",), ("prune-heads:ratio=0.25", "factorize:parameters=0.83"))
     ),
 }
 

@@ -5,6 +5,7 @@ run. Writes docs/benchmarks/compress-fuse.md.
 """
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from edgekit_converters.compress.steps import parse_steps
 from edgekit_converters.frontends import frontend_for
 from edgekit_converters.frontends.base import LoadRequest
 from edgekit_converters.jobs import JobRunner
+from tests.benchmarks.quantization_tools import FACTORIES
 from tests.benchmarks.real_models import NETS
 from tests.converters.compress.rewritten import net
 
@@ -44,13 +46,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200, help="inferences a file")
     parser.add_argument("--page", type=Path, default=PAGE)
     given = parser.parse_args()
+    page = given.page.resolve()
+    os.chdir(FACTORIES)  # where the functions are that make the PyTorch nets
     sections = []
     for name in given.names or CASES:
         with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as folder:
             title, states = CASES[name]
             sections.append(_section(title, states(Path(folder)), Path(folder), given.runs))
             print(sections[-1], flush=True)
-    given.page.write_text("\n".join([_head(given.runs), *sections]))
+    page.write_text("\n".join([_head(given.runs), *sections]))
 
 
 def _minilm(folder: Path) -> list[State]:

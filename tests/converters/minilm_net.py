@@ -9,7 +9,7 @@ import json
 import string
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +187,18 @@ def scored_pairs(data: Path) -> tuple[list[tuple[str, str]], Any]:
 def spearman(one: Any, other: Any) -> float:
     """Return the rank correlation, ties at their mean rank (Spearman 1904)."""
     return float(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
+
+
+def pair_labels(masks: Any, scores: Any) -> Any:
+    """Return what `pairs_spearman` takes as labels: [P, 2 * tokens + 1], both masks [2P, tokens] and the score [P]."""
+    return np.concatenate([masks.reshape(len(scores), -1), scores[:, None]], axis=1)
+
+
+def pairs_spearman(outputs: Mapping[str, Any], labels: Any) -> float:
+    """Score hidden states [2P, tokens, 384] of pairs, rows 2i and 2i + 1: a metric for `--metric`."""
+    (hidden,) = outputs.values()
+    found = embedding(hidden, labels[:, :-1].reshape(len(hidden), -1))
+    return spearman((found[::2] * found[1::2]).sum(axis=1), labels[:, -1])
 
 
 def _ranks(values: Any) -> Any:

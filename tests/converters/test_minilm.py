@@ -12,6 +12,7 @@ import pytest
 import edgekit
 from edgekit_agent import runtimes
 from edgekit_agent.errors import InputDataError
+from edgekit_agent.runtimes.base import LoadOptions
 from edgekit_converters import ConversionRequest, ConversionResult, convert
 from edgekit_converters.jobs import JobRunner
 from tests.converters import minilm_net
@@ -64,7 +65,7 @@ def converted(jobs: JobRunner, work: Path) -> Callable[..., ConversionResult]:
 
 def encoder(path: Path, batch: int = 1) -> Callable[[dict[str, Any]], Any]:
     """Return a function from the three inputs to the hidden states, run as a device runs them."""
-    session = runtimes.choose(path, runtimes.AUTO).load(path, threads=1, batch=batch)
+    session = runtimes.choose(path, runtimes.AUTO).load(path, LoadOptions(batch=batch))
     names = [one.name for one in session.inputs]
     return lambda given: np.array(session.invoke([given[name] for name in names])[0])
 

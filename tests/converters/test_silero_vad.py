@@ -46,7 +46,7 @@ def golden(shared_data: Path) -> dict[str, Array]:
 
 def step(path: Path) -> Callable[[Array, Array], tuple[float, Array]]:
     """Return a function from a window and a state to the probability of speech and the next state."""
-    session = runtimes.choose(path, runtimes.AUTO).load(path, threads=1, batch=1)
+    session = runtimes.choose(path, runtimes.AUTO).load(path)
     assert [one.name for one in session.inputs] == ["input", "state"]
     assert [one.name for one in session.outputs] == ["output", "stateN"]
 

@@ -134,7 +134,7 @@ class _Fitting:
     def _wanted(self, layer: Weights) -> list[Array]:
         """Return what the original has where a layer is judged, of the channels that are left."""
         mask, found = self._masks[layer], self._then.values[self._names[layer]]
-        return found if mask.all() else [np.compress(mask, one, axis=_axis(layer)) for one in found]
+        return found if mask.all() else [np.compress(mask, one, axis=layer.result_axis) for one in found]
 
     def _have(self, layer: Weights) -> list[Array]:
         target = target_of(layer)
@@ -254,16 +254,9 @@ def powers_of(model: "ir.Model", layers: Sequence[Weights], arrays: Arrays, file
     Raises:
         CalibrationError: if the model stops on the samples.
     """
-    targets = {name_of(one.node): (str(target_of(one).name), _axis(one)) for one in layers}
+    targets = {name_of(one.node): (str(target_of(one).name), one.result_axis) for one in layers}
     seen = channels_of(model, list(targets.values()), arrays, file)
     return {name: float(seen[target].variance.sum()) for name, (target, _) in targets.items()}
-
-
-def _axis(layer: Weights) -> int:
-    """Return the axis of a layer's result that its output channels lie on."""
-    if layer.node.op_type in {"Conv", "ConvTranspose"}:
-        return 1
-    return -1 if layer.place == 1 else -2
 
 
 def _differs(one: "ir.Value", other: "ir.Value") -> bool:
@@ -299,7 +292,7 @@ def _task(
         rng: chooses rows where there are many.
         highest: of the activation behind the target.
     """
-    axis = _axis(layer)
+    axis = layer.result_axis
     taken = list[tuple[list[Array], Array, Array]]()
     for given, got, want in runs:
         places = places_in(layer.node, given)

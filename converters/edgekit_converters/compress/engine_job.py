@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from edgekit_converters._exchange import read_arrays, specs_to_json
 from edgekit_converters.calibration import random_calibration
-from edgekit_converters.compress import technique_for
-from edgekit_converters.compress.base import Effect, Left, Setting
+from edgekit_converters.compress import free_batch, technique_for
+from edgekit_converters.compress.base import Effect, Left, Setting, Technique
 from edgekit_converters.compress.figures import infer_shapes, static_figures
 from edgekit_converters.compress.steps import RecipeStep, parse_step
 from edgekit_converters.data import bind
@@ -52,10 +52,13 @@ def _carried_out(model: "ir.Model", step: RecipeStep, request: Json, output: Pat
     before = static_figures(model, Path(request["model"]))
     begin = time.monotonic()
     wanted = outputs(model, tried, setting.work / "proved.onnx") if technique.exact else []
+    model, setting, fixed = _with_free_batch(model, technique, step, setting)
     why = technique.check(model, step.values, setting) if step.optional else None
     effect = technique.apply(model, step.values, setting) if why is None else Effect(left=(Left(layer="-", why=why),))
     if not effect.changes and not step.optional:
         raise UnsupportedError(f"technique {step.text} changes nothing: {_why(effect)}")
+    if fixed is not None:
+        fixed.again(model)
     _tidy(model, step, output)
     if technique.exact:
         prove(f"model behind {step.text}", outputs(model, tried, setting.work / "proved.onnx"), wanted)
@@ -67,6 +70,27 @@ def _carried_out(model: "ir.Model", step: RecipeStep, request: Json, output: Pat
         "exact": technique.exact,
         "rim": _rim(model),
     }
+
+
+def _with_free_batch(
+    model: "ir.Model", technique: Technique, step: RecipeStep, setting: Setting
+) -> "tuple[ir.Model, Setting, free_batch.Fixed | None]":
+    """Return what a technique works on that runs the model on samples: with a free batch, where that pays."""
+    if setting.calibration is None or "calibration" not in technique.needs(step.values):
+        return model, setting, None
+    found = free_batch.freed(model, setting.calibration, setting.work)
+    if found is None:
+        return model, setting, None
+    source = graph_model.load(setting.source)
+    make_plain(source)
+    infer_shapes(source)
+    opened, fixed = found
+    first = free_batch.freed(source, setting.calibration, setting.work)
+    if first is None:
+        return opened, setting, fixed
+    file = setting.work / "source-free.onnx"
+    graph_model.save(first[0], file)
+    return opened, dataclasses.replace(setting, source=file), fixed
 
 
 def _rim(model: "ir.Model") -> Json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgekit_converters.graph.windows import Window
 from edgekit_converters.model import Array
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def places_in(node: "ir.Node", array: Array) -> Places:
         return Places(whole, whole.ndim - 1)
     window = window_of(node, array.shape[2:])
     padded, axes = np.pad(array, [(0, 0), (0, 0), *window.pads]), tuple(range(2, array.ndim))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, window.spans, axis=axes)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window.extent, axis=axes)
     steps = (1, 1, *window.strides, *window.dilations)
     windows = windows[tuple(slice(None, None, step) for step in steps)]
     return Places(
@@ -73,26 +74,6 @@ def _turned(node: "ir.Node") -> bool:
     stored = node.inputs[0]
     left = stored is not None and stored.const_value is not None
     return (node.op_type == "Gemm" and node.attributes.get_int("transB" if left else "transA", 0) == 1) != left
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """How a convolution's kernel goes over images; `pads` are before and behind every axis."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    pads: tuple[tuple[int, int], ...]
-
-    @property
-    def spans(self) -> tuple[int, ...]:
-        """What it reaches over."""
-        return tuple((size - 1) * step + 1 for size, step in zip(self.kernel, self.dilations, strict=True))
-
-    def unseen(self, sizes: Sequence[int]) -> list[int]:
-        """Return how many elements behind every axis of padded images of those sizes it does not come to."""
-        whole = [size + sum(pad) for size, pad in zip(sizes, self.pads, strict=True)]
-        return [(size - span) % step for size, span, step in zip(whole, self.spans, self.strides, strict=True)]
 
 
 def window_of(node: "ir.Node", sizes: Sequence[int]) -> Window:

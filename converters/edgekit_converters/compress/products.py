@@ -30,7 +30,7 @@ class Product:
     @property
     def axis(self) -> int:
         """Which axis of the result its channels lie on."""
-        return 1 if self._convolves else -1
+        return self.layer.result_axis
 
     @property
     def weights(self) -> Floats:

@@ -192,8 +192,9 @@ class _Refitted(_Diagonal):
     def moments(self, moments: Moments) -> Reals:
         mean = moments.total / moments.count
         covariance = moments.gram / moments.count - np.outer(mean, mean)
-        ridge = RIDGE * float(np.trace(covariance)) / len(mean) + 1e-30
-        return np.asarray(np.linalg.inv(covariance + ridge * np.eye(len(mean))), np.float64)
+        least = RIDGE * float(np.trace(covariance)) / len(mean) + 1e-30
+        held = shrunk(covariance, moments.count) + least * np.eye(len(mean))
+        return np.asarray(np.linalg.inv(held), np.float64)
 
     def form(self, weights: Reals, gram: Reals) -> Reals:
         gone = np.trace(gram, axis1=1, axis2=2) <= 0  # units that are not there any more
@@ -206,3 +207,24 @@ class _Refitted(_Diagonal):
         self.weights -= across @ share[:, : self.weights.shape[1]]
         self.gram -= across @ share[:, self.weights.shape[1] :]
         self.weights[columns], self.gram[columns], self.gram[:, columns] = 0.0, 0.0, 0.0
+
+
+def shrunk(covariance: Reals, rows: int) -> Reals:
+    """Return covariances as they are likely to be beyond the rows they were taken from.
+
+    Of fewer rows than columns every column seems to be made of others, and nothing to be lost with it. Oracle
+    approximating shrinkage towards equal, independent columns (Chen, Wiesel, Eldar and Hero, 2010, equation 23); with
+    many rows it is next to nothing.
+
+    Args:
+        covariance: [columns, columns], of their rows.
+        rows: how many there were.
+    """
+    columns = len(covariance)
+    trace, power = float(np.trace(covariance)), float((covariance**2).sum())
+    apart = power - trace**2 / columns
+    if apart <= 0:
+        return covariance
+    share = min(1.0, ((1 - 2 / columns) * power + trace**2) / ((rows + 1 - 2 / columns) * apart))
+    made: Reals = (1 - share) * covariance + share * trace / columns * np.eye(columns)
+    return made

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _BATCH = 8  # of models whose batch is free
 
 
-def observe(model: "ir.Model", names: Sequence[str], arrays: Arrays, file: Path) -> Iterator[dict[str, Array]]:
+def observe(
+    model: "ir.Model", names: Sequence[str], arrays: Arrays, file: Path, batch: int = _BATCH
+) -> Iterator[dict[str, Array]]:
     """Yield the values of those names on every batch of the samples.
 
     Args:
@@ -27,6 +29,7 @@ def observe(model: "ir.Model", names: Sequence[str], arrays: Arrays, file: Path)
         names: values of its main graph.
         arrays: samples as `data.bind` gives them.
         file: where the model with these outputs is written: a scratch file.
+        batch: how many samples a run takes where the model leaves it free.
 
     Raises:
         CalibrationError: if the model stops on the samples.
@@ -45,7 +48,7 @@ def observe(model: "ir.Model", names: Sequence[str], arrays: Arrays, file: Path)
     common.RemoveUnusedNodesPass()(opened)  # what is not looked at is not run
     graph_model.save(opened, file)
     ready = session(file)
-    for feed in runs(arrays, inputs, _BATCH):
+    for feed in runs(arrays, inputs, batch):
         yield values_of(ready, names, feed)
 
 

@@ -48,6 +48,13 @@ class Weights:
             raise AssertionError("weights are constant")
         return np.asarray(tensor.numpy(), dtype=np.float64)
 
+    @property
+    def result_axis(self) -> int:
+        """The axis of the node's result that its output channels lie on."""
+        if self.node.op_type in {"Conv", "ConvTranspose"}:
+            return 1
+        return -1 if self.place == 1 else -2
+
 
 def weights_of(model: "ir.Model", ops: frozenset[str] = frozenset(_PLACES)) -> Iterator[Weights]:
     """Yield the constant floating-point weights of layers, in the order of the nodes, those inside branches too.

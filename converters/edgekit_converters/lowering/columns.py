@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
+from edgekit_converters.graph.windows import Window
 from edgekit_converters.lowering.builder import Builder, Tensor
 from edgekit_converters.lowering.graph import Node
-from edgekit_converters.lowering.kernels import Window, window_of
+from edgekit_converters.lowering.kernels import window_of
 from edgekit_converters.lowering.stored import part
 from edgekit_converters.model import Array
 

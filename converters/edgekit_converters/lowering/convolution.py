@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from edgekit_converters.graph.windows import Window
 from edgekit_converters.lowering.builder import Builder, Tensor, channels_last
 from edgekit_converters.lowering.graph import Node
-from edgekit_converters.lowering.kernels import Kernel, Window, window_of
+from edgekit_converters.lowering.kernels import Kernel, window_of
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.stored import padded, stepped
 from edgekit_converters.lowering.transposed import conv_transpose

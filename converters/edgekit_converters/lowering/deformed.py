@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 
+from edgekit_converters.graph.windows import Window
 from edgekit_converters.lowering.builder import Builder, Tensor, channels_last
 from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.expressions import Expression
 from edgekit_converters.lowering.graph import Node
-from edgekit_converters.lowering.kernels import Kernel, Window, window_of
+from edgekit_converters.lowering.kernels import Kernel, window_of
 from edgekit_converters.lowering.matrix import dense
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.sampling import Tap, linear, samples, start_of, weighted, zeros_around

@@ -1,43 +1,16 @@
 """Weights of convolutions, known beforehand or at run time, and the windows they slide through."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from edgekit_converters.graph.windows import Window
 from edgekit_converters.lowering.builder import Builder, Perm, Tensor, identity
 from edgekit_converters.lowering.dims import in_every_run
 from edgekit_converters.lowering.graph import Node
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.stored import padded, part, positive
 from edgekit_converters.model import Array
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A window over spatial axes; `pads` are (before, after) an axis."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    pads: tuple[tuple[int, int], ...]
-
-    @property
-    def extent(self) -> tuple[int, ...]:
-        """How far the kernel reaches along each axis, its dilations counted."""
-        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
-
-    def flat(self) -> "Window":
-        """Return a window over one axis as one over two, of which the first has size 1."""
-        return Window((1, *self.kernel), (1, *self.strides), (1, *self.dilations), ((0, 0), *self.pads))
-
-    def first_of_two(self) -> "Window":
-        """Return the window over the first axis as one over two, of which the second has size 1."""
-        return Window((self.kernel[0], 1), (self.strides[0], 1), (self.dilations[0], 1), (self.pads[0], (0, 0)))
-
-    def behind_first(self) -> "Window":
-        """Return the window over all axes but the first."""
-        return Window(self.kernel[1:], self.strides[1:], self.dilations[1:], self.pads[1:])
 
 
 def window_of(b: Builder, node: Node, kernel: Sequence[int], spatial: Sequence[int]) -> Window:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgekit_converters.graph.windows import Window
 from edgekit_converters.lowering.arithmetic import cast, compare, select
 from edgekit_converters.lowering.builder import Builder, Tensor, channels_last, identity
 from edgekit_converters.lowering.dims import is_free
 from edgekit_converters.lowering.graph import Node
-from edgekit_converters.lowering.kernels import Window, window_of
+from edgekit_converters.lowering.kernels import window_of
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.stored import padded, stepped
 from edgekit_converters.model import Array

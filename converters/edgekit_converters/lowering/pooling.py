@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from edgekit_converters.graph.windows import Window
 from edgekit_converters.lowering.arithmetic import absolute, binary, cast
 from edgekit_converters.lowering.builder import NO_ACTIVATION, Builder, Tensor, channels_last
 from edgekit_converters.lowering.dims import in_every_run, is_free
 from edgekit_converters.lowering.graph import Node
-from edgekit_converters.lowering.kernels import Window, window_of
+from edgekit_converters.lowering.kernels import window_of
 from edgekit_converters.lowering.max_places import max_pool_with_places, max_unpool
 from edgekit_converters.lowering.module import Ref
 from edgekit_converters.lowering.reductions import reduce

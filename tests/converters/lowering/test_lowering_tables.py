@@ -4,29 +4,17 @@ A table is a file in `tables/`: `CASES` by name, as `lower_cases.py` reads them,
 refusal. `pytest -k pooling` runs one.
 """
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.scripts import script
+
 pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parent / "tables"
-
-
-def table(path: Path) -> ModuleType:
-    """Return a table's module."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MODULES = {path.stem: table(path) for path in sorted(FOLDER.glob("*.py"))}
+MODULES = {path.stem: script(path) for path in sorted(FOLDER.glob("*.py"))}
 CASES: dict[str, dict[str, Any]] = {name: module.CASES for name, module in MODULES.items()}
 REFUSED: dict[str, dict[str, tuple[Any, str]]] = {
     name: getattr(module, "REFUSED", {}) for name, module in MODULES.items()

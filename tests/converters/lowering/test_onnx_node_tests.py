@@ -1,6 +1,5 @@
 """ONNX's own node tests through the lowering: no wrong result, and the share that passes."""
 
-import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgekit_converters.lowering import node_tests
+from tests.scripts import script
 
 pytestmark = pytest.mark.slow
 Verdicts = Mapping[str, Mapping[str, Any]]
@@ -29,13 +29,7 @@ def verdicts(cases: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def generator(repository: Path) -> ModuleType:
     """Return the script that writes the page."""
-    script = repository / "docs" / "generate_onnx_support.py"
-    spec = importlib.util.spec_from_file_location("generate_onnx_support", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(repository / "docs" / "generate_onnx_support.py")
 
 
 def test_none_is_wrong_and_none_kills_the_process(verdicts: Verdicts) -> None:

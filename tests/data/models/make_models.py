@@ -41,6 +41,13 @@ def main() -> None:
     write("empty", lambda x: {"rest": x[:, 2:] * 2.0, "y": tf.nn.relu(x)}, tf.TensorSpec([1, 2], tf.float32, name="x"))
     # a length that must be even
     write("pairs", lambda x: {"y": tf.reshape(x, [1, -1, 8])}, lengths)
+    # a picture of 150 kB, and next to nothing to compute
+    weights = rng.normal(size=(147, 10)).astype("f")
+
+    def photo(image: Any) -> Any:
+        return {"scores": tf.reshape(tf.nn.avg_pool2d(image, 32, 32, "VALID"), [1, 147]) @ weights}
+
+    write("../photo/photo_int8", photo, tf.TensorSpec([1, 224, 224, 3], tf.float32, name="image"), configure=_int8)
     # names that are not in the order of the letters
     pair = (tf.TensorSpec([1, 2], tf.float32, name="zeta"), tf.TensorSpec([1, 2], tf.float32, name="alpha"))
     write("two", lambda zeta, alpha: {"total": zeta + alpha, "difference": zeta - alpha}, *pair)
@@ -50,7 +57,7 @@ def write(
     name: str,
     function: Callable[..., Any],
     *specs: Any,
-    configure: Callable[[Any], None] = lambda _converter: None,
+    configure: Callable[[Any, Any], None] = lambda _converter, _spec: None,
 ) -> None:
     """Convert a function with a named signature."""
     module = tf.Module()
@@ -58,16 +65,16 @@ def write(
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve.get_concrete_function()})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
-        configure(converter)
+        configure(converter, specs[0])
         content = converter.convert()
     (HERE / f"{name}.tflite").write_bytes(content)
     print(f"{name}.tflite {len(content)} bytes")  # noqa: T201
 
 
-def _int8(converter: Any) -> None:
+def _int8(converter: Any, spec: Any) -> None:
     rng = np.random.default_rng(SEED)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([rng.random((1, 8, 8, 3), dtype=np.float32)] for _ in range(16))
+    converter.representative_dataset = lambda: ([rng.random(spec.shape, dtype=np.float32)] for _ in range(16))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
 

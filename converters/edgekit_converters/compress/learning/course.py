@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 OPTIONS: Options = MappingProxyType(
     {
         "epochs": number(10, 1, 10_000, "how often the samples are gone through"),
-        "rate": number(1e-3, 1e-8, 0.9, "learning rate of Adam at its highest"),
+        "rate": number(2e-4, 1e-8, 0.9, "learning rate of Adam at its highest"),
         "batch": number(32, 1, 1 << 16, "samples of a step"),
         "hold": number(0.1, 0.0, 0.9, "share of the samples that the best epoch is chosen by; 0: the last is taken"),
         "patience": number(0, 0, 10_000, "epochs without a better one before it ends; 0: it never does"),
