@@ -24,11 +24,13 @@ FLOW: dict[Kind, tuple[str, bool, int, str]] = {
     Kind.REPORTED: ("device", True, 1, "What the device has of the desired state."),
     Kind.COMMAND: ("host", False, 1, "A one-off request."),
     Kind.RESULT: ("device", False, 1, "Progress or the result of a command."),
+    Kind.OUTPUT: ("device", False, 1, "What a model says of one input, for models with a sink of kind mqtt."),
 }
 _PARAMETERS = {
     "site": {"description": "A group of devices, `[a-z0-9-]{3,64}`.", "default": "default"},
     "device": {"description": "The device's id, which is its MQTT client id, `[a-z0-9-]{3,64}`."},
     "id": {"description": "The command's id, `[A-Za-z0-9-]{1,64}`."},
+    "model": {"description": "The model's name, 1 to 64 characters without `/`, `+` and `#`."},
 }
 
 
@@ -38,9 +40,8 @@ def schema_of(message: type[Message]) -> dict[str, Any]:
 
 
 def _address(kind: Kind) -> tuple[str, list[str]]:
-    tail = "/{id}" if kind in {Kind.COMMAND, Kind.RESULT} else ""
-    names = ["site", "device", *(["id"] if tail else [])]
-    return f"{PREFIX}/{{site}}/{{device}}/{kind}{tail}", names
+    last = {Kind.COMMAND: ["id"], Kind.RESULT: ["id"], Kind.OUTPUT: ["model"]}.get(kind, [])
+    return "/".join([PREFIX, "{site}", "{device}", kind, *(f"{{{one}}}" for one in last)]), ["site", "device", *last]
 
 
 def asyncapi() -> dict[str, Any]:

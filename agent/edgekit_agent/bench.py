@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgekit_agent.protocol import ExpHistogram, Latency
@@ -12,22 +12,30 @@ _NS = 1e-9
 
 
 class Stages:
-    """Latency of pre-processing, inference, post-processing and all together, as histograms in seconds."""
+    """Latency of pre-processing, inference, post-processing and all together, as histograms in seconds.
 
-    __slots__ = ("e2e", "infer", "post", "pre")
+    `queue` is how long requests have waited before; it is part of all together.
+    """
+
+    __slots__ = ("e2e", "infer", "post", "pre", "queue")
 
     def __init__(self) -> None:
         """Start empty."""
-        self.pre, self.infer, self.post, self.e2e = (ExpHistogram() for _ in range(4))
+        self.pre, self.infer, self.post, self.e2e, self.queue = (ExpHistogram() for _ in range(5))
 
-    def extend(self, readings: Sequence[tuple[int, int, int, int]]) -> None:
-        """Count inferences by the four readings (ns) around their stages: start, ready, inferred, done."""
+    def extend(self, readings: Sequence[tuple[int, int, int, int]], came: Sequence[int] = ()) -> None:
+        """Count inferences by the four readings (ns) around their stages: start, ready, inferred, done.
+
+        `came` has when each was asked for, where they were asked for.
+        """
         if not readings:
             return
         import numpy as np
 
         start, ready, inferred, done = np.asarray(readings, dtype=np.int64).T
         spans = {"pre": ready - start, "infer": inferred - ready, "post": done - inferred, "e2e": done - start}
+        if came:
+            spans |= {"queue": start - np.asarray(came), "e2e": done - np.asarray(came)}
         for stage, span in spans.items():
             seconds = span * _NS
             positive = seconds[seconds > 0]
@@ -50,6 +58,7 @@ class Stages:
             infer=self.infer.at_scale(scale),
             post=self.post.at_scale(scale),
             e2e=self.e2e.at_scale(scale),
+            queue=self.queue.at_scale(scale) if self.queue.count else None,
         )
 
 
@@ -89,6 +98,7 @@ def measure(  # noqa: PLR0913  # each has its own meaning and is named
     warmup: int,
     limit_s: float,
     burst: int = 10,
+    on_share: Callable[[float], None] = lambda _share: None,
 ) -> dict[str, Timing]:
     """Time sessions in turns, a short burst each, so that a noisy machine disturbs all alike.
 
@@ -99,6 +109,7 @@ def measure(  # noqa: PLR0913  # each has its own meaning and is named
         warmup: untimed inferences a session before.
         limit_s: time for everything, in seconds.
         burst: inferences a turn; the first of each turn is not timed, because the others' data fills the caches.
+        on_share: is told after each turn which share of all is done.
     """
     end = time.monotonic() + limit_s
     seconds: dict[str, list[float]] = {key: [] for key in sessions}
@@ -111,6 +122,7 @@ def measure(  # noqa: PLR0913  # each has its own meaning and is named
     while any(len(taken) < runs for taken in seconds.values()):
         for key, session in sessions.items():
             _turn(session, feeds[key], seconds[key], min(burst, runs - len(seconds[key])))
+        on_share(min(len(taken) for taken in seconds.values()) / runs)
         if time.monotonic() > end and all(len(taken) >= minimum for taken in seconds.values()):
             break
     return {key: Timing(seconds=tuple(taken)) for key, taken in seconds.items()}

@@ -1,265 +1,182 @@
-"""The agent's rules: windows, restarts, presence. No I/O and no clock; what has to be done comes back as actions."""
+"""The agent's rules: crews, presence. No I/O and no clock; what has to be done comes back as actions."""
 
 import hashlib
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from edgekit_agent import __version__
-from edgekit_agent.config import AgentConfig, ModelConfig
-from edgekit_agent.protocol import (
-    WIRE_SCALE,
-    Event,
-    ExpHistogram,
-    Info,
-    InstalledModel,
-    Kind,
-    Latency,
-    Message,
-    Reason,
-    Report,
-    State,
-    sentence,
-)
+from edgekit_agent.actions import Action, Now, Send, Teller, WorkerId
+from edgekit_agent.config import AgentConfig, ModelConfig, TelemetryConfig
+from edgekit_agent.crew import Crew
+from edgekit_agent.protocol import Info, InstalledModel, Kind, Reason, State
+from edgekit_agent.remote import needs_restart
 
-STAGES = ("pre", "infer", "post", "e2e")
-BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
-CRASHES, CRASH_WINDOW_S = 5, 600.0
-STEADY_S = 60.0
-FULL_SHARE = 0.95  # a worker sends about once a second: its pieces never fill a window to the point
-SILENT_S = 5.0
 SAY_LOST_S = 60.0  # a broker that is away for hours must not fill the events with lost reports
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Now:
-    """A moment: `s` on the steady clock decides, `ms` since 1970 is for people."""
-
-    s: float
-    ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class StartWorker:
-    """Start the process of a model."""
-
-    model: ModelConfig
-
-
-@dataclass(frozen=True, slots=True)
-class KillWorker:
-    """End the process of a model that does not answer."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Publish now, if connected; a message that is not retained and not sent is lost."""
-
-    kind: Kind
-    message: Message
-    retained: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """Put a report into the outbox."""
-
-    report: Report
-
-
-Action = StartWorker | KillWorker | Send | Queue
-
-
-@dataclass(slots=True)
-class _Window:
-    start: float
-    measured_s: float = 0.0  # time the worker's measurements cover
-    latency: dict[str, ExpHistogram] = field(default_factory=lambda: {name: ExpHistogram() for name in STAGES})
-    inferences: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    dropped: int = 0
-    gauges: dict[str, Any] = field(default_factory=dict)
-    statistics: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Slot:
-    config: ModelConfig
-    phase: str = "stopped"  # starting, ready, waiting, finished, broken
-    runtime: str = ""
-    executed_on: tuple[str, ...] = ()
-    artifact: str = ""
-    heard: float = 0.0
-    ready_at: float = 0.0
-    restart_at: float | None = None
-    failures: int = 0
-    crashes: "deque[float]" = field(default_factory=lambda: deque(maxlen=CRASHES))
-    window: _Window | None = None
+JUMP_MS = 1000.0
+"""Between two turns, a few seconds apart; a clock that is steered moves a few milliseconds."""
 
 
 class Core:
     """The state of one agent process."""
 
     def __init__(
-        self, config: AgentConfig, boot: str, hardware: Mapping[str, object], runtimes: Mapping[str, str]
+        self,
+        config: AgentConfig,
+        boot: str,
+        hardware: Mapping[str, object],
+        runtimes: Mapping[str, str],
+        over: Callable[[ModelConfig], ModelConfig] = lambda release: release,
     ) -> None:
-        """Take the configuration, this process's random id and what the device is."""
-        self.config, self.boot = config, boot
+        """Take the configuration, this process's random id, what the device is, and what is set over a release."""
+        self.config, self.boot, self._over = config, boot, over
         self._hardware, self._runtimes = dict(hardware), dict(runtimes)
-        self._slots = {model.name: _Slot(model) for model in config.model}
-        self._seq = 0
+        self._teller = Teller(boot)
+        self._crews: dict[int, Crew] = {}
+        self._current: dict[str, Crew] = {}
+        self._plain: dict[int, ModelConfig] = {}
+        self._releases = 0
         self._birth: int | None = None
         self._next_heartbeat = 0.0
         self._sent_info = ""
-        self._lost = self._lost_told = 0
+        self._lost = self._lost_told = self._lost_ever = 0
+        self._trouble: str | None = None
         self._tell_lost_at = 0.0
+        self._clock_ms: float | None = None
 
     def start(self, now: Now) -> list[Action]:
         """Start every model."""
-        hello = self._event("info", Reason.AGENT_STARTED, now)
-        return [hello, *(self._start(slot, now) for slot in self._slots.values())]
+        actions: list[Action] = [self._teller.event("info", Reason.AGENT_STARTED, now)]
+        for model in self.config.model:
+            crew, starts = self.employ(model, now)
+            self._current[model.name] = crew
+            actions += starts
+        return actions
 
-    def _start(self, slot: _Slot, now: Now) -> Action:
-        slot.phase, slot.heard, slot.restart_at = "starting", now.s, None
-        return StartWorker(slot.config)
+    # --- crews: the releases of models that are at work
+
+    def employ(self, model: ModelConfig, now: Now, *, prove: bool = False) -> tuple[Crew, list[Action]]:
+        """Put a release of a model to work beside what is at work; with `prove` it has to show first that it works."""
+        self._releases += 1
+        crew = Crew(self._over(model), self._releases, self._teller, self.config.telemetry, prove)
+        self._crews[crew.release], self._plain[crew.release] = crew, model
+        return crew, crew.start(now)
+
+    def current(self, model: str) -> Crew | None:
+        """Return the crew that a model's name stands for."""
+        return self._current.get(model)
+
+    def promote(self, crew: Crew, now: Now) -> list[Action]:
+        """Let a model's name stand for this crew, and let the one before finish what it has."""
+        before, crew.prove = self._current.get(crew.config.name), False
+        self._current[crew.config.name] = crew
+        return [*self._info(), *([] if before is None or before is crew else self.dismiss(before, now))]
+
+    def dismiss(self, crew: Crew, now: Now) -> list[Action]:
+        """Let a crew finish what it has and end."""
+        return self._without(crew, crew.end(now))
+
+    def configure(self, telemetry: TelemetryConfig, now: Now) -> list[Action]:
+        """Take other settings of telemetry, and those of models anew; workers are started again only if need be."""
+        self.config = replace(self.config, telemetry=telemetry)
+        actions: list[Action] = []
+        for crew in self._crews.values():
+            crew.telemetry = telemetry
+        for crew in list(self._current.values()):
+            release = self._plain[crew.release]
+            wanted = self._over(release)
+            if needs_restart(crew.config, wanted):
+                successor, starts = self.employ(release, now)
+                actions += [*starts, *self.promote(successor, now)]
+            else:
+                crew.config = wanted
+        if self._birth is not None:
+            self._next_heartbeat = min(self._next_heartbeat, now.s + telemetry.heartbeat_s)
+        return actions
 
     # --- the worker processes
 
-    def ready(self, name: str, message: Mapping[str, Any], now: Now) -> list[Action]:
-        """A model is loaded."""
-        slot = self._slots[name]
-        again = slot.failures > 0
-        slot.phase, slot.heard, slot.ready_at = "ready", now.s, now.s
-        slot.runtime, slot.artifact = message["runtime"], message["artifact"]
-        slot.executed_on = tuple(message["executed_on"])
-        slot.window = slot.window or _Window(now.s)
-        detail = {"runtime": slot.runtime, "load_ms": message["load_ms"]}
-        code = Reason.WORKER_RESTARTED if again else Reason.MODEL_READY
-        return [self._event("info", code, now, name, detail), *self._info()]
+    def ready(self, worker: WorkerId, message: Mapping[str, Any], now: Now) -> list[Action]:
+        """A worker has loaded its model."""
+        return [*self._crew(worker).ready(worker.number, message, now), *self._info()]
 
-    def measured(self, name: str, message: Mapping[str, Any], now: Now) -> list[Action]:
+    def measured(self, worker: WorkerId, message: Mapping[str, Any], now: Now) -> list[Action]:
         """A worker sends what it has measured since its last message."""
-        slot = self._slots[name]
-        slot.heard = now.s
-        if slot.failures and now.s - slot.ready_at >= STEADY_S:
-            slot.failures = 0
-        window = slot.window = slot.window or _Window(now.s)
-        for stage in STAGES:
-            window.latency[stage].merge(ExpHistogram.from_json(message["lat"][stage]))
-        window.measured_s += message["span_s"]
-        window.inferences += message["n"]
-        window.dropped += message["drop"]
-        for reason, count in message["err"].items():
-            window.errors[reason] = window.errors.get(reason, 0) + count
-        window.gauges = message["gauges"]
-        _add(window.statistics, message["stat"])
-        events = [
-            self._event("error", Reason.INFERENCE_FAILED, now, name, {"text": text})
-            for text in message.get("failures", ())
-        ]
-        return [*events, *self._close(slot, now)]
+        return self._crew(worker).measured(worker.number, message, now)
 
-    def finished(self, name: str, now: Now) -> list[Action]:
+    def unsent(self, worker: WorkerId) -> None:
+        """An answer of a worker could not be published."""
+        self._crew(worker).unsent()
+
+    def finished(self, worker: WorkerId, now: Now) -> list[Action]:
         """A worker's source has no more data; it waits to be ended."""
-        slot = self._slots[name]
-        slot.phase, slot.heard = "finished", now.s
-        return [*self._close(slot, now, early=True), self._event("info", Reason.SOURCE_FINISHED, now, name)]
+        return self._crew(worker).finished(worker.number, now)
 
-    def refused(self, name: str, message: Mapping[str, Any], now: Now) -> list[Action]:
-        """A worker could not begin (no runtime, a broken model, no data): tried again later, as a crash is."""
-        reason = Reason(message["code"])
-        return self._failed(self._slots[name], now, reason, {"text": message["text"], "hints": message["hints"]})
+    def refused(self, worker: WorkerId, message: Mapping[str, Any], now: Now) -> list[Action]:
+        """A worker could not begin (no runtime, a broken model, no data)."""
+        crew = self._crew(worker)
+        return self._without(crew, crew.refused(worker.number, message, now))
 
-    def died(self, name: str, detail: Mapping[str, object], now: Now, *, hung: bool = False) -> list[Action]:
-        """A worker's process ended without being asked; `detail` has its signal or code and last words."""
-        slot = self._slots[name]
-        if slot.phase in {"finished", "waiting", "broken"}:
-            return []
-        reason = Reason.WORKER_HUNG if hung else Reason.WORKER_CRASHED
-        return self._failed(slot, now, reason, detail)
+    def died(self, worker: WorkerId, detail: Mapping[str, object], now: Now, *, hung: bool = False) -> list[Action]:
+        """A worker's process has ended; `detail` has its signal or code and last words."""
+        crew = self._crew(worker)
+        return self._without(crew, crew.died(worker.number, detail, now, hung=hung))
 
-    def _failed(self, slot: _Slot, now: Now, reason: Reason, detail: Mapping[str, object]) -> list[Action]:
-        actions = self._close(slot, now, early=True)
-        actions.append(self._event("error", reason, now, slot.config.name, detail))
-        slot.crashes.append(now.s)
-        if len(slot.crashes) == CRASHES and now.s - slot.crashes[0] <= CRASH_WINDOW_S:
-            slot.phase = "broken"
-            actions.append(self._event("error", Reason.CRASH_LOOP, now, slot.config.name, {"crashes": CRASHES}))
-        else:
-            slot.phase = "waiting"
-            slot.restart_at = now.s + BACKOFF_S[min(slot.failures, len(BACKOFF_S) - 1)]
-            slot.failures += 1
+    def _crew(self, worker: WorkerId) -> Crew:
+        return self._crews[worker.release]
+
+    def _without(self, crew: Crew, actions: list[Action]) -> list[Action]:
+        """Forget a crew that has ended."""
+        if crew.gone:
+            del self._crews[crew.release], self._plain[crew.release]
         return actions
+
+    def versions(self) -> dict[str, str]:
+        """Return the version of each model that serves."""
+        return {name: crew.config.version for name, crew in self._current.items()}
+
+    def tell(
+        self, level: str, code: Reason, now: Now, model: str | None = None, detail: Mapping[str, object] | None = None
+    ) -> list[Action]:
+        """Return the action that tells an event."""
+        return [self._teller.event(level, code, now, model, detail)]
+
+    def described(self) -> list[dict[str, object]]:
+        """Return the crews at work, for who asks on the device."""
+        return [{**crew.described(), "current": crew in self._current.values()} for crew in self._crews.values()]
 
     # --- time
 
     def tick(self, now: Now) -> list[Action]:
         """Do what is due: close windows, restart, end what hangs, say that we are here."""
-        actions: list[Action] = []
-        for slot in self._slots.values():
-            actions += self._close(slot, now)
-            if slot.restart_at is not None and now.s >= slot.restart_at:
-                actions.append(self._start(slot, now))
-            elif slot.phase in {"starting", "ready"} and now.s - slot.heard > slot.config.limits.hang_s:
-                slot.heard = now.s
-                actions.append(KillWorker(slot.config.name))
+        actions = self._look_at_clock(now)
+        for crew in self._crews.values():
+            actions += crew.tick(now)
         actions += self._tell_lost(now)
         if self._birth is not None and now.s >= self._next_heartbeat:
             actions.append(self._online(now))
         return actions
+
+    def overdue(self, now: Now) -> bool:
+        """Whether a worker that is silent for too long was left to itself."""
+        return any(crew.overdue(now) for crew in self._crews.values())
+
+    def _look_at_clock(self, now: Now) -> list[Action]:
+        """Tell when the time of day has jumped against the steady clock; nothing else depends on it."""
+        before, self._clock_ms = self._clock_ms, now.ms - 1000 * now.s
+        jump_ms = 0.0 if before is None else self._clock_ms - before
+        if abs(jump_ms) < JUMP_MS:
+            return []
+        return [self._teller.event("info", Reason.CLOCK_JUMPED, now, detail={"by_s": round(jump_ms / 1000, 3)})]
 
     def next_time(self) -> float | None:
         """Return when `tick` has something to do next, on the steady clock."""
         times = [self._next_heartbeat] if self._birth is not None else []
         if self._lost > self._lost_told:
             times.append(self._tell_lost_at)
-        for slot in self._slots.values():
-            if slot.window is not None:
-                times.append(slot.window.start + self._latest_close_s)
-            if slot.restart_at is not None:
-                times.append(slot.restart_at)
-            if slot.phase in {"starting", "ready"}:
-                times.append(slot.heard + slot.config.limits.hang_s)
+        for crew in self._crews.values():
+            times += crew.next_times()
         return min(times, default=None)
-
-    @property
-    def _latest_close_s(self) -> float:
-        """When a window is closed although its worker is silent."""
-        return self.config.telemetry.window_s + SILENT_S
-
-    def _close(self, slot: _Slot, now: Now, *, early: bool = False) -> list[Action]:
-        """Close a window that is measured in full, or any when its worker is silent or something ends early."""
-        window = slot.window
-        if window is None:
-            return []
-        full = window.measured_s >= FULL_SHARE * self.config.telemetry.window_s
-        if not (full or early or now.s - window.start >= self._latest_close_s):
-            return []
-        slot.window = _Window(now.s) if slot.phase == "ready" and not early else None
-        if not (window.inferences or window.errors or window.dropped):
-            return []
-        self._seq += 1
-        report = Report(
-            ts_ms=now.ms,
-            boot=self.boot,
-            seq=self._seq,
-            model=slot.config.name,
-            version=slot.config.version,
-            artifact=slot.artifact,
-            runtime=slot.runtime,
-            executed_on=slot.executed_on,
-            window_s=round(window.measured_s, 3),
-            inferences=window.inferences,
-            errors=window.errors,
-            dropped=window.dropped,
-            latency=_on_the_wire(window.latency),
-            statistics=window.statistics,
-            **window.gauges,
-        )
-        return [Queue(report)]
 
     # --- presence
 
@@ -268,30 +185,46 @@ class Core:
         self._birth, self._sent_info = birth, ""
         return [self._online(now), *self._info()]
 
+    @property
+    def online(self) -> bool:
+        """Whether a connection to the broker stands."""
+        return self._birth is not None
+
     def disconnected(self) -> None:
         """The connection is gone."""
         self._birth = None
 
-    def lost(self, count: int, now: Now) -> list[Action]:
-        """The outbox dropped reports; they are told at once, then at most once a minute."""
-        self._lost += count
+    def lost(self, here: int, ever: int, now: Now) -> list[Action]:
+        """The spool has lost so many reports in this run, and ever; told at once, then at most once a minute."""
+        self._lost, self._lost_ever = here, ever
         return self._tell_lost(now)
+
+    def disk(self, trouble: str | None, now: Now) -> list[Action]:
+        """The spool says what is wrong with the disk, or None; a trouble is told when it begins."""
+        before, self._trouble = self._trouble, trouble
+        if trouble is None or before is not None:
+            return []
+        return [self._teller.event("warning", Reason.REPORTS_IN_MEMORY, now, detail={"text": trouble})]
 
     def _tell_lost(self, now: Now) -> list[Action]:
         count = self._lost - self._lost_told
         if not count or now.s < self._tell_lost_at:
             return []
         self._lost_told, self._tell_lost_at = self._lost, now.s + SAY_LOST_S
-        return [self._event("warning", Reason.REPORTS_DROPPED, now, detail={"count": count, "total": self._lost})]
+        return [
+            self._teller.event(
+                "warning", Reason.REPORTS_DROPPED, now, detail={"count": count, "total": self._lost_ever}
+            )
+        ]
 
     def stop(self, now: Now) -> list[Action]:
         """The agent is asked to stop: close the windows and say goodbye."""
         actions: list[Action] = []
-        for slot in self._slots.values():
-            actions += self._close(slot, now, early=True)
+        for crew in self._crews.values():
+            actions += crew.close(now)
         if self._birth is not None:
             goodbye = State(state="offline", birth=self._birth, boot=self.boot, ts_ms=now.ms, why="stop")
-            actions += [self._event("info", Reason.AGENT_STOPPED, now), Send(Kind.STATE, goodbye, retained=True)]
+            actions += [self._teller.event("info", Reason.AGENT_STOPPED, now), Send(Kind.STATE, goodbye, retained=True)]
         return actions
 
     def will(self, birth: int) -> State:
@@ -314,13 +247,16 @@ class Core:
     def _message(self) -> Info:
         models = tuple(
             InstalledModel(
-                name=slot.config.name,
-                version=slot.config.version,
-                artifact=slot.artifact,
-                format=slot.config.path.rpartition(".")[2],
-                runtime=slot.runtime or None,
+                name=name,
+                version=crew.config.version,
+                artifact=crew.artifact,
+                format=crew.config.path.rpartition(".")[2],
+                runtime=crew.runtime or None,
+                executed_on=crew.executed_on or None,
+                threads=crew.threads,
+                limits=crew.limits or None,
             )
-            for slot in self._slots.values()
+            for name, crew in self._current.items()
         )
         return Info(
             agent=__version__,
@@ -340,31 +276,3 @@ class Core:
             return []
         self._sent_info = digest
         return [Send(Kind.INFO, self._message(), retained=True)]
-
-    def _event(
-        self, level: str, code: Reason, now: Now, model: str | None = None, detail: Mapping[str, object] | None = None
-    ) -> Action:
-        event = Event(
-            ts_ms=now.ms,
-            level=level,
-            code=code.value,
-            text=sentence(code),
-            model=model,
-            boot=self.boot,
-            detail=dict(detail or {}),
-        )
-        return Send(Kind.EVENT, event)
-
-
-def _on_the_wire(latency: Mapping[str, ExpHistogram]) -> Latency:
-    pre, infer, post, e2e = (latency[stage].at_scale(WIRE_SCALE) for stage in STAGES)
-    return Latency(pre=pre, infer=infer, post=post, e2e=e2e)
-
-
-def _add(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add counts to counts, in nested tables too."""
-    for key, value in more.items():
-        if isinstance(value, Mapping):
-            _add(into.setdefault(key, {}), value)
-        else:
-            into[key] = into.get(key, 0) + value

@@ -32,9 +32,25 @@ class InputDataError(AgentError):
     """Data meant for the model cannot be read or does not fit its inputs."""
 
 
+class StreamError(AgentError):
+    """A camera, stream, microphone or broker gives nothing; it is tried again."""
+
+
 class RuntimeMissingError(AgentError):
     """No inference runtime that could run the model is importable here."""
 
 
+class LimitsError(AgentError):
+    """A worker cannot be held to the limits it is configured with."""
+
+
 class TransportError(AgentError):
     """The broker cannot be reached or refused the connection."""
+
+
+class AgentAwayError(AgentError):
+    """No agent answers on this device: exit code 5."""
+
+
+class UnprovedError(AgentError):
+    """A model does not do on this device what its bundle promises: exit code 6."""

@@ -1,18 +1,19 @@
 """Run and time models in a process of their own: `python -P -m edgekit_agent.measure request.json answer.json`.
 
-Request: `{"models": [{"id", "path", "runtime", "threads"}], "inputs": "x.npz" | null, "outputs": "folder" | null,
-"stored", "runs", "warmup", "seed", "batch", "limit_s", "streams", "streams_s"}`. Answer: `{"models": {id: {"runtime",
-"version", "executed_on", "inputs", "outputs", "timing", "throughput", "load_ms", "peak_rss_bytes", "result"} |
-{"error": {"kind", "message"}}}}`, where `result` is an `.npz` with the outputs [N, ...] by name: real values, but those
-named in `stored` as the model stores them; `throughput` has a row for one stream and one for `streams`, where those are
-more, from `streams_s` seconds each. One model's failure does not lose the others.
+Request: `{"models": [{"id", "path", "runtime", "threads", "device", "delegate", "delegate_options", "properties"}],
+"inputs": "x.npz" | null, "outputs": "folder" | null, "stored", "runs", "warmup", "seed", "batch", "limit_s",
+"streams", "streams_s"}`. Answer: `{"models": {id: {"runtime", "version", "executed_on", "operators", "inputs",
+"outputs", "timing", "throughput", "load_ms", "peak_rss_bytes", "result"} | {"error": {"kind", "message"}}}}`, where
+`result` is an `.npz` with the outputs [N, ...] by name: real values, but those named in `stored` as the model stores
+them; `throughput` has a row for one stream and one for `streams`, where those are more, from `streams_s` seconds
+each. One model's failure does not lose the others.
 """
 
 import json
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,19 @@ import numpy as np
 from edgekit_agent import bench, feeds, runtimes, streams
 from edgekit_agent.errors import AgentError, ModelError
 from edgekit_agent.quantize import to_real
-from edgekit_agent.runtimes.base import Array, Session, TensorSpec
+from edgekit_agent.runtimes.base import CPU, Array, LoadOptions, Session, TensorSpec
 
 DEFAULT_LIMIT_S = 120.0
 DEFAULT_STREAMS_S = 2.0
 
 
-def run(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Carry out a request and return the answer, both as the module says."""
+def run(request: Mapping[str, Any], on_share: Callable[[float], None] = lambda _share: None) -> dict[str, Any]:
+    """Carry out a request and return the answer, both as the module says; `on_share` is told how much is timed."""
     with ExitStack() as stack:  # a pipeline's stages end with their session
-        return _run(request, stack)
+        return _run(request, stack, on_share)
 
 
-def _run(request: Mapping[str, Any], stack: ExitStack) -> dict[str, Any]:
+def _run(request: Mapping[str, Any], stack: ExitStack, on_share: Callable[[float], None]) -> dict[str, Any]:
     given = feeds.read_npz(Path(request["inputs"])) if request.get("inputs") else None
     answers: dict[str, dict[str, Any]] = {}
     sessions: dict[str, Session] = {}
@@ -63,6 +64,7 @@ def _run(request: Mapping[str, Any], stack: ExitStack) -> dict[str, Any]:
             runs=int(request["runs"]),
             warmup=int(request["warmup"]),
             limit_s=float(request.get("limit_s", DEFAULT_LIMIT_S)),
+            on_share=on_share,
         )
         for key, timing in timings.items():
             answers[key]["timing"] = timing.to_json()
@@ -76,7 +78,19 @@ def _run(request: Mapping[str, Any], stack: ExitStack) -> dict[str, Any]:
 def _load(model: Mapping[str, Any], batch: int) -> Session:
     path = Path(model["path"])
     runtime = runtimes.choose(path, model.get("runtime", runtimes.AUTO))
-    return runtime.load(path, threads=int(model.get("threads", 1)), batch=batch)
+    return runtime.load(path, _options(model, batch))
+
+
+def _options(model: Mapping[str, Any], batch: int) -> LoadOptions:
+    delegate = model.get("delegate")
+    return LoadOptions(
+        threads=int(model.get("threads", 1)),
+        device=model.get("device", CPU),
+        batch=batch,
+        delegate=None if delegate is None else Path(delegate),
+        delegate_options=model.get("delegate_options", {}),
+        properties=model.get("properties", {}),
+    )
 
 
 def _add_throughput(
@@ -87,11 +101,11 @@ def _add_throughput(
 ) -> None:
     path, key = Path(model["path"]), model["id"]
     runtime = runtimes.choose(path, model.get("runtime", runtimes.AUTO))
-    settings = {"threads": int(model.get("threads", 1)), "batch": int(request.get("batch", 1))}
+    options = _options(model, int(request.get("batch", 1)))
     pools: dict[str, list[Session]] = {}
     try:
         for count in (1, int(request["streams"])):
-            pools[str(count)] = streams.load(runtime, path, count, **settings)
+            pools[str(count)] = streams.load(runtime, path, count, options)
         found = streams.measure(pools, feed, seconds=float(request.get("streams_s", DEFAULT_STREAMS_S)))
         answers[key]["throughput"] = [one.to_json() for one in found.values()]
     except AgentError as exc:
@@ -107,6 +121,7 @@ def _described(session: Session, load_ms: float) -> dict[str, Any]:
         "runtime": name,
         "version": version,
         "executed_on": list(session.executed_on),
+        "operators": dict(session.operators),
         "inputs": [_spec(spec) for spec in session.inputs],
         "outputs": [_spec(spec) for spec in session.outputs],
         "load_ms": load_ms,

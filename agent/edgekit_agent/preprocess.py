@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit_agent.errors import ConfigError, InputDataError, RuntimeMissingError
+from edgekit_agent.placing import MAX_PIXELS, Placement, Size, placed
 from edgekit_agent.runtimes.base import Array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PIXELS = 64_000_000
-_LAYOUTS = ("nhwc", "nchw")
-_ORDERS = ("rgb", "bgr", "gray")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM")  # Pillow hands some others to programs outside
+LAYOUTS = ("nhwc", "nchw")
+INTERPOLATIONS = ("bilinear", "nearest", "box", "bicubic", "lanczos")
+ORDERS = ("rgb", "bgr", "gray")
 MAX_RATE = 768_000
 _MAX_SIDE = 16_384
 _MAX_LENGTH = 1 << 28
@@ -30,8 +33,10 @@ class Preprocess:
     """How an image, a sound or a row of a table becomes an array; each takes the keys that are its own.
 
     Images: `resize` is the length of the short side (the shape is kept) or (height, width); `crop` is
-    taken from the middle, a square or (height, width). Resizing is bilinear. `order` and `layout` are of
-    the channels.
+    taken from the middle, a square or (height, width). In place of both, `letterbox` is a square or
+    (height, width) that the whole image is fitted into, in its own shape and in the middle, on a ground
+    of `fill`. `interpolation` is Pillow's: where an image gets smaller, every pixel of it counts.
+    `order` and `layout` are of the channels.
 
     Sounds: `rate` in hertz is resampled to, `length` is a number of samples: longer sounds are cut,
     shorter ones end in silence.
@@ -44,6 +49,9 @@ class Preprocess:
 
     resize: int | tuple[int, int] | None = None
     crop: int | tuple[int, int] | None = None
+    letterbox: int | tuple[int, int] | None = None
+    fill: int = 0
+    interpolation: str = "bilinear"
     scale: Vector = 1
     mean: Vector = 0
     std: Vector = 1
@@ -68,6 +76,8 @@ class Preprocess:
         checked = {key: _CHECKS[key](key, value) for key, value in values.items()}
         if 0 in _each(checked.get("std", 1)):
             raise ConfigError("preprocess 'std' is 0")
+        if "letterbox" in checked and ("resize" in checked or "crop" in checked):
+            raise ConfigError("preprocess 'letterbox' stands in place of 'resize' and 'crop'")
         return cls(**checked)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -78,31 +88,38 @@ class Preprocess:
             if (value := getattr(self, field.name)) != field.default
         }
 
-    def image(self, source: "Path | Image", size: tuple[int, int] | None = None) -> Array:
+    def image(self, source: "Path | bytes | Image", size: Size | None = None) -> Array:
         """Return one image as float32 [H, W, C] or [C, H, W].
 
         Args:
-            source: a file Pillow reads, or an opened image.
-            size: (height, width) the model takes; an image that has another size after resize and
-                crop is refused when one of them is set, and resized to it when none is.
+            source: a file, its bytes (JPEG, PNG, BMP, WebP or PPM), or an opened image.
+            size: (height, width) the model takes; an image that has another size after resize, crop or
+                letterbox is refused when one of them is set, and resized to it when none is.
 
         Raises:
             InputDataError: if it cannot be read, is larger than 64 million pixels, or ends up with another size.
             RuntimeMissingError: if Pillow is not installed.
         """
+        return self.image_and_place(source, size)[0]
+
+    def image_and_place(self, source: "Path | bytes | Image", size: Size | None = None) -> tuple[Array, Placement]:
+        """Return what `image` does, and where the image's pixels went."""
         import numpy as np
 
-        picture = self._cropped(self._resized(opened(source), size))
-        if size is not None and (picture.height, picture.width) != size:
-            wanted, got = f"{size[0]}x{size[1]}", f"{picture.height}x{picture.width}"
+        picture = opened(source)
+        placement = self.placed(picture.height, picture.width, size)
+        if size is not None and placement.size != size:
+            wanted, got = f"{size[0]}x{size[1]}", f"{placement.size[0]}x{placement.size[1]}"
             raise InputDataError(f"an image is {got} after preprocessing and the model takes {wanted}")
-        pixels = np.asarray(picture.convert("L" if self.order == "gray" else "RGB"), dtype=np.float32)
+        picture = self._put(picture, placement).convert("L" if self.order == "gray" else "RGB")
+        pixels = np.asarray(picture, dtype=np.float32)
         if self.order == "gray":
             pixels = pixels[..., None]
         elif self.order == "bgr":
             pixels = pixels[..., ::-1]
         values = self.normalized(pixels, "channels")
-        return np.ascontiguousarray(values.transpose(2, 0, 1) if self.layout == "nchw" else values, dtype=np.float32)
+        values = values.transpose(2, 0, 1) if self.layout == "nchw" else values
+        return np.ascontiguousarray(values, dtype=np.float32), placement
 
     def sound(self, source: Path) -> tuple[Array, int]:
         """Return a `.wav` file's samples as float32 [N], and their rate in hertz.
@@ -110,18 +127,29 @@ class Preprocess:
         Raises:
             InputDataError: if it cannot be read.
         """
-        import numpy as np
+        samples, rate = self.heard(source)
+        return self.window(samples), rate
 
+    def heard(self, source: Path) -> tuple[Array, int]:
+        """Return a `.wav` file's samples [N] at the rate asked for, of any length and with their values unchanged.
+
+        Raises:
+            InputDataError: if it cannot be read.
+        """
         from edgekit_agent.sound import read_wav, resampled
 
         samples, rate = read_wav(source)
-        if self.rate is not None:
-            samples, rate = resampled(samples, rate, self.rate), self.rate
+        return (samples, rate) if self.rate is None else (resampled(samples, rate, self.rate), self.rate)
+
+    def window(self, samples: Array) -> Array:
+        """Return the first `length` samples [N] with their values changed; fewer end in silence."""
+        import numpy as np
+
         if self.length is not None:
             kept = samples[: self.length]
             samples = np.zeros(self.length, np.float32)
             samples[: len(kept)] = kept
-        return self.normalized(samples[:, None], "channels")[:, 0], rate
+        return self.normalized(samples[:, None], "channels")[:, 0]
 
     def normalized(self, values: Array, what: str) -> Array:
         """Return (values * scale - mean) / std in float32, where the last axis holds the channels or columns.
@@ -139,63 +167,34 @@ class Preprocess:
         scale, mean, std = (np.asarray(value, dtype=np.float32) for value in (self.scale, self.mean, self.std))
         return np.asarray((values.astype(np.float32) * scale - mean) / std, dtype=np.float32)
 
-    def placed(self, height: int, width: int) -> "Placement":
-        """Return where a picture's pixels end up after resize and crop.
+    def placed(self, height: int, width: int, size: Size | None = None) -> Placement:
+        """Return where a picture's pixels end up; `size` is taken when nothing is said of sizes.
 
         Raises:
             InputDataError: if it becomes too large, or is smaller than the crop.
         """
-        tall, wide = self._resized_size(height, width, None)
-        cut_tall, cut_wide = self._crop_size(tall, wide)
-        return Placement(
-            size=(cut_tall, cut_wide),
-            scale=(tall / height, wide / width),
-            offset=((tall - cut_tall) // 2, (wide - cut_wide) // 2),
-        )
+        silent = self.resize is None and self.crop is None and self.letterbox is None
+        return placed((height, width), size if silent else self.resize, self.crop, self.letterbox)
 
-    def _resized_size(self, height: int, width: int, size: tuple[int, int] | None) -> tuple[int, int]:
-        wanted = size if self.resize is None and self.crop is None else self.resize
-        if not isinstance(wanted, int):
-            return wanted or (height, width)
-        short = min(height, width)
-        tall, wide = (max(1, round(side * wanted / short)) for side in (height, width))
-        if tall * wide > MAX_PIXELS:
-            raise InputDataError(f"an image of {height}x{width} is too long to be resized to {wanted}")
-        return tall, wide
+    def _put(self, picture: "Image", placement: Placement) -> "Image":
+        from PIL import Image
 
-    def _crop_size(self, height: int, width: int) -> tuple[int, int]:
-        if self.crop is None:
-            return height, width
-        tall, wide = (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
-        if tall > height or wide > width:
-            raise InputDataError(f"an image of {height}x{width} is smaller than crop {tall}x{wide}")
-        return tall, wide
-
-    def _resized(self, picture: "Image", size: tuple[int, int] | None) -> "Image":
-        from PIL.Image import Resampling
-
-        height, width = self._resized_size(picture.height, picture.width, size)
-        return picture if picture.size == (width, height) else picture.resize((width, height), Resampling.BILINEAR)
-
-    def _cropped(self, picture: "Image") -> "Image":
-        height, width = self._crop_size(picture.height, picture.width)
-        if (height, width) == (picture.height, picture.width):
-            return picture
-        left, top = (picture.width - width) // 2, (picture.height - height) // 2
-        return picture.crop((left, top, left + width, top + height))
+        (tall, wide), (top, left) = placement.size, placement.offset
+        between = placement.between
+        if picture.mode in {"1", "P"}:  # Pillow would take the nearest pixel whatever is asked for
+            picture = picture.convert("RGB")
+        if (picture.height, picture.width) != between:
+            picture = picture.resize((between[1], between[0]), Image.Resampling[self.interpolation.upper()])
+        if self.letterbox is not None:
+            inside, picture = picture.convert("RGB"), Image.new("RGB", (wide, tall), (self.fill,) * 3)
+            picture.paste(inside, (-left, -top))
+        elif between != (tall, wide):
+            picture = picture.crop((left, top, left + wide, top + tall))
+        return picture
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """A picture's place after preprocessing, rows before columns: pixel * scale - offset, in a picture of `size`."""
-
-    size: tuple[int, int]
-    scale: tuple[float, float]
-    offset: tuple[int, int]
-
-
-def opened(source: "Path | Image") -> "Image":
-    """Return a picture, read whole where a file is given.
+def opened(source: "Path | bytes | Image") -> "Image":
+    """Return a picture, read whole where a file or its bytes are given.
 
     Raises:
         InputDataError: if it cannot be read or is larger than 64 million pixels.
@@ -207,16 +206,17 @@ def opened(source: "Path | Image") -> "Image":
         error = RuntimeMissingError("images need Pillow, which is not installed")
         error.add_note("pip install 'edgekit-agent[images]'")
         raise error from exc
-    if not isinstance(source, Path):
+    if not isinstance(source, Path | bytes):
         return source
+    what = f"image '{source}'" if isinstance(source, Path) else f"an image of {len(source)} bytes"
     try:
-        with Image.open(source) as picture:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
-                raise InputDataError(f"image '{source}' has more than {MAX_PIXELS} pixels")
+                raise InputDataError(f"{what} has more than {MAX_PIXELS} pixels")
             picture.load()
             return picture.copy()
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError, Warning) as exc:
-        raise InputDataError(f"image '{source}' cannot be read") from exc
+        raise InputDataError(f"{what} cannot be read") from exc
 
 
 def _each(value: Vector) -> tuple[Number, ...]:
@@ -235,6 +235,12 @@ def _size(key: str, value: object) -> int | tuple[int, int]:
     if len(sides) not in {1, 2} or not all(type(side) is int and 0 < side <= _MAX_SIDE for side in sides):
         raise ConfigError(f"preprocess '{key}' is not a number of pixels or height and width, up to {_MAX_SIDE}")
     return sides if len(sides) == 2 else sides[0]  # noqa: PLR2004  # height and width
+
+
+def _fill(key: str, value: object) -> int:
+    if type(value) is not int or not 0 <= value <= 255:  # noqa: PLR2004  # a pixel's
+        raise ConfigError(f"preprocess '{key}' is not a pixel's value from 0 to 255")
+    return value
 
 
 def _whole(most: int, unit: str) -> Any:  # noqa: ANN401  # a checker
@@ -273,11 +279,14 @@ def _one_of(*allowed: str) -> Any:  # noqa: ANN401  # a checker
 _CHECKS: Mapping[str, Any] = {
     "resize": _size,
     "crop": _size,
+    "letterbox": _size,
+    "fill": _fill,
+    "interpolation": _one_of(*INTERPOLATIONS),
     "scale": _vector,
     "mean": _vector,
     "std": _vector,
-    "order": _one_of(*_ORDERS),
-    "layout": _one_of(*_LAYOUTS),
+    "order": _one_of(*ORDERS),
+    "layout": _one_of(*LAYOUTS),
     "rate": _whole(MAX_RATE, "hertz"),
     "length": _whole(_MAX_LENGTH, "samples"),
     "columns": _columns,

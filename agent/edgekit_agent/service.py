@@ -9,27 +9,45 @@ import signal
 import socket
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, MappingProxyType
+from typing import Any
 
 from edgekit_agent import probe
-from edgekit_agent.config import AgentConfig
-from edgekit_agent.core import Action, Core, KillWorker, Now, Queue, Send, StartWorker
-from edgekit_agent.errors import ConfigError
+from edgekit_agent.actions import Action, EndWorker, KillWorker, Now, Queue, Send, ShareWork, StartWorker, WorkerId
+from edgekit_agent.answers import Answers
+from edgekit_agent.birth import Births
+from edgekit_agent.cgroups import Enclosure
+from edgekit_agent.commands import Answer
+from edgekit_agent.config import AgentConfig, ModelConfig
+from edgekit_agent.core import Core
+from edgekit_agent.durable import NO_ROOM, StateFile, held, sweep
+from edgekit_agent.errors import ConfigError, ProtocolError
+from edgekit_agent.fetch.launch import FetchProcess
+from edgekit_agent.gateway.keeper import GatewayKeeper
+from edgekit_agent.gauges import Gauges
 from edgekit_agent.logline import logline
+from edgekit_agent.operations import Operations, Parts
 from edgekit_agent.orders import orders_of
 from edgekit_agent.outbox import Outbox
 from edgekit_agent.process import WorkerProcess
-from edgekit_agent.protocol import Event, Kind, Report, device_topic
-from edgekit_agent.store import next_birth
-from edgekit_agent.transport.base import Connected, Disconnected, Taken, Transport, Will
+from edgekit_agent.protocol import HOST, Ack, Desired, Event, Kind, Reason, State, Topic, commands_of, device_topic
+from edgekit_agent.remote import RemoteConfig
+from edgekit_agent.serve.doors import Doors
+from edgekit_agent.spool import Limits, Spool, kernel_boot
+from edgekit_agent.transport.base import Connected, Disconnected, Received, Taken, Transport, Will
+from edgekit_agent.update.serving import to_start
+from edgekit_agent.update.store import Store
+from edgekit_agent.update.updates import Updates
+from edgekit_agent.watchdog import SPOOL, TRANSPORT, WORKERS, Watchdog
 
 _log = logging.getLogger(__name__)
 
-PENDING_EVENTS = 200
+PENDING_LETTERS = 200
 LONGEST_SLEEP_S = 5.0
 GOODBYE_S = 2.0
-REPORT_EXPIRY_S, EVENT_EXPIRY_S = 3600, 86400
+REPORT_EXPIRY_S, EVENT_EXPIRY_S, RESULT_EXPIRY_S = 3600, 86400, 3600
 _LEVELS = MappingProxyType({"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR})
 
 
@@ -39,36 +57,102 @@ class Service:
     def __init__(self, config: AgentConfig, transport: Transport) -> None:
         """Take the configuration and a transport that was not started."""
         self._config, self._transport = config, transport
-        self._core = Core(config, secrets.token_hex(8), probe.hardware(), probe.installed_runtimes())
-        self._outbox = Outbox(capacity=config.telemetry.queue, settle_s=config.telemetry.settle_s)
-        self._events: deque[Event] = deque(maxlen=PENDING_EVENTS)
-        self._workers: dict[str, WorkerProcess] = {}
-        self._in_flight: dict[int, int | Event] = {}
-        self._birth, self._birth_used = 0, False
+        self._letters: deque[Event | Answer] = deque(maxlen=PENDING_LETTERS)
+        self._answers = Answers(config, transport)
+        self._workers: dict[WorkerId, WorkerProcess] = {}
+        self._doors = Doors(config.run_folder)
+        self._gateway = GatewayKeeper(config.serve, config.run_folder)
+        self._in_flight: dict[int, int | Event | Answer] = {}
+        self._ack = device_topic(config.site, config.device, Kind.ACK)
+        self._host = device_topic(config.site, HOST, Kind.STATE)
+        self._desired = device_topic(config.site, config.device, Kind.DESIRED)
+        self._gauges = Gauges()
+        self._enclosure = Enclosure.found([model.limits for model in config.model])
+        self._births = Births(Path(config.state_dir))
+        self._birth_used = False
         self._selector = selectors.DefaultSelector()
         self._stopping = self._online = False
         self._last_reason = ""
         self._notify = os.environ.get("NOTIFY_SOCKET")
-        self._watchdog_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
+        period_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
+        self._watchdog = Watchdog(period_s or None)
+        self._longest_sleep_s = min(LONGEST_SLEEP_S, period_s / 6 or LONGEST_SLEEP_S)
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT, then stop cleanly.
 
         Raises:
-            ConfigError: if the state folder cannot be written.
+            ConfigError: if the state folder cannot be written, or another agent uses it, or a socket cannot be made.
         """
-        self._birth = _usable(Path(self._config.state_dir))
+        with contextlib.ExitStack() as state:
+            folder = Path(self._config.state_dir)
+            self._open_state(folder, state)
+            self._remote = RemoteConfig(self._config, StateFile(folder / "remote.json"))
+            config = self._remote.config
+            logging.getLogger().setLevel(config.log_level.upper())
+            self._spool = Spool(folder / "spool", _limits(config), _now(), kernel=kernel_boot())
+            state.callback(self._spool.close)
+            self._outbox = Outbox(self._spool, config.telemetry.settle_s)
+            state.callback(self._doors.close)
+            for model in self._config.model:
+                self._doors.of(model)
+            self._load(folder)
+            parts = Parts(core=self._core, workers=self._workers, spool=self._spool, gauges=self._gauges)
+            self._operations = Operations(self._config, parts, self._updates, self._remote, _now)
+            self._operations.open()
+            state.callback(self._operations.close)
+            self._run()
+
+    def _load(self, folder: Path) -> None:
+        """Find out which releases are to run, and make the rules for them."""
+        store = Store(folder)
+        records, doubt = store.load()
+        models, self._troubles = to_start(self._config.model, records, folder)
+        if doubt is not None:
+            _log.warning("%s", logline({"event": "state-doubtful", "reason": doubt}))
+        running = replace(self._remote.config, model=models)
+        boot, over = secrets.token_hex(8), self._remote.over
+        self._core = Core(running, boot, probe.hardware(), probe.installed_runtimes(), over)
+        self._updates = Updates(self._config, self._core, store, self._do, self._watch)
+
+    @property
+    def restart(self) -> bool:
+        """Whether it has ended because another version of the agent is to run."""
+        return self._updates.restart and not self._stopping
+
+    def _open_state(self, folder: Path, held_until: contextlib.ExitStack) -> None:
+        """Make the state folder ours until the end; a full disk is no reason not to start."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held_until.enter_context(held(folder / "lock"))
+            for name in sweep(folder):
+                _log.info("%s", logline({"event": "leftover-removed", "name": name}))
+            self._births.next()
+        except BlockingIOError as exc:
+            raise ConfigError(f"state_dir '{folder}' is in use by another agent") from exc
+        except OSError as exc:
+            if exc.errno not in NO_ROOM:
+                raise ConfigError(f"state_dir '{folder}' cannot be written: {exc.strerror}") from exc
+            _log.warning("%s", logline({"event": "state-not-kept", "reason": str(exc)}))
+
+    def _run(self) -> None:
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         old_wake = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self._selector.register(wake_read, selectors.EVENT_READ, ("wake", wake_read))
         self._selector.register(self._transport.fileno(), selectors.EVENT_READ, ("transport", None))
+        self._selector.register(self._gateway, selectors.EVENT_READ, ("gateway", None))
+        control = self._operations.control
+        if control is not None:
+            self._selector.register(control.fileno(), selectors.EVENT_READ, ("operator", None))
+        topics = (self._ack, self._host, self._desired, commands_of(self._config.site, self._config.device))
         try:
-            self._transport.start(self._will)
-            self._do(self._core.start(_now()))
-            self._tell_systemd("READY=1")
-            while not self._stopping:
+            self._transport.start(self._will, topics)
+            self._letters.extend(self._operations.commands.start())
+            self._start_models()
+            self._feed_watchdog()
+            while not (self._stopping or self._updates.restart):
                 self._turn()
         finally:
             self._goodbye()
@@ -78,6 +162,13 @@ class Service:
             self._selector.close()
             os.close(wake_read)
             os.close(wake_write)
+
+    def _start_models(self) -> None:
+        now = _now()
+        self._do(self._core.start(now))
+        for one in self._troubles:
+            self._do(self._core.tell("error", one.reason, now, one.model, {"text": one.text}))
+        self._updates.start(now)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         _log.info("event=stopping signal=%s", signal.Signals(number).name)
@@ -94,88 +185,128 @@ class Service:
                 self._from_worker(subject)
             elif kind == "stderr":
                 self._from_stderr(subject)
+        if (end := self._gateway.tick(_now().s)) is not None:
+            self._do(self._core.tell("error", Reason.GATEWAY_ENDED, _now(), detail=end))
         self._do(self._core.tick(_now()))
+        self._updates.tick(_now())
+        self._letters.extend(self._operations.tick(_now()))
         self._send_waiting()
-        self._tell_systemd("WATCHDOG=1")
+        self._look_at_spool()
+        self._feed_watchdog()
 
     def _sleep(self) -> float:
-        now = time.monotonic()
-        times = [self._core.next_time(), self._outbox.next_time(now)]
-        wait = min((moment - now for moment in times if moment is not None), default=LONGEST_SLEEP_S)
-        longest = min(LONGEST_SLEEP_S, self._watchdog_s or LONGEST_SLEEP_S)
-        return max(0.0, min(wait, longest))
+        now = _now()
+        parts = (self._core.next_time(), self._outbox.next_time(now), self._updates.next_time(now))
+        times = (*parts, self._operations.next_time(now), self._gateway.next_time())
+        wait = min((moment - now.s for moment in times if moment is not None), default=LONGEST_SLEEP_S)
+        return max(0.0, min(wait, self._longest_sleep_s))
+
+    def _feed_watchdog(self) -> None:
+        """Tell the service manager that all works, when it does; the spool has been looked at when this is called."""
+        now = _now()
+        self._watchdog.tick(SPOOL)
+        if self._transport.alive:
+            self._watchdog.tick(TRANSPORT)
+        if not self._core.overdue(now):
+            self._watchdog.tick(WORKERS)
+        for text in self._watchdog.due(now.s):
+            self._tell_systemd(text)
+        if late := self._watchdog.late(now.s):
+            _log.warning("%s", logline({"event": "part-stuck", "parts": ",".join(late)}))
 
     # --- what the rules ask for
 
     def _do(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case StartWorker(model):
-                    self._start(model.name)
-                case KillWorker(name):
-                    self._workers[name].kill()
+                case StartWorker(worker, model, prove):
+                    self._start(worker, model, prove=prove)
+                case EndWorker(worker):
+                    self._workers[worker].ask_to_stop()
+                case ShareWork(worker):
+                    self._workers[worker].share()
+                case KillWorker(worker):
+                    self._workers[worker].kill()
                 case Send(kind, message, retained):
                     if isinstance(message, Event):
                         self._tell(message)
                     else:
                         self._transport.publish(self._topic(kind), message.to_bytes(), retain=retained)
                 case Queue(report):
-                    if lost := self._outbox.put(report):
-                        self._do(self._core.lost(lost, _now()))
+                    self._operations.board.report(report, _now())
+                    self._outbox.put(report, _now())
 
     def _tell(self, event: Event) -> None:
         about: dict[str, object] = {"model": event.model} if event.model else {}
         _log.log(_LEVELS[event.level], "%s", logline({"event": event.code, **about, **event.detail}))
-        self._events.append(event)
+        self._operations.board.event(event)
+        self._letters.append(event)
 
-    def _start(self, name: str) -> None:
-        (config,) = (model for model in self._config.model if model.name == name)
+    def _start(self, worker: WorkerId, model: ModelConfig, *, prove: bool) -> None:
         try:
-            worker = WorkerProcess(config, orders_of(config))
-        except OSError as exc:
-            self._do(self._core.died(name, {"error": str(exc)}, _now()))
+            process = WorkerProcess(
+                worker,
+                orders_of(model, self._config.broker, prove=prove),
+                model.limits,
+                self._enclosure,
+                listener=self._doors.of(model),
+            )
+        except (OSError, ConfigError) as exc:
+            self._do(self._core.died(worker, {"error": str(exc)}, _now()))
             return
-        self._workers[name] = worker
-        self._selector.register(worker.control, selectors.EVENT_READ, ("control", name))
-        self._selector.register(worker.stderr, selectors.EVENT_READ, ("stderr", name))
-        _log.info("event=worker-started model=%s pid=%d", name, worker.process.pid)
+        self._workers[worker] = process
+        self._gauges.process(process.process.pid, _now().s)  # from here on its use of the processor is counted
+        self._selector.register(process.control, selectors.EVENT_READ, ("control", worker))
+        self._selector.register(process.stderr, selectors.EVENT_READ, ("stderr", worker))
+        _log.info("%s", logline({"event": "worker-started", "worker": str(worker), "pid": process.process.pid}))
 
     # --- what comes from outside
 
-    def _from_stderr(self, name: str) -> None:
-        worker = self._workers.get(name)  # gone when its end was seen in the same turn
-        if worker is not None and worker.read_stderr():
+    def _from_stderr(self, worker: WorkerId) -> None:
+        process = self._workers.get(worker)  # gone when its end was seen in the same turn
+        if process is not None and process.read_stderr():
             with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(worker.stderr)
+                self._selector.unregister(process.stderr)
 
-    def _from_worker(self, name: str) -> None:
-        worker = self._workers[name]
-        messages, ended = worker.messages()
+    def _from_worker(self, worker: WorkerId) -> None:
+        process = self._workers[worker]
+        messages, ended = process.messages()
         refused = False
         for message in messages:
             match message["type"]:
                 case "ready":
-                    self._do(self._core.ready(name, message, _now()))
+                    self._do(self._core.ready(worker, message, _now()))
                 case "measured":
-                    self._do(self._core.measured(name, message, _now()))
+                    self._measured(worker, message)
                 case "finished":
-                    self._do(self._core.finished(name, _now()))
+                    self._do(self._core.finished(worker, _now()))
+                case "answer":
+                    if not self._answers.put(worker.model, message["body"]):
+                        self._core.unsent(worker)
                 case "refused":
                     refused = True
-                    self._forget(worker)
-                    self._do(self._core.refused(name, message, _now()))
+                    self._forget(process)
+                    self._do(self._core.refused(worker, message, _now()))
                     break
         if ended and not refused:
-            detail = self._forget(worker)
-            self._do(self._core.died(name, detail, _now(), hung=worker.hung))
+            detail = self._forget(process)
+            self._do(self._core.died(worker, detail, _now(), hung=process.hung))
 
-    def _forget(self, worker: WorkerProcess) -> dict[str, object]:
-        for descriptor in (worker.control, worker.stderr):
+    def _measured(self, worker: WorkerId, message: dict[str, Any]) -> None:
+        """Add what the kernel tells to what a worker has measured."""
+        now = _now()
+        used = self._gauges.process(self._workers[worker].process.pid, now.s)
+        gauges = {**self._gauges.device(now.s), **used, **message.get("gauges", {})}
+        self._do(self._core.measured(worker, {**message, "gauges": gauges}, now))
+
+    def _forget(self, process: WorkerProcess) -> dict[str, object]:
+        for descriptor in (process.control, process.stderr):
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(descriptor)
-        detail = worker.reap()
-        worker.close()
-        del self._workers[worker.config.name]
+        detail = process.reap()
+        self._gauges.forget(process.process.pid)
+        process.close()
+        del self._workers[process.id]
         return detail
 
     def _from_transport(self) -> None:
@@ -184,11 +315,14 @@ class Service:
             match event:
                 case Connected(birth, protocol):
                     _log.info("event=connected protocol=%s", protocol)
+                    self._operations.board.connected(protocol, now)
                     self._online = True
-                    unsure = [one for one in self._in_flight.values() if isinstance(one, Event)]
-                    self._events.extendleft(reversed(unsure))
+                    unsure = [one for one in self._in_flight.values() if not isinstance(one, int)]
+                    self._letters.extendleft(reversed(unsure))
                     self._in_flight.clear()
-                    self._outbox.connected(now.s)
+                    self._answers.connected()
+                    self._outbox.connected(now)
+                    self._updates.told(None)
                     self._do(self._core.connected(birth, now))
                 case Disconnected(reason):
                     # a broker that is away for hours is told once
@@ -196,24 +330,54 @@ class Service:
                     line = logline({"event": "disconnected", "reason": reason})
                     _log.log(logging.DEBUG if again else logging.WARNING, "%s", line)
                     self._online, self._last_reason = False, reason
+                    self._operations.board.disconnected(reason, now)
                     self._outbox.disconnected()
                     self._core.disconnected()
                 case Taken(token, heard):
-                    seq = self._in_flight.pop(token, None)
-                    if isinstance(seq, int) and heard:
-                        self._outbox.acked(seq)
-                    elif isinstance(seq, int):
-                        self._outbox.unheard(seq, now.s)
+                    self._answers.taken(token)
+                    sent = self._in_flight.pop(token, None)
+                    if isinstance(sent, int):
+                        self._outbox.taken(sent, now, heard=heard)
+                case Received(topic, payload):
+                    with contextlib.suppress(ProtocolError):  # what is no message of ours changes nothing
+                        self._from_host(topic, payload, now)
+
+    def _from_host(self, topic: str, payload: bytes, now: Now) -> None:
+        if topic == self._ack:
+            ack = Ack.from_bytes(payload)
+            self._outbox.acknowledged(ack.boot, ack.seq, now)
+        elif topic == self._host:
+            if payload:
+                self._outbox.host(State.from_bytes(payload))
+            else:
+                self._outbox.no_host()
+        elif topic == self._desired:
+            if payload:
+                self._wanted(Desired.from_bytes(payload), now)
+        else:
+            command = Topic.parse(topic).command or ""
+            self._letters.extend(self._operations.commands.received(command, payload, now))
+
+    def _wanted(self, desired: Desired, now: Now) -> None:
+        """Take what a host wants: another configuration first, so that what is installed runs with it."""
+        if self._remote.desired(desired):
+            config = self._remote.config
+            _log.info("%s", logline({"event": "configured", "v": desired.version}))
+            logging.getLogger().setLevel(config.log_level.upper())
+            self._spool.limit(_limits(config), now)
+            self._outbox.settle_s = config.telemetry.settle_s
+            self._do(self._core.configure(config.telemetry, now))
+        self._updates.desired(desired, now)
 
     def _will(self) -> Will:
         if self._birth_used:
             try:
-                self._birth = next_birth(Path(self._config.state_dir))
+                self._births.next()
             except OSError as exc:  # a full disk must not keep the device from reporting
-                self._birth += 1
                 _log.warning("event=birth-not-kept reason=%s", exc)
         self._birth_used = True
-        return Will(self._birth, self._topic(Kind.STATE), self._core.will(self._birth).to_bytes())
+        birth = self._births.last
+        return Will(birth, self._topic(Kind.STATE), self._core.will(birth).to_bytes())
 
     # --- what goes out
 
@@ -221,30 +385,56 @@ class Service:
         return device_topic(self._config.site, self._config.device, kind)
 
     def _send_waiting(self) -> None:
-        while self._online and self._events:
-            payload = self._events[0].to_bytes()
-            token = self._transport.publish(self._topic(Kind.EVENT), payload, expiry_s=EVENT_EXPIRY_S)
+        while self._letters and self._outbox.open(_now()):
+            token = self._post(self._letters[0])
             if token is None:
                 return
-            self._in_flight[token] = self._events.popleft()
-        for report in self._outbox.take(time.monotonic()):
-            self._send(report)
+            self._in_flight[token] = self._letters.popleft()
+        self._say_how_updates_stand()
+        self._spool.sync()  # a report is on the disk before it is sent
+        for parcel in self._outbox.take(_now()):
+            token = self._transport.publish(self._topic(Kind.TELE), parcel.payload, expiry_s=REPORT_EXPIRY_S)
+            if token is not None:
+                self._in_flight[token] = parcel.position
 
-    def _send(self, report: Report) -> None:
-        token = self._transport.publish(self._topic(Kind.TELE), report.to_bytes(), expiry_s=REPORT_EXPIRY_S)
-        if token is not None:
-            self._in_flight[token] = report.seq
+    def _post(self, letter: Event | Answer) -> int | None:
+        if isinstance(letter, Event):
+            return self._transport.publish(self._topic(Kind.EVENT), letter.to_bytes(), expiry_s=EVENT_EXPIRY_S)
+        topic = device_topic(self._config.site, self._config.device, Kind.RESULT, letter.command)
+        return self._transport.publish(topic, letter.result.to_bytes(), expiry_s=RESULT_EXPIRY_S)
+
+    def _say_how_updates_stand(self) -> None:
+        """Publish it, retained, when it changes and on each connection: the disk knows it, the broker may forget it."""
+        news = self._updates.news(self._remote.state) if self._online else None
+        if news is not None:
+            token = self._transport.publish(self._topic(Kind.REPORTED), news.to_bytes(), retain=True)
+            self._updates.told(news if token is not None else None)
+
+    def _watch(self, process: FetchProcess, begin: bool) -> None:  # one of two
+        if begin:
+            self._selector.register(process.output, selectors.EVENT_READ, ("fetch", None))
+        else:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(process.output)
+
+    def _look_at_spool(self) -> None:
+        now = _now()
+        self._do(self._core.lost(self._spool.dropped_here, self._spool.dropped, now))
+        self._do(self._core.disk(self._spool.trouble, now))
 
     def _goodbye(self) -> None:
         """End the workers, send what is left, and leave without the last will."""
         self._tell_systemd("STOPPING=1")
+        self._updates.close()
+        self._gateway.stop()
+        self._letters.extend(self._operations.commands.stop())
         with contextlib.suppress(OSError):
-            for worker in self._workers.values():
-                worker.ask_to_stop()  # all at once: they end side by side
-            for name, worker in self._workers.items():
-                for message in worker.stop():
+            for process in self._workers.values():
+                process.ask_to_stop()  # all at once: they end side by side
+            for worker, process in self._workers.items():
+                for message in process.stop():
                     if message["type"] == "measured":
-                        self._do(self._core.measured(name, message, _now()))
+                        self._measured(worker, message)
             self._workers.clear()
             end = time.monotonic() + GOODBYE_S
             last = self._core.stop(_now())
@@ -252,7 +442,7 @@ class Service:
             self._do([action for action in last if action not in farewell])
             self._outbox.hurry()
             self._send_waiting()
-            while self._online and len(self._outbox) and time.monotonic() < end:
+            while self._outbox.unsent and time.monotonic() < end:
                 time.sleep(0.02)
                 self._from_transport()
                 self._send_waiting()
@@ -267,13 +457,11 @@ class Service:
             notify.sendto(text.encode(), address)
 
 
-def _usable(state_dir: Path) -> int:
-    """Make the state folder, try to write into it, and return the birth number kept there."""
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return next_birth(state_dir)
-    except OSError as exc:
-        raise ConfigError(f"state_dir '{state_dir}' cannot be written: {exc.strerror}") from exc
+def _limits(config: AgentConfig) -> Limits:
+    telemetry = config.telemetry
+    return Limits(
+        disk_bytes=int(telemetry.spool_mb * 1_000_000), age_s=telemetry.spool_days * 86400, in_memory=telemetry.queue
+    )
 
 
 def _now() -> Now:

@@ -16,7 +16,7 @@ from typing import Any
 
 from edgekit_agent import pipes, runtimes
 from edgekit_agent.errors import AgentError, ModelError
-from edgekit_agent.runtimes.base import Session
+from edgekit_agent.runtimes.base import LoadOptions, Session
 
 
 def main() -> int:
@@ -36,7 +36,8 @@ def main() -> int:
 def _load(asked: dict[str, Any]) -> Session:
     path = Path(asked["path"])
     runtime = runtimes.choose(path, asked["runtime"])
-    session = runtime.load(path, threads=asked["threads"], device=asked["device"], batch=asked["batch"])
+    options = LoadOptions(threads=asked["threads"], device=asked["device"], batch=asked["batch"])
+    session = runtime.load(path, options)
     for side, ports in (("takes", session.inputs), ("gives", session.outputs)):
         if sorted(asked[side]) != sorted(one.name for one in ports):
             found = ", ".join(one.name for one in ports)

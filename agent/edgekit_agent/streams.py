@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgekit_agent.bench import Timing
 from edgekit_agent.errors import ModelError
-from edgekit_agent.runtimes.base import Array, Pooling, Runtime, Session
+from edgekit_agent.runtimes.base import PLAIN, Array, LoadOptions, Pooling, Runtime, Session
 
 TURNS = 10
 _START_TIMEOUT_S = 30.0
@@ -43,7 +43,7 @@ class Throughput:
         }
 
 
-def load(runtime: Runtime, model: Path, streams: int, *, threads: int = 1, batch: int = 1) -> list[Session]:
+def load(runtime: Runtime, model: Path, streams: int, options: LoadOptions = PLAIN) -> list[Session]:
     """Return as many sessions of a model, which may run at the same time, each in a thread of its own.
 
     Raises:
@@ -51,8 +51,8 @@ def load(runtime: Runtime, model: Path, streams: int, *, threads: int = 1, batch
         RuntimeMissingError: as `Runtime.load` does.
     """
     if isinstance(runtime, Pooling):
-        return list(runtime.load_pool(model, streams, threads=threads, batch=batch))
-    return [runtime.load(model, threads=threads, batch=batch) for _ in range(streams)]
+        return list(runtime.load_pool(model, streams, options))
+    return [runtime.load(model, options) for _ in range(streams)]
 
 
 def measure(

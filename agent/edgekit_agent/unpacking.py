@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from edgekit_agent.durable import write_durably
 from edgekit_agent.errors import ModelError
 from edgekit_agent.packing import MOST_BYTES, unpack
-from edgekit_agent.store import write_durably
 
 
 def unpack_file(path: Path, folder: Path, most_bytes: int = MOST_BYTES) -> tuple[Path, ...]:

@@ -5,12 +5,13 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgekit_agent import bundle, runtimes
+from edgekit_agent import bundle, feeds, runtimes
 from edgekit_agent.bundle import Golden, GoldenArray, Manifest, RuntimeRange, Tensor, archive, golden
 from edgekit_agent.bundle.parsing import DIGEST, MANIFEST, digest_text
 
@@ -47,6 +48,7 @@ def plain(folder: Path, sizes: tuple[int, ...] = (5000, 700)) -> tuple[Manifest,
         inputs=(x,),
         outputs=(y,),
         preprocess={"mean": 127, "std": 128},
+        postprocess={"kind": "classes", "top": 3, "threshold": 0.1},
         golden=Golden(
             made_with="ai-edge-litert 2.3.0",
             inputs=(GoldenArray(name="x", file="golden-input-0.raw", dtype="float32", shape=(3, 1, 4)),),
@@ -86,6 +88,53 @@ def scripted(folder: Path, tolerance: float = 1e-6) -> Manifest:
     (folder / MANIFEST).write_bytes(text)
     (folder / DIGEST).write_bytes(digest_text(text))
     return manifest
+
+
+def release(  # noqa: PLR0913  # what releases differ by
+    folder: Path,
+    model: Path,
+    runtime: str,
+    version: str,
+    counter: int,
+    *,
+    name: str = "kws",
+    hardware: tuple[str, ...] = (),
+    bounds: bundle.Bounds | None = None,
+    wrong_by: float = 0.0,
+    golden_of: Path | None = None,
+) -> Path:
+    """Write a bundle of a model that a runtime reads, with golden vectors it gives: or another, or wrong by some."""
+    folder.mkdir(parents=True, exist_ok=True)
+    artifact = folder / f"model{model.suffix}"
+    artifact.write_bytes(model.read_bytes())
+    with closing(runtimes.get(runtime).load(golden_of or artifact)) as session:
+        made = golden.make(session, feeds.synthetic(session.inputs, 7, 3), folder)
+    for array in made.golden_outputs if wrong_by else ():
+        values = np.frombuffer((folder / array.file).read_bytes(), array.dtype)
+        (folder / array.file).write_bytes((values + np.asarray(wrong_by, array.dtype)).astype(array.dtype).tobytes())
+    names = (artifact.name, *(one.file for one in (*made.golden_inputs, *made.golden_outputs)))
+    manifest = Manifest(
+        schema=1,
+        model=name,
+        version=version,
+        counter=counter,
+        hardware=hardware,
+        runtimes=(RuntimeRange(name=runtime),),
+        artifact=artifact.name,
+        inputs=made.inputs,
+        outputs=made.outputs,
+        golden=Golden(
+            made_with=made.runtime,
+            inputs=made.golden_inputs,
+            outputs=made.golden_outputs,
+            tolerance={one.name: 1e-3 for one in made.golden_outputs},
+        ),
+        bounds=bounds or bundle.Bounds(),
+        files=tuple(_file(folder / one, "golden" if one.startswith("golden") else "artifact") for one in names),
+    )
+    target = folder.with_suffix(".ekb")
+    target.write_bytes(b"".join(archive.write(manifest, {one: folder / one for one in names})))
+    return target
 
 
 def packed(folder: Path) -> bytes:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from edgekit_agent.actions import Now
 from edgekit_agent.bench import Stages
 from edgekit_agent.config import AgentConfig, LimitsConfig, ModelConfig, TelemetryConfig
-from edgekit_agent.core import Now
 from edgekit_agent.protocol import MEMORY_SCALE, ExpHistogram, Latency, Report
 
 
@@ -41,6 +41,7 @@ def ready() -> dict[str, Any]:
         "type": "ready",
         "runtime": "ai-edge-litert 2.3.0",
         "executed_on": ["CPU"],
+        "asked": {"device": "CPU", "delegate": None},
         "artifact": f"sha256:{64 * '0'}",
         "load_ms": 12.5,
     }
@@ -56,6 +57,7 @@ def measured() -> Callable[..., dict[str, Any]]:
         stages.extend([(0, 1000, 1000 + step, 2000 + step)] * n)
         gauges = {"rss_bytes": 40_000_000, "cpu_percent": 12.0}
         message = {"type": "measured", "span_s": span_s, "n": n, "err": {}, "failures": [], "drop": 0, "stat": {}}
+        message["executed_on"] = ["CPU"]
         return {**message, "lat": stages.latency(MEMORY_SCALE).to_json(), "gauges": gauges, **more}
 
     return make

@@ -23,6 +23,7 @@ class Model:
         """Take the output and its value."""
         self.runtime = "test 1"
         self.executed_on: tuple[str, ...] = ("CPU",)
+        self.operators: dict[str, int] = {}
         self.inputs: tuple[TensorSpec, ...] = (TensorSpec(name="x", shape=(1, 4), dtype="float32"),)
         self.outputs: tuple[TensorSpec, ...] = (spec,)
         self._value = value

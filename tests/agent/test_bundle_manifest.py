@@ -93,6 +93,7 @@ WRONG: dict[str, tuple[Callable[[Body], object], str]] = {
     "no tolerance": (_put("golden", "tolerance", value={}), "tolerance is not a number of 0 or more for each"),
     "a negative tolerance": (_put("golden", "tolerance", "y", value=-1), "tolerance is not a number of 0 or more"),
     "preprocessing": (_put("preprocess", "order", value="cmyk"), "preprocess 'order' is 'cmyk'"),
+    "post-processing": (_put("postprocess", "kind", value="masks"), "postprocess 'kind' is not one of"),
     "bounds": (_put("bounds", value={"p50_ms": -1}), "Bounds.p50_ms is not 0 or more"),
     "threads": (_put("threads", value=0), "Manifest.threads is not 1 or more"),
 }

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from edgekit_agent import loop as timed
-from edgekit_agent import runtimes
-from edgekit_agent.config import SourceConfig
-from edgekit_agent.loop import Loop
+from edgekit_agent import meter, runtimes
+from edgekit_agent.config import ModelConfig
+from edgekit_agent.flow import open_flow
 from edgekit_agent.protocol import ExpHistogram
-from edgekit_agent.sources import open_source
+from edgekit_agent.sources.settings import SourceConfig
 
 Run = Callable[..., list[dict[str, Any]]]
 
@@ -36,12 +35,12 @@ def run(tmp_path: Path) -> Run:
         spec = {"shape": [1, 2], "dtype": "float32"}
         path.write_text(json.dumps({"inputs": [{**spec, "name": "x"}], "outputs": [{**spec, "name": "y"}], **script}))
         session = runtimes.get("null").load(path)
-        source = open_source(SourceConfig(limit=count), session.inputs, {})
+        config = ModelConfig(name="m", path=str(path), source=SourceConfig(limit=count), rate_hz=rate_hz)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             ours.send(b"\0")  # ends its wait at the end of the data
             found: list[dict[str, Any]] = []
-            Loop(theirs, session, source, rate_hz).run()
+            open_flow(theirs, session, config).run()
             theirs.shutdown(socket.SHUT_WR)
             while packet := ours.recv(1 << 20):
                 found.append(json.loads(packet))
@@ -87,7 +86,7 @@ def test_periods_that_cannot_be_kept_are_counted_as_dropped(run: Run) -> None:
 
 
 def test_a_slow_rate_does_not_look_like_a_hang(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timed, "FLUSH_S", 0.05)
+    monkeypatch.setattr(meter, "FLUSH_S", 0.05)
     messages = [message for message in run(2, rate_hz=2) if message["type"] == "measured"]
     assert len(messages) >= 4
     assert total(messages, "n") == 2
@@ -111,6 +110,6 @@ def test_the_classes_answered_are_counted(run: Run) -> None:
     assert message["stat"]["top1"] == {"0": 9}
 
 
-def test_it_tells_its_memory(run: Run) -> None:
+def test_it_tells_what_inputs_are_like(run: Run) -> None:
     (message, _) = run(3)
-    assert message["gauges"]["rss_bytes"] > 1 << 20
+    assert message["stat"]["in"]["x"]["n"] >= 1

@@ -11,13 +11,14 @@ from edgekit_agent import runtimes
 from edgekit_agent.errors import ModelError
 from edgekit_agent.quantize import to_real, to_stored
 from edgekit_agent.runtimes import _onnx_file
+from edgekit_agent.runtimes.base import LoadOptions
 
 MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
 
 
 def test_what_is_quantized_carries_its_scale_and_zero_point() -> None:
     pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    session = runtimes.get("onnxruntime").load(MODELS / "quantized.onnx", batch=2)
+    session = runtimes.get("onnxruntime").load(MODELS / "quantized.onnx", LoadOptions(batch=2))
     (taken,), (given_back,) = session.inputs, session.outputs
     assert (taken.shape, taken.dtype, taken.scale, taken.zero_point) == ((2, 4), "uint8", (1 / 32,), (128,))
     assert (given_back.shape, given_back.dtype, given_back.axis) == ((2, 3), "int8", 1)
@@ -26,7 +27,7 @@ def test_what_is_quantized_carries_its_scale_and_zero_point() -> None:
 
 def test_real_values_go_in_and_come_out_by_these_scales(rng: np.random.Generator) -> None:
     pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    quantized = runtimes.get("onnxruntime").load(MODELS / "quantized.onnx", batch=1)
+    quantized = runtimes.get("onnxruntime").load(MODELS / "quantized.onnx")
     x = rng.uniform(-3, 3, (1, 4)).astype(np.float32)
     (stored,) = quantized.invoke([to_stored(x, quantized.inputs[0])])
     weights = np.random.default_rng(7).normal(size=(4, 8)).astype(np.float32)[:, :3]  # as make_onnx_models.py has them

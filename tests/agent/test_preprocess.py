@@ -134,3 +134,44 @@ def test_settings_survive_there_and_back() -> None:
 def test_wrong_settings_are_one_sentence(values: dict[str, object], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         Preprocess.from_mapping(values)
+
+
+def test_a_letterbox_holds_the_whole_picture_in_its_own_shape(photo: Path) -> None:
+    values = Preprocess(letterbox=(40, 45), fill=114).image(photo)
+    with Image.open(photo) as picture:
+        inside = np.asarray(picture.resize((45, 30), Resampling.BILINEAR), dtype=np.float32)
+    assert values.shape == (40, 45, 3)
+    assert np.array_equal(values[5:35], inside)
+    assert (values[:5] == 114).all()
+    assert (values[35:] == 114).all()
+
+
+def test_the_rim_of_a_letterbox_is_a_pixel_like_any_other(photo: Path) -> None:
+    values = Preprocess(letterbox=30, fill=100, mean=50, std=25).image(photo)
+    assert (values[:5] == 2).all()
+
+
+@pytest.mark.parametrize("name", ["nearest", "box", "bicubic", "lanczos"])
+def test_interpolation_is_pillow_s(photo: Path, name: str) -> None:
+    with Image.open(photo) as picture:
+        wanted = np.asarray(picture.resize((9, 7), Resampling[name.upper()]), dtype=np.float32)
+    assert np.array_equal(Preprocess(resize=(7, 9), interpolation=name).image(photo), wanted)
+
+
+def test_a_letterbox_stands_in_place_of_resize_and_crop() -> None:
+    with pytest.raises(ConfigError, match="stands in place of"):
+        Preprocess.from_mapping({"letterbox": 320, "crop": 224})
+
+
+def test_a_picture_s_bytes_are_read_as_its_file(photo: Path) -> None:
+    assert np.array_equal(Preprocess().image(photo.read_bytes()), Preprocess().image(photo))
+    with pytest.raises(InputDataError, match="an image of 9 bytes cannot be read"):
+        Preprocess().image(b"no image!")
+
+
+def test_only_plain_formats_are_opened(tmp_path: Path) -> None:
+    """An EPS in the clothes of a PNG would be handed to a program outside."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    with pytest.raises(InputDataError, match=r"a\.png"):
+        Preprocess().image(path)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edgekit_agent import process
+from edgekit_agent.actions import WorkerId
 from edgekit_agent.config import ModelConfig
 from edgekit_agent.orders import orders_of
 from edgekit_agent.process import WorkerProcess
@@ -30,7 +31,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     def start(code: str) -> WorkerProcess:
         (tmp_path / "stand_in.py").write_text(PRELUDE + code)
         config = ModelConfig(name="m", path="m.null")
-        started.append(WorkerProcess(config, orders_of(config)))
+        started.append(WorkerProcess(WorkerId(config.name, 1), orders_of(config)))
         return started[-1]
 
     yield start
@@ -120,3 +121,34 @@ def test_what_it_says_when_it_is_stopped_is_heard(start: Callable[[str], WorkerP
     )
     told(worker)
     assert worker.stop() == [{"type": "measured"}]
+
+
+def test_what_one_has_used_is_its_own(start: Callable[[str], WorkerProcess]) -> None:
+    big = end_of(start("held = bytearray(b'x') * (200 << 20)\nfor n in range(3 * 10**6): pass"))
+    small = end_of(start("sys.exit(0)"))
+    assert float(str(big["max_rss_kb"])) > 200_000  # at least what this process had when it made it: the kernel's count
+    assert float(str(big["user_s"])) > float(str(small["user_s"]))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "bytearray(b'x') * (1 << 60)",
+        "sys.stderr.write(\"terminate called after throwing an instance of 'std::bad_alloc'\\n\")\nos.abort()",
+    ],
+    ids=["of Python", "of a library"],
+)
+def test_want_of_memory_is_told_apart(start: Callable[[str], WorkerProcess], code: str) -> None:
+    assert end_of(start(code))["out_of_memory"] is True
+
+
+def test_a_kill_by_hand_is_no_want_of_memory(start: Callable[[str], WorkerProcess]) -> None:
+    assert "out_of_memory" not in end_of(start("os.kill(os.getpid(), signal.SIGKILL)"))
+
+
+def test_a_kill_while_the_system_wants_memory_is_told_apart(
+    start: Callable[[str], WorkerProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start("os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(process, "system_killed", lambda: worker._killed_before + 1)
+    assert end_of(worker)["out_of_memory"] is True

@@ -1,16 +1,21 @@
 """Streams of samples: seeded, arrays with labels, folders of images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from edgekit_agent.config import SourceConfig
 from edgekit_agent.errors import InputDataError
+from edgekit_agent.preprocess import Preprocess
 from edgekit_agent.runtimes.base import TensorSpec
-from edgekit_agent.sources import Sample, Source, open_source
+from edgekit_agent.sources import open_source
+from edgekit_agent.sources.base import Sample, Source
+from edgekit_agent.sources.classes import read_classes
+from edgekit_agent.sources.settings import SourceConfig
+from edgekit_agent.sources.wanted import Wanted
 
 X = (TensorSpec(name="image", shape=(1, 4), dtype="float32"),)
 PHOTO = (TensorSpec(name="image", shape=(1, 6, 8, 3), dtype="float32"),)
@@ -21,36 +26,49 @@ def folder(path: Path, **more: object) -> SourceConfig:
     return SourceConfig(kind="folder", path=str(path), **values)  # type: ignore[arg-type]  # as a test says
 
 
+def opened(
+    config: SourceConfig, inputs: Sequence[TensorSpec], how: Mapping[str, Any], labels: str | None = None
+) -> Source:
+    classes = read_classes(labels)
+    return open_source(config, Wanted(inputs=inputs, preprocess=Preprocess.from_mapping(how), classes=classes))
+
+
+def samples(source: Source) -> list[Sample]:
+    found = list(source.samples())
+    assert all(isinstance(one, Sample) for one in found)
+    return found  # type: ignore[return-value]  # as was just looked at
+
+
 def values(source: Source) -> list[list[float]]:
-    return [source.prepare(sample)[0].ravel().tolist() for sample in source.samples()]
+    return [source.prepare(sample).arrays[0].ravel().tolist() for sample in samples(source)]
 
 
 def test_an_archive_gives_its_samples_with_their_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.arange(12.0).reshape(3, 4), y=np.array([2, 0, 1]))
-    source = open_source(folder(tmp_path), X, {})
-    assert [sample.label for sample in source.samples()] == [2, 0, 1]
+    source = opened(folder(tmp_path), X, {})
+    assert [sample.label for sample in samples(source)] == [2, 0, 1]
     assert values(source)[1] == [4, 5, 6, 7]
 
 
 def test_npy_files_are_one_sample_or_several(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros(4))
     np.save(tmp_path / "b.npy", np.ones((2, 4)))
-    assert values(open_source(folder(tmp_path), X, {})) == [[0] * 4, [1] * 4, [1] * 4]
+    assert values(opened(folder(tmp_path), X, {})) == [[0] * 4, [1] * 4, [1] * 4]
 
 
 def test_one_file_is_a_source_too(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((5, 4)))
-    assert len(values(open_source(folder(tmp_path / "a.npy"), X, {}))) == 5
+    assert len(values(opened(folder(tmp_path / "a.npy"), X, {}))) == 5
 
 
 def test_a_limit_ends_it_and_a_loop_begins_again(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(12.0).reshape(3, 4))
-    found = values(open_source(folder(tmp_path, loop=True, limit=7), X, {}))
+    found = values(opened(folder(tmp_path, loop=True, limit=7), X, {}))
     assert [row[0] for row in found] == [0, 4, 8, 0, 4, 8, 0]
 
 
 def test_a_synthetic_source_repeats_with_its_seed() -> None:
-    one, same = (open_source(SourceConfig(seed=3, limit=20), X, {}) for _ in range(2))
+    one, same = (opened(SourceConfig(seed=3, limit=20), X, {}) for _ in range(2))
     assert values(one) == values(same)
     assert len(values(one)) == 20
 
@@ -72,8 +90,8 @@ def _photos(root: Path, *names: str) -> None:
 )
 def test_a_folder_s_name_is_the_class(tmp_path: Path, names: tuple[str, ...], labels: list[int | None]) -> None:
     _photos(tmp_path, *names)
-    source = open_source(folder(tmp_path), PHOTO, {})
-    assert [sample.label for sample in source.samples()] == labels
+    source = opened(folder(tmp_path), PHOTO, {})
+    assert [sample.label for sample in samples(source)] == labels
 
 
 def test_a_file_of_class_names_gives_the_model_s_own_numbers(tmp_path: Path) -> None:
@@ -81,11 +99,11 @@ def test_a_file_of_class_names_gives_the_model_s_own_numbers(tmp_path: Path) -> 
     names.write_text("person\ndog\ncat\n")
     photos = tmp_path / "photos"
     _photos(photos, "cat/a.png", "dog/b.png")
-    source = open_source(folder(photos), PHOTO, {}, str(names))
-    assert [sample.label for sample in source.samples()] == [2, 1]
+    source = opened(folder(photos), PHOTO, {}, str(names))
+    assert [sample.label for sample in samples(source)] == [2, 1]
     _photos(photos, "horse/c.png")
     with pytest.raises(InputDataError, match="folder 'horse' is none of the classes"):
-        open_source(folder(photos), PHOTO, {}, str(names))
+        opened(folder(photos), PHOTO, {}, str(names))
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"x" * (1 << 21)], ids=["missing", "not text", "too long"])
@@ -94,24 +112,24 @@ def test_a_file_of_class_names_that_cannot_be_read_is_named(tmp_path: Path, cont
         (tmp_path / "labels.txt").write_bytes(content)
     _photos(tmp_path / "photos", "cat/a.png")
     with pytest.raises(InputDataError, match=r"labels\.txt"):
-        open_source(folder(tmp_path / "photos"), PHOTO, {}, str(tmp_path / "labels.txt"))
+        opened(folder(tmp_path / "photos"), PHOTO, {}, str(tmp_path / "labels.txt"))
 
 
 def test_images_are_prepared_for_the_model(tmp_path: Path) -> None:
     _photos(tmp_path, "a.png", "b.png")
-    source = open_source(folder(tmp_path), PHOTO, {"scale": 0.5})
+    source = opened(folder(tmp_path), PHOTO, {"scale": 0.5})
     assert [row[0] for row in values(source)] == [0, 0.5]
 
 
 def test_a_broken_image_is_an_error_of_its_own_inference(tmp_path: Path) -> None:
     _photos(tmp_path, "a.png", "c.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
-    source = open_source(folder(tmp_path), PHOTO, {})
-    good, bad, after = source.samples()
-    assert source.prepare(good)[0].shape == (1, 6, 8, 3)
+    source = opened(folder(tmp_path), PHOTO, {})
+    good, bad, after = samples(source)
+    assert source.prepare(good).arrays[0].shape == (1, 6, 8, 3)
     with pytest.raises(InputDataError, match=r"b\.png"):
         source.prepare(bad)
-    assert source.prepare(after)[0].shape == (1, 6, 8, 3)
+    assert source.prepare(after).arrays[0].shape == (1, 6, 8, 3)
 
 
 def _mixed(path: Path) -> None:
@@ -142,18 +160,18 @@ def test_a_source_that_does_not_fit_is_refused_when_it_is_opened(
 ) -> None:
     make(tmp_path)
     with pytest.raises(InputDataError, match=sentence):
-        open_source(folder(tmp_path), X, {})
+        opened(folder(tmp_path), X, {})
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match="gone' does not exist"):
-        open_source(folder(tmp_path / "gone"), X, {})
+        opened(folder(tmp_path / "gone"), X, {})
 
 
 def test_images_for_a_model_that_takes_none_are_refused(tmp_path: Path) -> None:
     _photos(tmp_path, "a.png")
     with pytest.raises(InputDataError, match="does not take one image"):
-        open_source(folder(tmp_path), X, {})
+        opened(folder(tmp_path), X, {})
 
 
 def test_a_sample_without_a_label_says_so() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgekit_agent import errors
-from edgekit_agent.runtimes.base import Array, Availability, TensorSpec
+from edgekit_agent.runtimes.base import PLAIN, Array, Availability, LoadOptions, TensorSpec
 
 _CHILD = textwrap.dedent(
     """
@@ -22,6 +22,7 @@ _CHILD = textwrap.dedent(
     from pathlib import Path
     from edgekit_agent import runtimes
     from edgekit_agent.errors import AgentError
+    from edgekit_agent.runtimes.base import LoadOptions
     answers, sessions = sys.stdout, []
     runtime = runtimes.get(sys.argv[1])
     def there(array):
@@ -32,10 +33,11 @@ _CHILD = textwrap.dedent(
         if request["do"] == "available":
             return dataclasses.asdict(runtime.available())
         if request["do"] == "load":
-            session = runtime.load(Path(request["model"]), **request["options"])
+            session = runtime.load(Path(request["model"]), LoadOptions(**request["options"]))
             sessions.append(session)
             specs = {name: [dataclasses.asdict(s) for s in getattr(session, name)] for name in ("inputs", "outputs")}
-            return {**specs, "runtime": session.runtime, "executed_on": session.executed_on, "id": len(sessions) - 1}
+            return {**specs, "runtime": session.runtime, "executed_on": session.executed_on,
+                    "operators": session.operators, "id": len(sessions) - 1}
         if request["do"] == "close":
             return sessions[request["id"]].close()
         return [there(o) for o in sessions[request["id"]].invoke([here(*a) for a in request["arrays"]])]
@@ -81,9 +83,9 @@ class RemoteRuntime:
     def available(self) -> Availability:
         return Availability(**self.ask(do="available"))
 
-    def load(self, model: Path, *, threads: int = 1, device: str = "CPU", batch: int = 1) -> "RemoteSession":
-        options = {"threads": threads, "device": device, "batch": batch}
-        return RemoteSession(self, self.ask(do="load", model=str(model), options=options))
+    def load(self, model: Path, options: LoadOptions = PLAIN) -> "RemoteSession":
+        told = {"threads": options.threads, "device": options.device, "batch": options.batch}
+        return RemoteSession(self, self.ask(do="load", model=str(model), options=told))
 
     def end(self) -> None:
         self.process.communicate(timeout=30)
@@ -97,6 +99,7 @@ class RemoteSession:
         self._runtime, self._id = runtime, told["id"]
         self.inputs, self.outputs = (tuple(_spec(one) for one in told[name]) for name in ("inputs", "outputs"))
         self.runtime, self.executed_on = told["runtime"], tuple(told["executed_on"])
+        self.operators: dict[str, int] = told["operators"]
 
     def invoke(self, arrays: Sequence[Array]) -> list[Array]:
         coded = [[one.dtype.str, one.shape, base64.b64encode(one.tobytes()).decode()] for one in arrays]

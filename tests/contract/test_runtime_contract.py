@@ -10,7 +10,7 @@ import pytest
 from edgekit_agent import runtimes
 from edgekit_agent.errors import AgentError, InputDataError, ModelError
 from edgekit_agent.quantize import to_real, to_stored
-from edgekit_agent.runtimes.base import Runtime, Session
+from edgekit_agent.runtimes.base import LoadOptions, Runtime, Session
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ class RuntimeContract:
         assert session.outputs[0].shape[0] == 1
 
     def test_fixes_a_free_batch_to_what_is_asked(self, runtime: Runtime, model: Path) -> None:
-        session = runtime.load(model, batch=3)
+        session = runtime.load(model, LoadOptions(batch=3))
         assert session.inputs[0].shape == (3, 4)
         (output,) = session.invoke([np.ones((3, 4), dtype=np.float32)])
         assert output.shape[0] == 3
@@ -73,7 +73,7 @@ class RuntimeContract:
     def test_a_free_dimension_besides_the_batch_may_change_from_run_to_run(
         self, runtime: Runtime, lengths: Path
     ) -> None:
-        session = runtime.load(lengths, batch=2)
+        session = runtime.load(lengths, LoadOptions(batch=2))
         assert session.inputs[0].shape == (2, -1, 4)
         place = [spec.name for spec in session.outputs].index("all")
         for length in (3, 1, 7, 7, 2):
@@ -82,7 +82,7 @@ class RuntimeContract:
 
     @pytest.mark.parametrize("shape", [(1, 3, 4), (2, 3, 5), (2, 4)], ids=str)
     def test_only_the_free_dimension_may_change(self, runtime: Runtime, lengths: Path, shape: tuple[int, ...]) -> None:
-        session = runtime.load(lengths, batch=2)
+        session = runtime.load(lengths, LoadOptions(batch=2))
         with pytest.raises(InputDataError):
             session.invoke([np.ones(shape, dtype=np.float32)])
         session.invoke([np.ones((2, 3, 4), dtype=np.float32)])
@@ -170,7 +170,7 @@ class TFLiteContract(RuntimeContract):
 
     def test_refuses_a_device_it_does_not_have(self, runtime: Runtime, model: Path) -> None:
         with pytest.raises(ModelError, match="NPU9"):
-            runtime.load(model, device="NPU9")
+            runtime.load(model, LoadOptions(device="NPU9"))
 
 
 class TFLiteLibraryContract(TFLiteContract):
@@ -250,7 +250,7 @@ class TestONNXRuntime(RuntimeContract):
 
     def test_refuses_a_device_it_does_not_have(self, runtime: Runtime, model: Path) -> None:
         with pytest.raises(ModelError, match="GPU"):
-            runtime.load(model, device="GPU")
+            runtime.load(model, LoadOptions(device="GPU"))
 
 
 @pytest.mark.slow

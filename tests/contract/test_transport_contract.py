@@ -12,7 +12,7 @@ import pytest
 from edgekit_agent.config import BrokerConfig
 from edgekit_agent.errors import ConfigError
 from edgekit_agent.transport import mqtt
-from edgekit_agent.transport.base import Connected, Disconnected, Taken, Transport, TransportEvent, Will
+from edgekit_agent.transport.base import Connected, Disconnected, Received, Taken, Transport, TransportEvent, Will
 from edgekit_agent.transport.memory import MemoryBroker, MemoryTransport
 from edgekit_agent.transport.mqtt import MqttTransport
 
@@ -114,6 +114,33 @@ class TransportContract:
         token = transport.publish("a/b", b"x")
         assert token is not None
         assert wait(transport, Taken).token == token
+        transport.stop()
+
+    def test_hears_what_it_has_subscribed_to_and_again_after_a_reconnect(
+        self, transport: Transport, take_away: Callable[[], None], bring_back: Callable[[], None]
+    ) -> None:
+        transport.start(Births(), ("a/heard", "a/too"))
+        wait(transport, Connected)
+        for payload in (b"one", b"two"):
+            transport.publish("a/other", b"not this")
+            transport.publish("a/heard", payload)
+            assert wait(transport, Received) == Received("a/heard", payload)
+            if payload == b"one":
+                take_away()
+                wait(transport, Disconnected)
+                bring_back()
+                wait(transport, Connected)
+        transport.stop()
+
+    def test_is_alive_from_the_start_and_while_the_broker_is_away(
+        self, transport: Transport, take_away: Callable[[], None]
+    ) -> None:
+        transport.start(Births())
+        assert transport.alive
+        wait(transport, Connected)
+        take_away()
+        wait(transport, Disconnected)
+        assert transport.alive
         transport.stop()
 
     def test_stops_quickly_whether_connected_or_not(self, transport: Transport, take_away: Callable[[], None]) -> None:
@@ -239,3 +266,16 @@ def test_the_thread_ends_with_its_transport() -> None:
     wait(transport, Disconnected)
     transport.stop()
     assert threading.active_count() == before
+
+
+def test_one_whose_thread_has_ended_or_is_stuck_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = MqttTransport("edge-1", BrokerConfig(url="mqtt://127.0.0.1:9"))
+    assert not transport.alive
+    transport.start(Births())
+    wait(transport, Disconnected)
+    assert transport.alive
+    monkeypatch.setattr(transport, "_patience", 0.0)
+    assert not transport.alive
+    transport.stop()
+    monkeypatch.setattr(transport, "_patience", float("inf"))
+    assert not transport.alive

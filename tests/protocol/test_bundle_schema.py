@@ -1,6 +1,5 @@
 """The published schema of a bundle's manifest is the code's, and takes what the code takes."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -9,16 +8,12 @@ import jsonschema
 import pytest
 
 from tests.agent.bundle_maker import plain
+from tests.scripts import script
 
 
 @pytest.fixture(scope="module")
 def generator(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_bundle", repository / "docs" / "generate_bundle.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(repository / "docs" / "generate_bundle.py")
 
 
 def test_the_published_schema_is_the_generated_and_says_what_each_field_is(

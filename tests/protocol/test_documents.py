@@ -1,6 +1,5 @@
 """The published documents are the code's, and say the same as the code."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -9,17 +8,14 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.scripts import script
+
 OLD = Path(__file__).parents[1] / "data" / "protocol"
 
 
 @pytest.fixture(scope="module")
 def generator(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate_protocol", repository / "docs" / "generate_protocol.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(repository / "docs" / "generate_protocol.py")
 
 
 def test_the_committed_documents_are_the_generated(generator: ModuleType, repository: Path) -> None:

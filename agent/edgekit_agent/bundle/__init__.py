@@ -13,7 +13,6 @@ from edgekit_agent.bundle.manifest import (
     Golden,
     GoldenArray,
     Manifest,
-    Moments,
     RuntimeRange,
     Tensor,
 )
@@ -39,7 +38,6 @@ __all__ = [
     "Golden",
     "GoldenArray",
     "Manifest",
-    "Moments",
     "Placed",
     "RuntimeRange",
     "Tensor",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from edgekit_agent.baseline import Baseline
 from edgekit_agent.protocol.codec import Message, told
 from edgekit_agent.runtimes.base import TensorSpec
 
@@ -110,15 +111,6 @@ class Bounds(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moments(Message):
-    """The mean and standard deviation of all real values of an input."""
-
-    mean: float
-    std: float = told("Of the whole population.", minimum=0)
-    samples: int = told("How many samples they are of.", minimum=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest(Message):
     """The manifest of an EdgeKit bundle (`.ekb`)."""
 
@@ -136,9 +128,7 @@ class Manifest(Message):
     postprocess: Mapping[str, object] = told("How outputs become an answer.", default_factory=dict)
     golden: Golden = told("What a device proves the model with before it serves.")
     bounds: Bounds = told("What the model may take on a device.", default_factory=Bounds)
-    baseline: Mapping[str, Moments] = told(
-        "By input, what it was on the data the model was judged on.", default_factory=dict
-    )
+    baseline: Baseline | None = told("Inputs and answers on the data the model was judged on.", default=None)
     threads: int | None = told("Of one inference; left to the device where it is left out.", minimum=1, default=None)
     streams: int | None = told("Inferences at a time; left to the device too.", minimum=1, default=None)
     files: tuple[BundleFile, ...] = told("Every file, in the order in which they lie in the bundle.")

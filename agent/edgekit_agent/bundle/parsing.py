@@ -9,6 +9,7 @@ from edgekit_agent import runtimes
 from edgekit_agent.bundle.manifest import SCHEMA, Manifest
 from edgekit_agent.bundle.versions import ranges
 from edgekit_agent.errors import AgentError, BundleError
+from edgekit_agent.postprocess import Postprocess
 from edgekit_agent.preprocess import Preprocess
 from edgekit_agent.protocol.codec import MAX_MESSAGE_BYTES
 
@@ -47,6 +48,7 @@ def parse(text: bytes, most_bytes: int = MOST_BYTES) -> Manifest:
     try:
         manifest = Manifest.from_json(body)
         Preprocess.from_mapping(manifest.preprocess)
+        Postprocess.from_mapping(manifest.postprocess)
     except AgentError as exc:
         raise BundleError(f"the manifest is wrong: {exc}") from exc
     _check_files(manifest, most_bytes)

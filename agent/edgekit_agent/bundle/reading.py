@@ -14,8 +14,8 @@ from edgekit_agent.bundle import archive
 from edgekit_agent.bundle.archive import Placed, Readable, Sink
 from edgekit_agent.bundle.manifest import Manifest
 from edgekit_agent.bundle.parsing import DIGEST, MANIFEST, MOST_BYTES, MOST_MANIFEST_BYTES, digest_text, parse
+from edgekit_agent.durable import DISK, write_durably
 from edgekit_agent.errors import BundleError
-from edgekit_agent.store import sync_folder, write_durably
 
 SUFFIX = ".ekb"
 _MODE = 0o444
@@ -89,12 +89,12 @@ def unpack_from(source: Readable, what: str, folder: Path, most_bytes: int = MOS
             manifest, text = archive.read_all(source, what, most_bytes, lambda file: _sink(beside / file.name, stack))
         for name, content in ((MANIFEST, text), (DIGEST, digest_text(text))):
             write_durably(beside / name, content, _MODE)
-        sync_folder(beside)
+        DISK.sync_folder(beside)
         beside.rename(folder)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    sync_folder(folder.parent)
+    DISK.sync_folder(folder.parent)
     return manifest, text
 
 

@@ -1,5 +1,6 @@
 """The contract between host and device: topics, messages, reason codes. Standard library only."""
 
+from edgekit_agent.protocol.blocks import MAX_INDEX_BYTES, Block, BlockIndex
 from edgekit_agent.protocol.codec import MAX_MESSAGE_BYTES, Message
 from edgekit_agent.protocol.histogram import MEMORY_SCALE, WIRE_SCALE, ExpHistogram
 from edgekit_agent.protocol.messages import (
@@ -14,43 +15,73 @@ from edgekit_agent.protocol.messages import (
     InstalledModel,
     Latency,
     ModelPhase,
+    Output,
+    RefusedKey,
+    RemoteState,
     Report,
     Reported,
     Result,
+    ScoredClass,
     State,
 )
 from edgekit_agent.protocol.reasons import SENTENCES, Reason, sentence
-from edgekit_agent.protocol.topics import HOST, PREFIX, Kind, Topic, check_name, device_topic, subscription
+from edgekit_agent.protocol.release import SHA256, SIGNED_AT, IndexRef, Release, check_target, stored_as
+from edgekit_agent.protocol.topics import (
+    HOST,
+    PREFIX,
+    Kind,
+    Topic,
+    check_name,
+    commands_of,
+    device_topic,
+    matches,
+    subscription,
+)
 
 __all__ = [
     "BY_KIND",
     "HOST",
+    "MAX_INDEX_BYTES",
     "MAX_MESSAGE_BYTES",
     "MEMORY_SCALE",
     "PREFIX",
     "SCHEMA",
     "SENTENCES",
+    "SHA256",
+    "SIGNED_AT",
     "WIRE_SCALE",
     "Ack",
+    "Block",
+    "BlockIndex",
     "Command",
     "Desired",
     "DesiredModel",
     "Event",
     "ExpHistogram",
+    "IndexRef",
     "Info",
     "InstalledModel",
     "Kind",
     "Latency",
     "Message",
     "ModelPhase",
+    "Output",
     "Reason",
+    "RefusedKey",
+    "Release",
+    "RemoteState",
     "Report",
     "Reported",
     "Result",
+    "ScoredClass",
     "State",
     "Topic",
     "check_name",
+    "check_target",
+    "commands_of",
     "device_topic",
+    "matches",
     "sentence",
+    "stored_as",
     "subscription",
 ]

@@ -31,13 +31,16 @@ class State(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledModel(Message):
-    """A model a device serves."""
+    """A model a device serves; `limits` are those that the kernel holds its processes to."""
 
     name: str
     version: str = wire("ver")
     artifact: str = wire("art")
     format: str
     runtime: str | None = wire("rt", default=None)
+    executed_on: tuple[str, ...] | None = wire("exec", default=None)
+    threads: int | None = wire("thr", default=None)
+    limits: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,23 +58,28 @@ class Info(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency(Message):
-    """Latency of each stage of an inference, in seconds."""
+    """Latency of each stage of an inference, in seconds; `queue` is the wait of requests, part of `e2e`."""
 
     pre: ExpHistogram
     infer: ExpHistogram
     post: ExpHistogram
     e2e: ExpHistogram
+    queue: ExpHistogram | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Message):
-    """One window of measurements of one model; (device, boot, seq) identifies it."""
+    """One window of measurements of one model; (device, boot, seq) identifies it.
+
+    A late one (`history` 1) says the `lowest` number of its boot that can still come: what is below is stored or lost.
+    """
 
     schema: int = SCHEMA
     ts_ms: int = wire("ts")
     boot: str
     seq: int
     history: int = wire("h", default=0)
+    lowest: int | None = wire("low", default=None)
     model: str
     version: str = wire("ver")
     artifact: str = wire("art")
@@ -86,6 +94,9 @@ class Report(Message):
     rss_bytes: int | None = wire("rss", default=None)
     temperature_c: float | None = wire("temp", default=None)
     throttled: int | None = wire("thr", default=None)
+    frequency_mhz: float | None = wire("freq", default=None)
+    power_w: float | None = wire("pow", default=None)
+    queue: int | None = None
     statistics: Mapping[str, object] = wire("stat", default_factory=dict)
 
 
@@ -104,7 +115,7 @@ class Event(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack(Message):
-    """Host to device: every report of the boot up to `seq` is committed in the store."""
+    """Host to device: every report of the boot up to `seq` is committed in the store, or is lost to the device too."""
 
     boot: str
     seq: int
@@ -112,7 +123,11 @@ class Ack(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredModel(Message):
-    """A model the host wants a device to serve."""
+    """A model the host wants a device to serve.
+
+    `target` is its name in the repository; without one it is the signed target of that model and version. `bundle` is
+    the repository's URL where it is not the one the device is configured with. What is signed must say the same.
+    """
 
     name: str
     version: str
@@ -134,12 +149,37 @@ class Desired(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPhase(Message):
-    """How far a device is with one model."""
+    """How far a device is with one model: the version that is or was being installed, and the one it serves now.
+
+    `phase` is announced, checking, downloading, verifying, staged, trial, rolling_back, committed or cleanup on the
+    way; committed, rejected, failed or superseded is how it ended. `detail` has a sentence, and of a worker that died
+    its signal and last lines.
+    """
 
     name: str
     version: str
     phase: str
     reason: str | None = None
+    serving: str | None = None
+    progress: float | None = None
+    detail: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedKey(Message):
+    """Why a key of a configuration was refused; `reason` is a reason code."""
+
+    reason: str
+    text: str = wire("msg")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteState(Message):
+    """What became of the configuration of a desired state: `applied`, or `refused` as a whole because of some keys."""
+
+    version: int = wire("v")
+    status: str
+    refused: Mapping[str, RefusedKey] = wire("refused", default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +188,7 @@ class Reported(Message):
 
     version: int = wire("v")
     models: tuple[ModelPhase, ...] = ()
+    configuration: RemoteState | None = wire("conf", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,12 +202,35 @@ class Command(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result(Message):
-    """Progress or the result of a command."""
+    """Progress or the result of a command: `running`, `done`, `failed` or `refused`; `reason` is a reason code."""
 
     status: str
     progress: float | None = None
     result: Mapping[str, object] = wire("result", default_factory=dict)
     reason: str | None = None
+    text: str | None = wire("msg", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredClass(Message):
+    """A class with its score; in a detector's output with its box: x1, y1, x2, y2 in pixels of the source."""
+
+    number: int = wire("class")
+    label: str | None = None
+    score: float
+    box: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output(Message):
+    """What a model says of one input, the best first: classes, or boxes, or what its outputs are like."""
+
+    ts_ms: int = wire("ts")
+    model: str
+    version: str = wire("ver")
+    classes: tuple[ScoredClass, ...] | None = None
+    boxes: tuple[ScoredClass, ...] | None = None
+    outputs: tuple[Mapping[str, object], ...] | None = None
 
 
 BY_KIND: Mapping[Kind, type[Message]] = MappingProxyType(
@@ -180,5 +244,6 @@ BY_KIND: Mapping[Kind, type[Message]] = MappingProxyType(
         Kind.REPORTED: Reported,
         Kind.COMMAND: Command,
         Kind.RESULT: Result,
+        Kind.OUTPUT: Output,
     }
 )

@@ -10,10 +10,11 @@ PREFIX = "ek/1"
 HOST = "$host"
 _NAME = re.compile(r"[a-z0-9-]{3,64}")
 _COMMAND_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_MODEL = re.compile(r"[^/+#\0]{1,64}")
 
 
 class Kind(StrEnum):
-    """The last level of a topic, which decides the type of the message."""
+    """The fifth level of a topic, which decides the type of the message."""
 
     STATE = "state"
     INFO = "info"
@@ -24,6 +25,7 @@ class Kind(StrEnum):
     REPORTED = "reported"
     COMMAND = "cmd"
     RESULT = "res"
+    OUTPUT = "out"
 
 
 def check_name(name: str, what: str) -> str:
@@ -38,9 +40,16 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
+_LAST = {Kind.COMMAND: _COMMAND_ID, Kind.RESULT: _COMMAND_ID, Kind.OUTPUT: _MODEL}
+"""Kinds that have one more level."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """One topic taken apart; `device` is `$host` for the host's own state."""
+    """One topic taken apart; `device` is `$host` for the host's own state.
+
+    `command` is the id of a command, or the model that an output is of.
+    """
 
     site: str
     device: str
@@ -71,11 +80,11 @@ class Topic:
         except ValueError as exc:
             msg = f"topic '{text[:120]}' has the unknown kind '{levels[4][:40]}'"
             raise ProtocolError(msg) from exc
-        with_id = kind in {Kind.COMMAND, Kind.RESULT}
-        if with_id != bool(levels[5:]) or (with_id and not _COMMAND_ID.fullmatch(levels[5])):
-            msg = f"topic '{text[:120]}' has {'no' if with_id else 'an unexpected'} command id"
+        last = _LAST.get(kind)
+        if bool(last) != bool(levels[5:]) or (last and not last.fullmatch(levels[5])):
+            msg = f"topic '{text[:120]}' has {'no' if last else 'an unexpected'} command id or model"
             raise ProtocolError(msg)
-        return cls(site=site, device=device, kind=kind, command=levels[5] if with_id else None)
+        return cls(site=site, device=device, kind=kind, command=levels[5] if last else None)
 
 
 def device_topic(site: str, device: str, kind: Kind, command: str | None = None) -> str:
@@ -83,7 +92,18 @@ def device_topic(site: str, device: str, kind: Kind, command: str | None = None)
     return str(Topic(site=site, device=device, kind=kind, command=command))
 
 
+def commands_of(site: str, device: str) -> str:
+    """Return the filter that matches every command to a device."""
+    return str(Topic(site=site, device=device, kind=Kind.COMMAND, command="+"))
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether a topic is one that a filter means; `+` stands for one level."""
+    wanted, levels = pattern.split("/"), topic.split("/")
+    return len(wanted) == len(levels) and all(one in {"+", other} for one, other in zip(wanted, levels, strict=True))
+
+
 def subscription(kind: Kind, site: str | None = None) -> str:
     """Return the filter that matches one kind of message of every device, in one site or in all."""
-    tail = "/+" if kind in {Kind.COMMAND, Kind.RESULT} else ""
+    tail = "/+" if kind in _LAST else ""
     return f"{PREFIX}/{site or '+'}/+/{kind}{tail}"

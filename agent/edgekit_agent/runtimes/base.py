@@ -1,11 +1,11 @@
 """The port every inference runtime implements."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from edgekit_agent.errors import InputDataError
+from edgekit_agent.errors import InputDataError, ModelError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +63,42 @@ class Availability:
     hint: str = ""
 
 
+CPU = "CPU"
+Property = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How a model is to be loaded; a runtime refuses what it cannot do and ignores nothing."""
+
+    threads: int = 1
+    """CPU threads of one inference."""
+    device: str = CPU
+    """The runtime's own name of what is to run it: `CPU`, `NPU`, `AUTO:GPU,CPU`, `CUDA`."""
+    batch: int = 1
+    """What a free first dimension is fixed to."""
+    delegate: Path | None = None
+    """A shared library that takes operators from a TFLite runtime."""
+    delegate_options: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, Property] = field(default_factory=dict)
+    """Properties of the runtime by its own names, above those that are set here."""
+    cache: Path | None = None
+    """A folder for what compiling this model for this device gives, where the runtime can keep it."""
+
+    def only(self, runtime: str, *taken: str) -> None:
+        """Refuse what the runtime has no use of.
+
+        Raises:
+            ModelError: naming the first of `delegate`, `properties` that is given and not among `taken`.
+        """
+        for name in ("delegate", "properties"):
+            if getattr(self, name) and name not in taken:
+                raise ModelError(f"{runtime} takes no {name}")
+
+
+PLAIN = LoadOptions()
+
+
 class Session(Protocol):
     """A loaded model. Not thread-safe: one session a thread."""
 
@@ -70,8 +106,16 @@ class Session(Protocol):
     outputs: tuple[TensorSpec, ...]
     runtime: str
     """Name and version, e.g. `tflite-runtime 2.14.0`."""
-    executed_on: tuple[str, ...]
-    """Devices that really execute, e.g. `("CPU",)`."""
+
+    @property
+    def executed_on(self) -> tuple[str, ...]:
+        """Devices that really execute, e.g. `("CPU",)`; they may change while the model runs (OpenVINO's AUTO)."""
+        ...
+
+    @property
+    def operators(self) -> Mapping[str, int]:
+        """How many operators each of a runtime's parts executes: `{"XNNPACK": 13, "CPU": 1}`; empty where unknown."""
+        ...
 
     def invoke(self, arrays: Sequence[Array]) -> list[Array]:
         """Run once with one array an input, in the order of `inputs`; return the outputs in order.
@@ -100,11 +144,12 @@ class Runtime(Protocol):
         """Say whether the library is importable here, importing only what that takes."""
         ...
 
-    def load(self, model: Path, *, threads: int = 1, device: str = "CPU", batch: int = 1) -> Session:
+    def load(self, model: Path, options: LoadOptions = PLAIN) -> Session:
         """Load a model; a free first dimension is fixed to `batch` and other free dimensions stay free.
 
         Raises:
-            ModelError: if the file is missing, broken, or holds an op the runtime does not have.
+            ModelError: if the file is missing, broken, or holds an op the runtime does not have, or if the runtime
+                does not have what the options ask for.
             RuntimeMissingError: if the library is not importable.
         """
         ...
@@ -114,6 +159,6 @@ class Runtime(Protocol):
 class Pooling(Protocol):
     """A runtime whose sessions share one loaded model; without it as many are loaded as are to run at a time."""
 
-    def load_pool(self, model: Path, count: int, *, threads: int = 1, batch: int = 1) -> Sequence[Session]:
-        """Load a model once, for as many sessions with `threads` each; errors are those of `Runtime.load`."""
+    def load_pool(self, model: Path, count: int, options: LoadOptions = PLAIN) -> Sequence[Session]:
+        """Load a model once, for as many sessions with `options.threads` each; errors are those of `Runtime.load`."""
         ...

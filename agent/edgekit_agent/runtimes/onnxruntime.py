@@ -1,16 +1,20 @@
-"""ONNX Runtime: ONNX files on CPU, float and quantized ones (QuantizeLinear and DequantizeLinear nodes)."""
+"""ONNX Runtime: ONNX files, float and quantized ones (QuantizeLinear and DequantizeLinear nodes), by its providers."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from edgekit_agent.errors import ModelError, RuntimeMissingError
 from edgekit_agent.runtimes import _onnx_file
-from edgekit_agent.runtimes.base import Array, Availability, TensorSpec, named_feeds
+from edgekit_agent.runtimes.base import CPU, PLAIN, Array, Availability, LoadOptions, Property, TensorSpec, named_feeds
 
-_PROVIDER = "CPUExecutionProvider"
+_PROVIDER = "ExecutionProvider"
+"""What the name of a provider ends in; before stands the device."""
+_SESSION = "session."
+"""What the names of the session's own properties begin with; others are the provider's."""
 _FATAL = 4  # of its log levels: what goes wrong is raised, and need not stand on stderr too
 # "tensor(T)" -> NumPy's name
 _DTYPES = {
@@ -29,7 +33,7 @@ def library() -> Any:  # noqa: ANN401  # ONNX Runtime has no types
 
 
 class ONNXRuntime:
-    """ONNX Runtime's CPU execution provider."""
+    """ONNX Runtime with the execution providers of the build that is installed."""
 
     name = "onnxruntime"
     formats: tuple[str, ...] = ("onnx",)
@@ -40,12 +44,14 @@ class ONNXRuntime:
             return Availability(ok=False, reason="onnxruntime is not installed", hint="pip install onnxruntime")
         return Availability(ok=True, version=metadata.version("onnxruntime"))
 
-    def load(self, model: Path, *, threads: int = 1, device: str = "CPU", batch: int = 1) -> "ONNXSession":
+    def load(self, model: Path, options: LoadOptions = PLAIN) -> "ONNXSession":
         """Load an `.onnx` file, with its external data where it has any.
 
+        The device is a provider's name without its ending (`CUDA`, `QNN`); the CPU takes what the provider does not.
+
         Raises:
-            ModelError: if the file is missing, broken, or holds an op this version does not have, or if another
-                device than CPU is asked for.
+            ModelError: if the file is missing, broken, or holds an op this version does not have, or if there is no
+                provider for the device.
             RuntimeMissingError: if ONNX Runtime is not installed.
         """
         here = self.available()
@@ -53,30 +59,48 @@ class ONNXRuntime:
             error = RuntimeMissingError(here.reason)
             error.add_note(here.hint)
             raise error
-        if device != "CPU":
-            raise ModelError(f"{self.name} runs on CPU and '{device}' was asked for")
+        options.only(self.name, "properties")
         told = _onnx_file.read(model)
         onnxruntime = library()
+        providers = _providers(onnxruntime.get_available_providers(), options)
         try:
             ready = onnxruntime.InferenceSession(
-                str(model), _options(onnxruntime, threads, told.batches, batch), providers=[_PROVIDER]
+                str(model), _options(onnxruntime, options, told.batches), providers=providers
             )
         except Exception as exc:  # its exceptions have no common base
             reason = _reason(exc)
             raise ModelError(f"model '{model}' cannot be run by {self.name} {here.version}: {reason}") from exc
-        return ONNXSession(ready, f"{self.name} {here.version}", told, batch)
+        return ONNXSession(ready, f"{self.name} {here.version}", told, options.batch)
 
 
-def _options(onnxruntime: Any, threads: int, batches: frozenset[str], batch: int) -> Any:  # noqa: ANN401  # no types
+def _providers(available: Sequence[str], options: LoadOptions) -> list[tuple[str, dict[str, str]]]:
+    devices = {name.removesuffix(_PROVIDER): name for name in available}
+    found = next((name for device, name in devices.items() if device.lower() == options.device.lower()), None)
+    if found is None:
+        raise ModelError(f"onnxruntime has no provider for '{options.device}' here; it has: {', '.join(devices)}")
+    own = {key: _text(value) for key, value in options.properties.items() if not key.startswith(_SESSION)}
+    last = f"{CPU}{_PROVIDER}"
+    return [(found, own)] if found == last else [(found, own), (last, {})]
+
+
+def _text(value: Property) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _options(onnxruntime: Any, asked: LoadOptions, batches: frozenset[str]) -> Any:  # noqa: ANN401  # no types
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = asked.threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _FATAL
     # Waiting threads would spin: on a device with few cores they take them from whatever else runs there.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    for key, value in asked.properties.items():
+        if key.startswith(_SESSION):
+            options.add_session_config_entry(key, _text(value))
     for name in batches:
-        options.add_free_dimension_override_by_name(name, batch)
+        options.add_free_dimension_override_by_name(name, asked.batch)
     return options
 
 
@@ -86,13 +110,24 @@ def _reason(exc: Exception) -> str:
     return (lines[0] if lines else type(exc).__name__).removeprefix("[ONNXRuntimeError] : ")[:200]
 
 
+def _assigned(ready: Any) -> Mapping[str, int]:  # noqa: ANN401  # no types
+    """Return how many operators each provider has; empty where the library is too old to tell."""
+    found: Counter[str] = Counter()
+    if hasattr(ready, "get_provider_graph_assignment_info"):
+        for part in ready.get_provider_graph_assignment_info():
+            found[part.ep_name.removesuffix(_PROVIDER)] += len(part.get_nodes())
+    return dict(found)
+
+
 class ONNXSession:
     """A loaded ONNX model."""
 
     def __init__(self, ready: Any, runtime: str, told: _onnx_file.OnnxFile, batch: int) -> None:  # noqa: ANN401  # no types
         """Take a session and what its file tells of inputs and outputs."""
         self.runtime = runtime
-        self.executed_on: tuple[str, ...] = ("CPU",)
+        self.operators = _assigned(ready)
+        registered = tuple(name.removesuffix(_PROVIDER) for name in ready.get_providers())
+        self.executed_on: tuple[str, ...] = tuple(one for one in registered if one in self.operators) or registered
         self._session = ready
         self.inputs: tuple[TensorSpec, ...] = tuple(_spec(one, told.taken, batch) for one in ready.get_inputs())
         self.outputs: tuple[TensorSpec, ...] = tuple(_spec(one, told.given, None) for one in ready.get_outputs())

@@ -1,16 +1,18 @@
-"""OpenVINO: IR, ONNX and TFLite files on CPU, GPU and NPU."""
+"""OpenVINO: IR, ONNX and TFLite files on CPU, GPU, NPU, and what chooses among or combines them (AUTO, HETERO)."""
 
+import contextlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edgekit_agent import compiled_cache
 from edgekit_agent.errors import InputDataError, ModelError, RuntimeMissingError
 from edgekit_agent.runtimes import _tflite_file
-from edgekit_agent.runtimes.base import Array, Availability, TensorSpec
+from edgekit_agent.runtimes.base import CPU, PLAIN, Array, Availability, LoadOptions, TensorSpec
 
 
 def library() -> Any:  # noqa: ANN401  # OpenVINO has no types
@@ -33,7 +35,7 @@ class OpenVINORuntime:
             return Availability(ok=False, reason="openvino is not installed", hint="pip install openvino")
         return Availability(ok=True, version=metadata.version("openvino"))
 
-    def load(self, model: Path, *, threads: int = 1, device: str = "CPU", batch: int = 1) -> "OpenVINOSession":
+    def load(self, model: Path, options: LoadOptions = PLAIN) -> "OpenVINOSession":
         """Load an `.xml` (with its `.bin`), `.onnx` or `.tflite` file.
 
         A free first dimension is fixed to `batch`: a static batch was measured 1.7 times faster.
@@ -42,22 +44,19 @@ class OpenVINORuntime:
             ModelError: if the file is missing, broken, or cannot be compiled for the device.
             RuntimeMissingError: if OpenVINO is not installed.
         """
-        return self._sessions(model, 1, _properties(device, threads), device, batch)[0]
+        return self._sessions(model, 1, options)[0]
 
-    def load_pool(self, model: Path, count: int, *, threads: int = 1, batch: int = 1) -> "list[OpenVINOSession]":
+    def load_pool(self, model: Path, count: int, options: LoadOptions = PLAIN) -> "list[OpenVINOSession]":
         """Compile a model once for as many streams, a request each; see `Pooling.load_pool`."""
-        streams = {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": count} if count > 1 else {}
-        properties = {**_properties("CPU", threads * count), **streams}
-        return self._sessions(model, count, properties, "CPU", batch)
+        return self._sessions(model, count, options)
 
-    def _sessions(
-        self, model: Path, count: int, properties: dict[str, Any], device: str, batch: int
-    ) -> "list[OpenVINOSession]":
+    def _sessions(self, model: Path, count: int, options: LoadOptions) -> "list[OpenVINOSession]":
         here = self.available()
         if not here.ok:
             error = RuntimeMissingError(here.reason)
             error.add_note(here.hint)
             raise error
+        options.only(self.name, "properties")
         if not model.is_file():
             raise ModelError(f"model '{model}' does not exist")
         if model.suffix == ".xml" and not model.with_suffix(".bin").is_file():
@@ -66,25 +65,54 @@ class OpenVINORuntime:
         told = _tflite_file.ports(_tflite_file.checked(model)) if model.suffix == ".tflite" else None
         openvino = library()
         core = openvino.Core()
-        if device.partition(".")[0] not in {name.partition(".")[0] for name in core.available_devices} | {"AUTO"}:
-            raise ModelError(f"openvino has no device '{device}' here; it has: {', '.join(core.available_devices)}")
+        _check_device(options.device, core.available_devices)
         try:
             graph = core.read_model(model)
-            _fix_batch(graph, batch)
-            compiled = core.compile_model(graph, device, properties)
+            _fix_batch(graph, options.batch)
+            compiled = _compile(core, graph, options.device, _properties(options, count), options.cache)
             return [OpenVINOSession(graph, compiled, f"openvino {here.version}", told) for _ in range(count)]
         except (RuntimeError, ValueError, TypeError) as exc:
             reason = _reason(exc)
             raise ModelError(f"model '{model}' cannot be run by openvino {here.version}: {reason}") from exc
 
 
-def _properties(device: str, threads: int) -> dict[str, Any]:
+_CHOOSERS = frozenset({"AUTO", "HETERO", "MULTI"})
+"""Devices that are made of others: `AUTO:GPU,CPU`."""
+
+
+def _check_device(device: str, available: Sequence[str]) -> None:
+    """Refuse a device that is not here: the library's own message names a plug-in."""
+    first, _, rest = device.partition(":")
+    wanted = [one.removeprefix("-") for one in rest.split(",") if one] if first in _CHOOSERS else [device]
+    here = {name.partition(".")[0] for name in available} | set(available)
+    for one in wanted:
+        # (NPU.3720) and (GPU.1.0) are ways to say a device of a kind, CPU(2) how many requests it is to have
+        if one.partition("(")[0].partition(".")[0] not in here:
+            raise ModelError(f"openvino has no device '{one}' here; it has: {', '.join(available)}")
+
+
+def _properties(options: LoadOptions, streams: int) -> dict[str, Any]:
+    # some CPUs would run float layers in bfloat16 (0.04 off on a softmax): the same figures everywhere come first
+    cpu = {"INFERENCE_NUM_THREADS": options.threads * streams, "INFERENCE_PRECISION_HINT": "f32"}
     properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    if device == "CPU":
-        properties["INFERENCE_NUM_THREADS"] = threads
-        # some CPUs would run float layers in bfloat16 (0.04 off on a softmax): the same figures everywhere come first
-        properties["INFERENCE_PRECISION_HINT"] = "f32"
-    return properties
+    if streams > 1:
+        properties |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": streams}
+    if options.device == CPU:
+        properties |= cpu
+    elif options.device.partition(":")[0] in _CHOOSERS:
+        properties["DEVICE_PROPERTIES"] = {CPU: cpu}
+    if options.device.partition(":")[0] == "AUTO":
+        # it would begin on the CPU while the other device compiles: figures of two devices under one name
+        properties["ENABLE_STARTUP_FALLBACK"] = False
+    return {**properties, **options.properties}
+
+
+def _compile(core: Any, graph: Any, device: str, properties: dict[str, Any], cache: Path | None) -> Any:  # noqa: ANN401
+    """Compile, from the cache where that is whole; whatever is wrong with the cache, the model is compiled."""
+    if cache is not None:
+        with contextlib.suppress(RuntimeError, OSError), compiled_cache.used(cache) as folder:
+            return core.compile_model(graph, device, {**properties, "CACHE_DIR": str(folder)})
+    return core.compile_model(graph, device, properties)
 
 
 def _reason(exc: Exception) -> str:
@@ -132,8 +160,14 @@ class OpenVINOSession:
         )
         if told is not None:
             self.inputs, self.outputs = _told(self.inputs, told[0]), _told(self.outputs, told[1])
-        executed = compiled.get_property("EXECUTION_DEVICES")
-        self.executed_on: tuple[str, ...] = tuple(executed) if not isinstance(executed, str) else (executed,)
+        self.operators: Mapping[str, int] = {}
+
+    @property
+    def executed_on(self) -> tuple[str, ...]:
+        """Where inferences run now: AUTO moves a model away from a device that fails."""
+        executed = self._compiled.get_property("EXECUTION_DEVICES")
+        # AUTO says "(CPU)" of a device that stands in for another
+        return tuple(one.strip("()") for one in ([executed] if isinstance(executed, str) else executed))
 
     def invoke(self, arrays: Sequence[Array]) -> list[Array]:
         """Run once; see `Session.invoke`."""

@@ -1,13 +1,13 @@
 """Models cut into stages that run in processes of their own (`edgekit cut`), used like any other model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit_agent import __version__, pipeline_file
 from edgekit_agent.errors import ModelError
-from edgekit_agent.runtimes.base import Array, Availability, TensorSpec, named_feeds
+from edgekit_agent.runtimes.base import CPU, PLAIN, Array, Availability, LoadOptions, TensorSpec, named_feeds
 
 if TYPE_CHECKING:
     from edgekit_agent.chain import Chain
@@ -23,23 +23,24 @@ class PipelineRuntime:
         """It is always there; the stages' runtimes may not be."""
         return Availability(ok=True, version=__version__)
 
-    def load(self, model: Path, *, threads: int = 1, device: str = "CPU", batch: int = 1) -> "PipelineSession":
-        """Start the stages, with `threads` each.
+    def load(self, model: Path, options: LoadOptions = PLAIN) -> "PipelineSession":
+        """Start the stages, with `options.threads` each.
 
         Raises:
             ModelError: if a file is missing or broken, or a device is given: every stage has its own.
             RuntimeMissingError: if a stage's runtime is not there.
         """
-        if device != "CPU":
-            raise ModelError(f"each stage of a pipeline has its own device, and '{device}' was asked for")
-        return self.load_pool(model, 1, threads=threads, batch=batch)[0]
+        return self.load_pool(model, 1, options)[0]
 
-    def load_pool(self, model: Path, count: int, *, threads: int = 1, batch: int = 1) -> "list[PipelineSession]":
+    def load_pool(self, model: Path, count: int, options: LoadOptions = PLAIN) -> "list[PipelineSession]":
         """Start the stages once, for as many sessions: so many inferences are on their way at a time."""
         from edgekit_agent.chain import Chain
 
+        if options.device != CPU:
+            raise ModelError(f"each stage of a pipeline has its own device, and '{options.device}' was asked for")
+        options.only(self.name)
         pipeline = pipeline_file.read(model)
-        chain = _Shared(Chain(pipeline, threads=threads, batch=batch), count)
+        chain = _Shared(Chain(pipeline, threads=options.threads, batch=options.batch), count)
         return [PipelineSession(pipeline, chain) for _ in range(count)]
 
 
@@ -66,6 +67,7 @@ class PipelineSession:
         given = {one["name"]: _spec(one) for stage in ready for one in stage["outputs"]}
         self.runtime = f"{PipelineRuntime.name} {__version__}"
         self.executed_on: tuple[str, ...] = tuple(dict.fromkeys(one for stage in ready for one in stage["executed_on"]))
+        self.operators: Mapping[str, int] = {}
         self.inputs = tuple(replace(taken.get(one.name, one), name=one.name) for one in pipeline.inputs)
         known = {one.name: one for one in self.inputs} | given
         self.outputs = tuple(known[name] for name in pipeline.outputs)

@@ -1,15 +1,17 @@
 """The two TFLite libraries: ai-edge-litert and the older tflite-runtime, with one interface."""
 
+import ctypes
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from edgekit_agent.errors import InputDataError, ModelError, RuntimeMissingError
-from edgekit_agent.runtimes import _tflite_file
-from edgekit_agent.runtimes.base import Array, Availability, TensorSpec
+from edgekit_agent.runtimes import _tflite_compiled, _tflite_file, _tflite_operators
+from edgekit_agent.runtimes._tflite_compiled import CompiledSession
+from edgekit_agent.runtimes.base import CPU, PLAIN, Array, Availability, LoadOptions, TensorSpec
 
 
 class TFLiteRuntime:
@@ -22,6 +24,15 @@ class TFLiteRuntime:
         self.name = name
         self._module = module
 
+    def _check_properties(self, options: LoadOptions) -> None:
+        known = ("xnnpack",) if self.name == "tflite-runtime" else ("xnnpack", "weight_cache")
+        unknown = set(options.properties) - set(known)
+        if unknown:
+            raise ModelError(f"{self.name} has no property '{min(unknown)}'; it has: {', '.join(known)}")
+        others = options.delegate is not None or options.batch != 1 or not _is_on(options, "xnnpack", default=True)
+        if others and _is_on(options, "weight_cache", default=False):
+            raise ModelError("weight_cache goes with XNNPACK alone and one sample at a time")
+
     def available(self) -> Availability:
         """Say whether the library and a NumPy it can work with are installed."""
         if importlib.util.find_spec(self._module.partition(".")[0]) is None:
@@ -32,12 +43,15 @@ class TFLiteRuntime:
             return Availability(ok=False, reason=reason, hint="pip install 'numpy<2'")
         return Availability(ok=True, version=_version(self.name))
 
-    def load(self, model: Path, *, threads: int = 1, device: str = "CPU", batch: int = 1) -> "TFLiteSession":
-        """Load a `.tflite` file.
+    def load(self, model: Path, options: LoadOptions = PLAIN) -> "TFLiteSession | CompiledSession":
+        """Load a `.tflite` file; what a delegate does not take runs on the CPU, by XNNPACK where that can.
+
+        Properties: `xnnpack` (false keeps to the reference kernels), and of ai-edge-litert `weight_cache` (true keeps
+        XNNPACK's packed weights in a file, for models without free dimensions).
 
         Raises:
-            ModelError: if the file is missing, broken, or holds an op this version does not have, or if another
-                device than CPU is asked for.
+            ModelError: if the file is missing, broken, or holds an op this version does not have, if another device
+                than CPU is asked for, or the delegate cannot be loaded or fails.
             RuntimeMissingError: if the library cannot be used here.
         """
         here = self.available()
@@ -45,17 +59,48 @@ class TFLiteRuntime:
             error = RuntimeMissingError(here.reason)
             error.add_note(here.hint)
             raise error
-        if device != "CPU":
-            raise ModelError(f"{self.name} runs on CPU and '{device}' was asked for")
+        if options.device != CPU:
+            raise ModelError(f"{self.name} runs on CPU, or by a delegate, and '{options.device}' was asked for")
         content = _tflite_file.checked(model)
-        interpreter_type = importlib.import_module(self._module).Interpreter
+        library = importlib.import_module(self._module)
+        self._check_properties(options)
+        settings = {"num_threads": options.threads, **_resolver(library, options)}
+        if options.delegate is not None:
+            settings["experimental_delegates"] = [_delegate(library, options.delegate, options.delegate_options)]
         try:
-            interpreter = interpreter_type(model_content=content, num_threads=threads)
-            _plan(interpreter, batch)
-            return TFLiteSession(interpreter, f"{self.name} {here.version}", content)
+            interpreter = library.Interpreter(model_content=content, **settings)
+            if _is_on(options, "weight_cache", default=False):
+                ready = _tflite_compiled.compiled(content, options)
+                ports = [tuple(_spec(*one) for one in side) for side in _named(interpreter)]
+                return CompiledSession(ready, f"{self.name} {here.version}", content, *ports)
+            delegated = _tflite_operators.delegated(interpreter)
+            _plan(interpreter, options.batch)
+            name = options.delegate.name if options.delegate is not None else None
+            operators = _tflite_operators.by_part(interpreter, delegated, name)
+            return TFLiteSession(interpreter, f"{self.name} {here.version}", content, operators)
         except (ValueError, RuntimeError, LookupError, TypeError) as exc:
             reason = _first_line(exc)
             raise ModelError(f"model '{model}' cannot be run by {self.name} {here.version}: {reason}") from exc
+
+
+def _is_on(options: LoadOptions, name: str, *, default: bool) -> bool:
+    return str(options.properties.get(name, default)).lower() in {"true", "1"}
+
+
+def _resolver(library: Any, options: LoadOptions) -> dict[str, Any]:  # noqa: ANN401  # no types
+    if _is_on(options, "xnnpack", default=True):
+        return {}
+    return {"experimental_op_resolver_type": library.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
+
+
+def _delegate(library: Any, path: Path, options: Mapping[str, str]) -> Any:  # noqa: ANN401  # no types
+    """Load a delegate: native code with the worker's rights, named by the device's own configuration only."""
+    try:
+        ctypes.PyDLL(str(path))  # first: the library's own class complains on stderr of a file that is none
+        return library.load_delegate(str(path), dict(options))
+    except (OSError, ValueError, AttributeError, RuntimeError) as exc:
+        reason = str(exc).strip().splitlines()[-1]  # the delegate's own words, where it has any
+        raise ModelError(f"delegate '{path}' cannot be loaded: {reason}") from exc
 
 
 def _first_line(exc: Exception) -> str:
@@ -88,10 +133,18 @@ def _plan(interpreter: Any, batch: int) -> None:  # noqa: ANN401  # the librarie
 class TFLiteSession:
     """A loaded TFLite model; inputs and outputs are named and ordered by its signature, where it has one."""
 
-    def __init__(self, interpreter: Any, runtime: str, content: bytes) -> None:  # noqa: ANN401  # the libraries have no types
-        """Take an allocated interpreter; `content` must outlive it."""
-        self.runtime = runtime
-        self.executed_on: tuple[str, ...] = ("CPU",)
+    def __init__(
+        self,
+        interpreter: Any,  # noqa: ANN401  # the libraries have no types
+        runtime: str,
+        content: bytes,
+        operators: Mapping[str, int],
+    ) -> None:
+        """Take an allocated interpreter and what runs its operators; `content` must outlive it."""
+        self.runtime, self.operators = runtime, operators
+        # XNNPACK is the CPU too
+        parts = (CPU if part == _tflite_operators.XNNPACK else part for part in operators)
+        self.executed_on: tuple[str, ...] = tuple(dict.fromkeys(parts)) or (CPU,)
         self._interpreter, self._content = interpreter, content
         inputs, outputs = _named(interpreter)
         self._input_indices = [detail["index"] for _, detail in inputs]

@@ -1,6 +1,6 @@
 """The port to the broker. It never blocks: what happened comes back from `poll`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,7 +28,15 @@ class Taken:
     heard: bool = True
 
 
-TransportEvent = Connected | Disconnected | Taken
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of a topic that was subscribed to, at most 256 KiB."""
+
+    topic: str
+    payload: bytes
+
+
+TransportEvent = Connected | Disconnected | Taken | Received
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +51,11 @@ class Will:
 class Transport(Protocol):
     """A connection to a broker that comes back by itself."""
 
-    def start(self, will: Callable[[], Will]) -> None:
-        """Begin to connect in the background; `will` is asked anew before each connection."""
+    def start(self, will: Callable[[], Will], topics: Sequence[str] = ()) -> None:
+        """Begin to connect in the background; `will` is asked anew before each connection.
+
+        Each connection subscribes to the topics, and is told when that is done.
+        """
         ...
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None) -> int | None:
@@ -53,6 +64,11 @@ class Transport(Protocol):
 
     def poll(self) -> list[TransportEvent]:
         """Return what has happened since the last call, in order."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether what it does in the background goes on; false when that has ended or is stuck."""
         ...
 
     def fileno(self) -> int:

@@ -1,10 +1,11 @@
 """A broker and its transports within one process, with faults on demand: for tests and trials."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from edgekit_agent.protocol import matches
 from edgekit_agent.transport._mailbox import Mailbox
-from edgekit_agent.transport.base import Connected, Disconnected, Taken, TransportEvent, Will
+from edgekit_agent.transport.base import Connected, Disconnected, Received, Taken, TransportEvent, Will
 
 
 @dataclass(slots=True)
@@ -23,6 +24,8 @@ class MemoryBroker:
         if retain:
             self.retained[topic] = payload
         self.messages.append((topic, payload))
+        for transport in self._transports:
+            transport.deliver(topic, payload)
 
     def go_down(self) -> None:
         """Lose every connection, and publish the wills."""
@@ -51,10 +54,11 @@ class MemoryTransport:
         self._make_will: Callable[[], Will] | None = None
         self._will: Will | None = None
         self._token = 0
+        self._topics: Sequence[str] = ()
 
-    def start(self, will: Callable[[], Will]) -> None:
+    def start(self, will: Callable[[], Will], topics: Sequence[str] = ()) -> None:
         """Connect when the broker is up."""
-        self._make_will = will
+        self._make_will, self._topics = will, topics
         self._broker.join(self)
         self.connect()
 
@@ -64,6 +68,13 @@ class MemoryTransport:
             return
         self._will = self._make_will()
         self._mailbox.put(Connected(self._will.birth, "memory"))
+        for topic, payload in self._broker.retained.items():
+            self.deliver(topic, payload)
+
+    def deliver(self, topic: str, payload: bytes) -> None:
+        """Take a message from the broker, if connected and subscribed to its topic."""
+        if self._will is not None and any(matches(one, topic) for one in self._topics):
+            self._mailbox.put(Received(topic, payload))
 
     def cut(self) -> None:
         """Lose the connection: the broker publishes the will."""
@@ -87,6 +98,11 @@ class MemoryTransport:
     def poll(self) -> list[TransportEvent]:
         """Return what has happened."""
         return self._mailbox.take()
+
+    @property
+    def alive(self) -> bool:
+        """It does nothing in the background."""
+        return True
 
     def fileno(self) -> int:
         """Return the descriptor to select on."""

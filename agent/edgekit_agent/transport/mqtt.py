@@ -2,11 +2,11 @@
 
 import contextlib
 import logging
+import math
 import random
-import ssl
 import threading
-from collections.abc import Callable
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -15,14 +15,19 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edgekit_agent.config import BrokerConfig
-from edgekit_agent.errors import ConfigError
+from edgekit_agent.logline import logline
+from edgekit_agent.protocol import MAX_MESSAGE_BYTES
 from edgekit_agent.transport._mailbox import Mailbox
-from edgekit_agent.transport.base import Connected, Disconnected, Taken, TransportEvent, Will
+from edgekit_agent.transport.base import Connected, Disconnected, Received, Taken, TransportEvent, Will
+from edgekit_agent.transport.credentials import secret, tls
 
 _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
 LOOP_S = 1.0
+STUCK_S = 60.0
+NAME_S = 120.0
+"""How long the system may look for the broker's name, with several name servers that do not answer."""
 BACKOFF_S = (1.0, 30.0)
 WILL_DELAY_S = 2
 SCHEMA = ("schema", "tele/1")
@@ -46,19 +51,30 @@ class MqttTransport:
         """
         self._id, self._config = client_id, config
         self._mailbox = Mailbox()
-        self._password = _secret(config.password_file)
-        self._tls = _tls(config)
+        self._password = secret(config.password_file)
+        self._tls = tls(config)
         self._version = _V5
         self._client: paho.Client | None = None
         self._connected = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._acknowledged = False
+        self._topics: Sequence[str] = ()
+        self._patience = math.inf
 
-    def start(self, will: Callable[[], Will]) -> None:
+    def start(self, will: Callable[[], Will], topics: Sequence[str] = ()) -> None:
         """Begin to connect in a thread."""
+        self._topics = topics
         self._thread = threading.Thread(target=self._run, args=(will,), name="mqtt", daemon=True)
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs and has not been longer in one place than that may take."""
+        return self._thread is not None and self._thread.is_alive() and time.monotonic() < self._patience
+
+    def _may_take(self, seconds: float) -> None:
+        self._patience = time.monotonic() + seconds
 
     def _run(self, make_will: Callable[[], Will]) -> None:
         low, high = BACKOFF_S
@@ -71,7 +87,9 @@ class MqttTransport:
                 wait = low
             self._mailbox.put(Disconnected(reason))
             # jitter: a fleet must not come back in one instant
-            self._stopping.wait(wait * random.uniform(0.75, 1.25))  # noqa: S311  # no secret
+            pause = wait * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
+            self._may_take(pause + STUCK_S)
+            self._stopping.wait(pause)
             wait = min(high, 2 * wait)
 
     def _connections(self, make_will: Callable[[], Will]) -> str:
@@ -95,6 +113,7 @@ class MqttTransport:
         opened = False
         client = self._new_client(will, ended)
         host, port, _ = self._config.address
+        self._may_take(NAME_S + STUCK_S)
         try:
             client.connect(host, port, self._config.keepalive_s, **_session(self._version))
             opened = True
@@ -103,7 +122,7 @@ class MqttTransport:
                 client.disconnect()
             # not loop_forever: only `loop` can be woken by the thread that publishes
             while client.loop(LOOP_S) == paho.MQTT_ERR_SUCCESS:
-                pass
+                self._may_take(STUCK_S)
         except OSError as exc:
             ended.append(str(exc.strerror or exc))
         except Exception as exc:  # noqa: BLE001  # the port: what the library raises on a broker's nonsense must not end the thread
@@ -134,24 +153,43 @@ class MqttTransport:
         if properties is not None:
             properties.WillDelayInterval = WILL_DELAY_S
         client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
+        self._listen(client, will, ended)
+        return client
 
+    def _listen(self, client: paho.Client, will: Will, ended: list[str]) -> None:
         def on_connect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:  # noqa: ANN401  # paho's
             if reason.is_failure:
                 ended.append(f"the broker refused: {reason}")
                 return
             self._acknowledged = True
-            self._connected.set()
-            self._mailbox.put(Connected(will.birth, _NAMES[self._version]))
+            if self._topics:
+                client.subscribe([(topic, 1) for topic in self._topics])
+            else:
+                self._stands(will)
+
+        def on_subscribe(_client: Any, _data: Any, _mid: Any, reasons: Any, _properties: Any) -> None:  # noqa: ANN401  # paho's
+            for topic, reason in zip(self._topics, reasons, strict=False):
+                if reason.is_failure:
+                    _log.warning("%s", logline({"event": "not-subscribed", "topic": topic, "reason": str(reason)}))
+            self._stands(will)
 
         def on_disconnect(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:  # noqa: ANN401  # paho's
             self._connected.clear()
             ended.append(str(reason))
 
-        def on_publish(_client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:  # noqa: ANN401  # paho's
-            self._mailbox.put(Taken(mid, heard=getattr(reason, "value", 0) != _NO_SUBSCRIBERS))
+        client.on_connect, client.on_subscribe, client.on_disconnect = on_connect, on_subscribe, on_disconnect
+        client.on_publish, client.on_message = self._on_publish, self._on_message
 
-        client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
-        return client
+    def _stands(self, will: Will) -> None:
+        self._connected.set()
+        self._mailbox.put(Connected(will.birth, _NAMES[self._version]))
+
+    def _on_publish(self, _client: Any, _data: Any, mid: int, reason: Any, _properties: Any) -> None:  # noqa: ANN401  # paho's
+        self._mailbox.put(Taken(mid, heard=getattr(reason, "value", 0) != _NO_SUBSCRIBERS))
+
+    def _on_message(self, _client: Any, _data: Any, message: Any) -> None:  # noqa: ANN401  # paho's
+        if len(message.payload) <= MAX_MESSAGE_BYTES:
+            self._mailbox.put(Received(message.topic, message.payload))
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None) -> int | None:
         """Hand a message over with QoS 1; on MQTT 5 with its content type, schema and expiry."""
@@ -205,24 +243,3 @@ def _session(version: MQTTProtocolVersion) -> dict[str, Any]:
 def _refused_by_name(reason: str) -> bool:
     """Whether the broker said no for a reason that another protocol version does not change."""
     return reason.startswith("the broker refused") and "version" not in reason.lower()
-
-
-def _secret(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text().rstrip("\n")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"broker.password_file '{path}' cannot be read") from exc
-
-
-def _tls(config: BrokerConfig) -> ssl.SSLContext | None:
-    if not config.address[2]:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=config.ca)
-        if config.cert is not None:
-            context.load_cert_chain(config.cert, config.key, password="")  # never ask on a terminal
-    except OSError as exc:  # ssl's own errors among them
-        raise ConfigError(f"a certificate of the broker's configuration cannot be used: {exc.strerror or exc}") from exc
-    return context
