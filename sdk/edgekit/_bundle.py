@@ -15,12 +15,13 @@ from edgekit._travelled import beside
 from edgekit.errors import DataError
 from edgekit_agent import bundle as bundles
 from edgekit_agent import errors
-from edgekit_agent.bundle import Bundle
+from edgekit_agent.baseline import Baseline
+from edgekit_agent.bundle import Bundle, Manifest
 from edgekit_agent.bundle.archive import manifest_text
 from edgekit_agent.bundle.golden import Made, Proof
 from edgekit_agent.bundle.parsing import DIGEST, MANIFEST, digest_text
+from edgekit_agent.durable import write_durably
 from edgekit_agent.errors import AgentError, BundleError, ModelError
-from edgekit_agent.store import write_durably
 from edgekit_converters.jobs import JobRunner
 from edgekit_converters.model import Arrays
 
@@ -127,7 +128,9 @@ def write(artifact: Path, options: BundleOptions, target: Path, data: Arrays | N
         files = [parts.described_file(folder / name, "artifact") for name in names]
         files += [*made.files, *parts.words(options, travelled, folder)]
         manifest = parts.manifest_of(artifact, options, travelled, made, files)
-        manifest = replace(manifest, baseline=parts.moments(baseline, made.inputs))
+        if baseline is not None:
+            found = _observed(folder / names[0], here, manifest, baseline, jobs)
+            manifest = replace(manifest, baseline=found)
         text = manifest_text(manifest)
         (folder / MANIFEST).write_bytes(text)
         (folder / DIGEST).write_bytes(digest_text(text))
@@ -155,6 +158,24 @@ def _made(model: Path, runtime: str, options: BundleOptions, data: Arrays | None
         "folder": str(model.parent),
     }
     return Made.from_json(_answer(jobs, {"make": request}))
+
+
+def _observed(model: Path, runtime: str, manifest: Manifest, data: Arrays, jobs: JobRunner) -> Baseline:
+    """Run the model on data [N, ...] by name and return what inputs and answers are like.
+
+    Raises:
+        InputDataError: if the data has other inputs, or holds what is no number.
+    """
+    inputs = jobs.log.with_name("baseline.npz")
+    np.savez(inputs, **data)  # type: ignore[arg-type]  # names are the arrays' own
+    request = {
+        "model": str(model),
+        "runtime": runtime,
+        "threads": manifest.threads,
+        "inputs": str(inputs),
+        "softmax": manifest.postprocess.get("activation") == "softmax",
+    }
+    return Baseline.from_json(_answer(jobs, {"observe": request}))
 
 
 def _prove(folder: Path, device: str | None, jobs: JobRunner) -> Proof:

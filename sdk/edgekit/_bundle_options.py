@@ -10,7 +10,8 @@ from typing import Any
 from edgekit.errors import UsageError
 from edgekit_agent.bundle import Bounds, Manifest, RuntimeRange
 from edgekit_agent.bundle.versions import ranges
-from edgekit_agent.errors import BundleError
+from edgekit_agent.errors import BundleError, ConfigError
+from edgekit_agent.postprocess import Postprocess
 
 _STEPS = 1000
 _RUNTIME = re.compile(r"\s*([a-z0-9][a-z0-9-]*?)\s*((?:[<>=!].*)?)")
@@ -22,7 +23,7 @@ class BundleOptions:
 
     `runtimes` are such as `ai-edge-litert>=2.3,<3`, the preferred first; none means every runtime of the agent that
     reads the format. `counter` None is made of the version. `golden` is data as everywhere (`test.npz[0:8]`); None
-    makes seeded inputs. `baseline` is data whose means and deviations drift is seen against. `tolerance` is a share of
+    makes seeded inputs. `baseline` is data whose inputs and answers drift is seen against. `tolerance` is a share of
     each output's largest magnitude, `memory_mb` in MiB.
     """
 
@@ -34,6 +35,7 @@ class BundleOptions:
     device: str = "CPU"
     precision: str | None = None
     preprocess: Mapping[str, Any] = field(default_factory=dict)
+    postprocess: Mapping[str, Any] = field(default_factory=dict)
     labels: Path | None = None
     golden: str | None = None
     baseline: str | None = None
@@ -64,6 +66,10 @@ class BundleOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} {value} is not 1 or more")
+        try:
+            Postprocess.from_mapping(self.postprocess)
+        except ConfigError as exc:
+            raise UsageError(str(exc)) from exc
         _ = self.release, self.named_runtimes
 
     @property

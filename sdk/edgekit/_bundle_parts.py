@@ -1,24 +1,20 @@
 """What goes into a bundle: the artifact's files, class names, report, and what is allowed of golden outputs."""
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from edgekit._bundle_options import BundleOptions
 from edgekit._report import sha256
 from edgekit._travelled import Travelled
 from edgekit.errors import DataError
 from edgekit_agent import pipeline_file, runtimes
-from edgekit_agent.bundle import BundleFile, Golden, Manifest, Moments, RuntimeRange, Tensor
+from edgekit_agent.answering import Answering
+from edgekit_agent.bundle import BundleFile, Golden, Manifest, RuntimeRange
 from edgekit_agent.bundle.golden import Made
-from edgekit_agent.feeds import by_input
-from edgekit_agent.quantize import to_real
-from edgekit_converters.model import Array, Arrays
+from edgekit_agent.postprocess import Postprocess
 
 SHARES: Mapping[str, float] = {"fp32": 1e-3, "fp16": 1e-2}
 """What golden outputs may differ by on another processor, as a share of an output's largest magnitude."""
@@ -90,7 +86,13 @@ def described_file(path: Path, role: str) -> BundleFile:
 def manifest_of(
     artifact: Path, options: BundleOptions, travelled: Travelled, made: Made, files: Sequence[BundleFile]
 ) -> Manifest:
-    """Return the manifest of an artifact whose golden vectors are made; the first of the files is what is opened."""
+    """Return the manifest of an artifact whose golden vectors are made; the first of the files is what is opened.
+
+    Raises:
+        ModelError: if the artifact has not the outputs that the post-processing names.
+    """
+    # an output that is not there is told now, and not on the devices
+    Answering(Postprocess.from_mapping(options.postprocess), [one.spec() for one in made.outputs])
     precision = options.precision or travelled.artifact.get("precision")
     golden = Golden(
         made_with=made.runtime,
@@ -112,34 +114,13 @@ def manifest_of(
         inputs=made.inputs,
         outputs=made.outputs,
         preprocess=dict(options.preprocess or travelled.preprocess),
+        postprocess=dict(options.postprocess),
         golden=golden,
         bounds=options.bounds,
         threads=options.threads,
         streams=options.streams,
         files=(*parts, *(one for one in files if one.role != "artifact")),
     )
-
-
-def moments(data: Arrays | None, inputs: Sequence[Tensor]) -> dict[str, Moments]:
-    """Return what inputs are like in data [N, ...] by name; nothing where there is none.
-
-    Raises:
-        InputDataError: if the data has other inputs.
-        DataError: if it holds what is no number.
-    """
-    if data is None:
-        return {}
-    ordered = by_input(data, [one.spec() for one in inputs], "the baseline")
-    return {one.name: _moments(one, array) for one, array in zip(inputs, ordered, strict=True)}
-
-
-def _moments(tensor: Tensor, array: Array) -> Moments:
-    stored = array.dtype == tensor.dtype
-    real = (to_real(array, tensor.spec()) if stored else array).astype(np.float64)
-    figures = [float(f"{one:.{_DIGITS}g}") for one in (real.mean(), real.std())]
-    if not all(map(math.isfinite, figures)):
-        raise DataError(f"the baseline of input '{tensor.name}' holds values that are not numbers")
-    return Moments(mean=figures[0], std=figures[1], samples=len(array))
 
 
 def name_of(artifact: Path) -> str:

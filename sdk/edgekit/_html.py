@@ -18,7 +18,7 @@ from edgekit._report import Report
 from edgekit._report_verdict import picked, verdict
 from edgekit._report_words import Document, Judged
 from edgekit.errors import EnvironmentMissingError
-from edgekit_agent.store import write_durably
+from edgekit_agent.durable import write_durably
 
 _FILTERS = {
     "bytes": words.size_text,

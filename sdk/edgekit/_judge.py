@@ -143,7 +143,10 @@ class Judge:
         if self.options.limit is not None or got is None or not got.drop or not got.drop_ci95 or got.drop_ci95[0] <= 0:
             return report
         text = f"{got.metric} drops by {_metrics.shown(got.metric, got.drop)}, and not by chance"
-        text += "" if report.precision in FLOATS else ": --max-drop mends it"
+        if report.steps:
+            text += ", its steps counted: the report says what each costs"
+        elif report.precision not in FLOATS:
+            text += ": --max-drop mends it"
         return replace(report, warnings=(*report.warnings, text))
 
     def _with_layers(self, report: ArtifactReport, artifact: Artifact) -> ArtifactReport:

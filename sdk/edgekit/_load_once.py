@@ -29,7 +29,7 @@ def _agents(runtime: str, model: Path, agent: Path) -> Loaded:
     assert spec is not None  # noqa: S101  # the file is ours
     sys.modules["edgekit_agent"] = importlib.util.module_from_spec(spec)
     feeds, runtimes = (importlib.import_module(f"edgekit_agent.{name}") for name in ("feeds", "runtimes"))
-    session = runtimes.choose(model, runtime).load(model, threads=1, batch=1)
+    session = runtimes.choose(model, runtime).load(model)
     (inputs,) = feeds.synthetic(session.inputs, 0, count=1)
     whole = [array.dtype.kind in "iu" and not one.scale for array, one in zip(inputs, session.inputs, strict=True)]
     fed = [array % 2 if small else array for array, small in zip(inputs, whole, strict=True)]

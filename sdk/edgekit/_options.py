@@ -1,5 +1,6 @@
 """The options of a conversion: from Python, the command line or a recipe, checked in one place."""
 
+import json
 import math
 import tomllib
 from collections.abc import Mapping
@@ -180,7 +181,7 @@ def parse_preprocess(text: str) -> dict[str, Any]:
 
 
 def _value(key: str, text: str) -> object:
-    separator = "x" if key in {"resize", "crop"} else ":"
+    separator = "x" if key in {"resize", "crop", "letterbox"} else ":"
     parts = [_number(part) for part in text.split(separator)]
     return parts[0] if len(parts) == 1 else parts
 
@@ -192,6 +193,27 @@ def _number(text: str) -> float | str:
         except ValueError:
             continue
     return text
+
+
+def read_postprocess(path: Path) -> dict[str, Any]:
+    """Read how outputs become an answer from a TOML or JSON file.
+
+    Raises:
+        DataError: if it cannot be read, is larger than a person writes, or is neither.
+    """
+    if path.suffix != ".json":
+        return read_toml(path)
+    try:
+        if path.stat().st_size > _MAX_TOML_BYTES:
+            raise DataError(f"'{path}' is larger than {_MAX_TOML_BYTES} bytes")
+        found = json.loads(path.read_bytes())
+    except OSError as exc:
+        raise DataError(f"'{path}' cannot be read: {exc.strerror}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise DataError(f"'{path}' is not JSON: {exc}") from exc
+    if not isinstance(found, dict):
+        raise DataError(f"'{path}' holds no JSON object")
+    return found
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgekit.errors import DataError
 from edgekit_agent import packing
-from edgekit_agent.store import write_durably
+from edgekit_agent.durable import write_durably
 from edgekit_agent.unpacking import unpack_file
 
 SUFFIX = ".ekpk"

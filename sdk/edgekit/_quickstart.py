@@ -118,6 +118,7 @@ def _agent(folder: Path, artifact: ArtifactReport, url: str) -> Iterator[Agent]:
         "device": device,
         "site": SITE,
         "state_dir": "state",
+        "run_dir": "run",
         "broker": {"url": url},
         "telemetry": {"window_s": WINDOW_S, "heartbeat_s": 2.0},
         "model": [model],

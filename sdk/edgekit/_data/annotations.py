@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from edgekit._data.dataset import LABEL_PREFIX, check_memory, padded
 from edgekit.errors import DataError
 from edgekit_agent.errors import InputDataError
-from edgekit_agent.preprocess import Placement, Preprocess, opened
+from edgekit_agent.placing import Placement
+from edgekit_agent.preprocess import Preprocess, opened
 from edgekit_converters.model import Array
 
 NAME = "annotations.json"

@@ -40,7 +40,7 @@ def create(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="Data whose means and deviations devices see drift against. [default: none]"),
+        typer.Option(metavar="DATA", help="Data whose inputs and answers devices see drift against. [default: none]"),
     ] = None,
     tolerance: Annotated[
         float | None,
@@ -53,6 +53,9 @@ def create(
     precision: Annotated[str | None, typer.Option(metavar="P", help="[default: what the report says]")] = None,
     preprocess: Annotated[
         str | None, typer.Option(metavar="K=V,...|FILE.toml", help="As `edgekit convert` takes it. [default: report's]")
+    ] = None,
+    postprocess: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml|json", help="How outputs become classes or boxes on the device.")
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE.txt", help="Names of classes, one a line. [default: the report's]")
@@ -81,7 +84,7 @@ def create(
     """
     from edgekit._bundle import bundle
     from edgekit._bundle_options import BundleOptions
-    from edgekit._options import parse_preprocess
+    from edgekit._options import parse_preprocess, read_postprocess
 
     options = BundleOptions(
         version=version,
@@ -92,6 +95,7 @@ def create(
         device=device,
         precision=precision,
         preprocess=parse_preprocess(preprocess) if preprocess else {},
+        postprocess=read_postprocess(postprocess) if postprocess else {},
         labels=labels,
         golden=golden,
         baseline=baseline,

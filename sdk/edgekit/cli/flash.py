@@ -15,7 +15,7 @@ def flash(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="ssh://user@host[:port], or 'local' and a folder.")],
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="With 'local': where to install.")] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="DIR|FILE", help="A .tflite or .xml, or a folder of edgekit convert.")
+        Path | None, typer.Option(metavar="DIR|FILE", help="A .tflite, .xml or .ekb, or a folder of edgekit convert.")
     ] = None,
     broker: Annotated[
         str | None, typer.Option(metavar="URL", help="mqtt://host[:port], as the device reaches it.")
@@ -40,6 +40,15 @@ def flash(
     ] = None,
     ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Who signed the broker's certificate, for mqtts://.")
+    ] = None,
+    repository: Annotated[
+        str | None, typer.Option(metavar="URL", help="The signed repository that updates come from, with --root.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its root metadata: what the device trusts from then on.")
+    ] = None,
+    hardware: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="What the device is, where bundles are for some hardware.")
     ] = None,
     identity: Annotated[Path | None, typer.Option(metavar="KEY", help="The private key for ssh.")] = None,
     prefix: Annotated[
@@ -68,6 +77,9 @@ def flash(
 
         edgekit flash local /tmp/device --model build/kws/models/saved_model.int8.tflite --broker mqtt://127.0.0.1:1883
 
+        edgekit flash ssh://pi@raspberrypi.local --model kws.ekb --broker mqtt://192.0.2.10:1883
+        --repository https://updates.example/kws --root repository/metadata/1.root.json
+
         edgekit flash ssh://pi@raspberrypi.local --stop
     """
     from edgekit.errors import UsageError
@@ -88,6 +100,9 @@ def flash(
         rate_hz=rate,
         threads=threads,
         window_s=window,
+        repository=repository,
+        root=root,
+        hardware=tuple(hardware or ()),
     )
     request = FlashRequest(
         model=model,

@@ -1,13 +1,13 @@
 """`edgekit fleet`: watch, broker."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from edgekit.cli._signals import sigterm_ends
 
 if TYPE_CHECKING:
     from edgekit.fleet import FleetClient, Received
@@ -54,7 +54,7 @@ def watch(
     url = parse(broker, ca=ca, cert=cert, key=key)
     end = None if seconds is None else time.monotonic() + seconds
     chosen, models = set(device or ()), set(model or ())
-    with _sigterm_ends(), FleetClient(url, site, window) as client:
+    with sigterm_ends(), FleetClient(url, site, window) as client:
         show = _lines if json else _tables
         with show(client, chosen, models) as took:
             reports = 0
@@ -159,7 +159,7 @@ def broker(
     from edgekit.errors import DeviceError
     from edgekit.fleet._brokers import running
 
-    with _sigterm_ends(), running(port, engine, data) as run:
+    with sigterm_ends(), running(port, engine, data) as run:
         if json:
             print(text.dumps({"schema": 1, "url": run.url, "engine": run.engine}), flush=True)
         else:
@@ -167,19 +167,3 @@ def broker(
         while run.alive():
             time.sleep(REFRESH_S)
         raise DeviceError(f"the broker {run.url} ended by itself")
-
-
-@contextmanager
-def _sigterm_ends() -> Iterator[None]:
-    """Let SIGTERM end the block as `--for` would: everything is closed and the exit code is 0."""
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise typer.Exit(0)
-
-    # a terminal that is closed sends SIGHUP: no child may stay behind then either
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -24,6 +24,7 @@ from edgekit.cli import (
     join,
     pack,
     quickstart,
+    repo,
     targets,
 )
 from edgekit_agent import errors as agent
@@ -52,6 +53,7 @@ app.command("pack")(pack.pack)
 app.command("unpack")(pack.unpack)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(targets.app, name="targets")
+app.add_typer(repo.app, name="repo")
 app.command("flash")(flash.flash)
 app.add_typer(fleet.app, name="fleet")
 app.command("doctor")(doctor.doctor)

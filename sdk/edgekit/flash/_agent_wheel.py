@@ -32,11 +32,19 @@ Provides-Extra: onnx
 Requires-Dist: onnxruntime<2,>=1.31; extra == 'onnx'
 Provides-Extra: openvino
 Requires-Dist: openvino<2027,>=2026.4; extra == 'openvino'
+Provides-Extra: serve
+Requires-Dist: h11<1,>=0.16; extra == 'serve'
 Provides-Extra: tflite
 Requires-Dist: ai-edge-litert==2.3.0; extra == 'tflite'
 Provides-Extra: tflite-runtime
 Requires-Dist: numpy<2; extra == 'tflite-runtime'
 Requires-Dist: tflite-runtime==2.14.0; (python_version < '3.12') and extra == 'tflite-runtime'
+Provides-Extra: update
+Requires-Dist: tuf<8,>=7.0.1; extra == 'update'
+Requires-Dist: urllib3<3,>=2.8; extra == 'update'
+Provides-Extra: video
+Requires-Dist: opencv-python-headless<6,>=4.10; extra == 'video'
+Requires-Dist: pillow>=11; extra == 'video'
 """
 _WHEEL = "Wheel-Version: 1.0\nGenerator: edgekit\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _ENTRY_POINTS = "[console_scripts]\nedgekit-agent = edgekit_agent.__main__:main\n"

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from edgekit.errors import DataError
+from edgekit_agent import bundle
 
-SUFFIXES = {".tflite": "tflite", ".xml": "openvino", ".null": "null"}
+SUFFIXES = {".tflite": "tflite", ".xml": "openvino", ".null": "null", bundle.SUFFIX: "bundle"}
 # Which runtimes take a format; the first is its own.
 RUNTIMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"tflite": ("ai-edge-litert", "tflite-runtime", "openvino"), "openvino": ("openvino",), "null": ("null",)}
@@ -19,11 +20,13 @@ _MAX_REPORT_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """A model file with what belongs to it; `files` starts with the one the runtime opens."""
+    """A model file with what belongs to it; `files` starts with the one the runtime opens, or is a bundle."""
 
     name: str
     format: str
     files: tuple[Path, ...]
+    runtimes: tuple[str, ...]
+    """Those that take it, its own first."""
 
     def runtime(self, wanted: str) -> str:
         """Return the runtime to install: the one wanted, or the format's own.
@@ -31,11 +34,10 @@ class Chosen:
         Raises:
             DataError: if the one wanted does not run the format.
         """
-        fitting = RUNTIMES[self.format]
         if wanted == "auto":
-            return fitting[0]
-        if wanted not in fitting:
-            raise DataError(f"runtime '{wanted}' does not run {self.format}; there are: {', '.join(fitting)}")
+            return self.runtimes[0]
+        if wanted not in self.runtimes:
+            raise DataError(f"runtime '{wanted}' does not run {self.format}; there are: {', '.join(self.runtimes)}")
         return wanted
 
 
@@ -47,6 +49,7 @@ def choose(model: Path, precision: str | None = None, runtime: str = "auto") -> 
 
     Raises:
         DataError: if there is none, or the file is no model a device runs.
+        BundleError: if it is a bundle that is damaged.
     """
     if model.is_dir():
         model = _of_folder(model, precision, runtime)
@@ -54,11 +57,24 @@ def choose(model: Path, precision: str | None = None, runtime: str = "auto") -> 
     if not model.is_file() or form is None:
         what = "does not exist" if not model.exists() else f"is none of {', '.join(SUFFIXES)}"
         raise DataError(f"model '{model}' {what}")
+    if form == "bundle":
+        return _of_bundle(model)
     files = (model, model.with_suffix(".bin")) if form == "openvino" else (model,)
     if not files[-1].is_file():
         raise DataError(f"model '{model}' has no weights beside it: '{files[-1].name}' is missing")
     name = model.stem.partition(".")[0] if model.stem.count(".") else model.stem
-    return Chosen(name=name[:64], format=form, files=files)
+    return Chosen(name=name[:64], format=form, files=files, runtimes=RUNTIMES[form])
+
+
+def _of_bundle(path: Path) -> Chosen:
+    """Return a bundle, every byte of it checked."""
+    manifest = bundle.verify(path).manifest
+    known = {one for fitting in RUNTIMES.values() for one in fitting}
+    fitting = tuple(one.name for one in manifest.runtimes if one.name in known)
+    if not fitting:
+        named = ", ".join(one.name for one in manifest.runtimes)
+        raise DataError(f"bundle '{path}' is for {named}, and flash installs: {', '.join(sorted(known))}")
+    return Chosen(name=manifest.model, format="bundle", files=(path,), runtimes=fitting)
 
 
 def _of_folder(folder: Path, precision: str | None, runtime: str) -> Path:

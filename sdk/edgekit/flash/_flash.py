@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit._events import Event, OnEvent, ignore
-from edgekit.errors import DeviceError, UsageError
+from edgekit.errors import DeviceError, GateError, UsageError
 from edgekit.flash import _payload, _wheels
 from edgekit.flash._artifact import Chosen, choose
 from edgekit.flash._device import DeviceFacts
@@ -17,6 +17,7 @@ from edgekit.fleet import FleetClient, quantiles_ms
 from edgekit.fleet._url import BrokerUrl
 from edgekit.fleet._url import parse as parse_url
 from edgekit_agent.config import load
+from edgekit_agent.errors import RuntimeMissingError
 from edgekit_agent.protocol import Report, State
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -70,6 +71,7 @@ def plan(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> t
         ConfigError: if the agent would not take the settings.
         DataError: if the model is missing or does not fit the runtime.
         ModelError: if the model is broken.
+        GateError: if a bundle does not give its golden outputs here.
         DeviceError: if the device cannot be reached or cannot take an agent.
         EnvironmentMissingError: if the wheels cannot be had.
     """
@@ -98,6 +100,8 @@ def _settings(settings: Settings) -> Settings:
     username = settings.username or url.username
     if settings.password is not None and username is None:
         raise UsageError("a password needs its user: --username")
+    if (settings.repository is None) != (settings.root is None):
+        raise UsageError("--repository and --root go together: where updates come from, and what is trusted of it")
     return replace(settings, broker=str(replace(url, username=None)), username=username)
 
 
@@ -118,9 +122,11 @@ def _check_model(chosen: Chosen, runtime: str) -> None:
 
     A runtime that is not installed here proves nothing; the device's own check follows.
     """
+    if chosen.format == "bundle":
+        _check_bundle(chosen.files[0])
+        return
     from edgekit._measure import Candidate, measure
     from edgekit_agent import runtimes
-    from edgekit_agent.errors import RuntimeMissingError
     from edgekit_converters.jobs import JobRunner
 
     here = runtimes.get(runtime).available().ok
@@ -131,6 +137,18 @@ def _check_model(chosen: Chosen, runtime: str) -> None:
         got = measure([candidate], JobRunner(log=Path(scratch, "run.log")), Path(scratch), runs=0)["0"]
     if got.error is not None and got.error_kind != RuntimeMissingError.__name__:
         raise got.failure()
+
+
+def _check_bundle(path: Path) -> None:
+    """Run a bundle's golden vectors here, where one of its runtimes is here."""
+    from edgekit._bundle import verify_bundle
+
+    try:
+        found = verify_bundle(path, run=True)
+    except RuntimeMissingError:
+        return
+    if found.proof is not None and not found.proof.passed:
+        raise GateError(f"bundle '{path}': {found.proof.reason}")
 
 
 def flash(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> Flashed:

@@ -195,6 +195,7 @@ def apply(prefix: Path, manifest: Json) -> Json:
         lines = check.stderr.strip().splitlines() or ["no reason given"]
         raise InstallError(f"the agent refuses the configuration: {lines[0].removeprefix('error: ')}")
     stop_agent(prefix)
+    trust(prefix, manifest)
     born = birth(prefix)
     write(prefix / "current.json", json.dumps({"id": manifest["id"], "environment": manifest["environment"]}).encode())
     try:
@@ -208,11 +209,21 @@ def apply(prefix: Path, manifest: Json) -> Json:
     return {"changed": True, "birth": born, "command": agent_command(prefix), **status(prefix, {})}
 
 
+def trust(prefix: Path, manifest: Json) -> None:
+    """Pin the repository's root; what the agent has seen since it was set up with the same root it keeps."""
+    for one in manifest["files"]:
+        if one["role"] == "trust":
+            folder = prefix / "state" / "trust"
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write(folder / one["name"], stored(prefix, one).read_bytes())
+
+
 def birth(prefix: Path) -> int:
     """The agent's last birth number: only what is born later was started by this installation."""
     try:
-        return int(json.loads((prefix / "state" / "birth.json").read_text())["birth"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads((prefix / "state" / "birth.json").read_text())
+        return int(found.get("state", found)["birth"])  # agents up to 0.1 wrote it without a checksum around it
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 0
 
 
@@ -326,26 +337,24 @@ def start(prefix: Path) -> None:
 
 
 def unit_text(prefix: Path, how: str) -> str:
-    """The unit: restarted on a crash, not on a wrong configuration."""
-    program, *arguments = map(quoted, agent_command(prefix))
-    command = " ".join([program, *(one.replace("$", "$$") for one in arguments)])
-    own_tmp = "" if any(Path(one) in prefix.parents for one in ("/tmp", "/var/tmp")) else "PrivateTmp=yes\n"  # noqa: S108  # asked, not used
-    hardened = (
-        f"{own_tmp}ProtectSystem=full\nProtectHome=read-only\nProtectKernelModules=yes\nProtectKernelLogs=yes\n"
-        f"ProtectControlGroups=yes\nRestrictSUIDSGID=yes\nLockPersonality=yes\nReadWritePaths={quoted(str(prefix))}\n"
-    )
-    return (
-        "[Unit]\nDescription=EdgeKit agent\nAfter=network-online.target\nWants=network-online.target\n\n"
-        f"[Service]\nType=notify\nNotifyAccess=main\nExecStart={command}\n"
-        "Restart=always\nRestartPreventExitStatus=2 3\n"
-        f"RestartSec=5\nWatchdogSec=60\nNoNewPrivileges=yes\n{hardened if how == 'system' else ''}\n"
-        f"[Install]\nWantedBy={'multi-user' if how == 'system' else 'default'}.target\n"
-    )
-
-
-def quoted(text: str) -> str:
-    """A word as systemd reads it back."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
+    """The unit, as the installed agent itself writes it."""
+    *python, _, _, configuration = agent_command(prefix)
+    name = ["--name", unit(prefix)[: -len(".service")]]
+    command = [
+        *python,
+        "unit",
+        "--config",
+        configuration,
+        "--writable",
+        str(prefix),
+        *name,
+        *(["--user"] if how == "user" else []),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean_environment())
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        raise InstallError(f"the agent does not write its unit: {lines[0]}")
+    return done.stdout
 
 
 def systemctl(how: str, *arguments: str) -> List[str]:

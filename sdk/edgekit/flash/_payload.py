@@ -13,6 +13,7 @@ from edgekit.errors import DataError
 from edgekit.flash import _agent_wheel
 from edgekit.flash._artifact import Chosen
 from edgekit.flash._device import DeviceFacts
+from edgekit_agent.fetch.trust import MAX_PINNED_BYTES
 from edgekit_agent.protocol import check_name
 
 PASSWORD_FILE = "@PREFIX@/secrets/broker.password"  # noqa: S105  # a place, not a password
@@ -20,7 +21,12 @@ PASSWORD_FILE = "@PREFIX@/secrets/broker.password"  # noqa: S105  # a place, not
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the agent is told; `ca` is the authority that signed the broker's certificate, for mqtts."""
+    """What the agent is told.
+
+    `ca` is the authority that signed the broker's certificate, for mqtts. `repository` is the URL of the signed
+    repository that updates come from, `root` its root metadata: what the device trusts from then on. `hardware` is
+    what the device answers to where a bundle is for some hardware only.
+    """
 
     broker: str
     ca: Path | None = None
@@ -30,6 +36,9 @@ class Settings:
     rate_hz: float = 10.0
     threads: int = 1
     window_s: float = 10.0
+    repository: str | None = None
+    root: Path | None = None
+    hardware: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +67,7 @@ def build(chosen: Chosen, wheels: Sequence[Path], runtime: str, settings: Settin
     """Return the payload; the same inputs give the same id.
 
     Raises:
-        DataError: if the authority's certificate cannot be read.
+        DataError: if the authority's certificate or the repository's root cannot be read.
     """
     contents: dict[str, tuple[str, bytes]] = {}
     files: list[dict[str, str]] = []
@@ -71,6 +80,8 @@ def build(chosen: Chosen, wheels: Sequence[Path], runtime: str, settings: Settin
 
     packages = [add("wheel", _agent_wheel.NAME, _agent_wheel.agent_wheel())]
     packages += [add("wheel", wheel.name, wheel.read_bytes()) for wheel in wheels]
+    if settings.root is not None:
+        add("trust", "root.json", _root(settings.root))
     suffixes = [".xml", ".bin"] if chosen.format == "openvino" else [chosen.files[0].suffix.lower()]
     digests = [
         add("model", f"model{suffix}", file.read_bytes()) for suffix, file in zip(suffixes, chosen.files, strict=True)
@@ -112,11 +123,29 @@ def _certificate(path: Path) -> bytes:
         raise DataError(f"'{path}' cannot be read: {exc.strerror}") from exc
 
 
+def _root(path: Path) -> bytes:
+    """Return the root metadata of a repository, looked at: a device that trusts nothing sound takes no updates."""
+    from tuf.api.exceptions import RepositoryError
+    from tuf.api.metadata import Metadata, Root
+
+    try:
+        content = path.read_bytes() if path.stat().st_size <= MAX_PINNED_BYTES else b""
+        root = Metadata[Root].from_bytes(content)
+        root.signed.verify_delegate(Root.type, root.signed_bytes, root.signatures)
+    except OSError as exc:
+        raise DataError(f"'{path}' cannot be read: {exc.strerror}") from exc
+    except (RepositoryError, ValueError, TypeError, AttributeError) as exc:
+        error = DataError(f"'{path}' is no root metadata of a repository")
+        error.add_note("it is REPOSITORY/metadata/1.root.json, or the newest of that folder")
+        raise error from exc
+    return content
+
+
 def _model(chosen: Chosen, runtime: str, settings: Settings, version: str, suffix: str) -> dict[str, Any]:
+    place = f"@PREFIX@/payloads/@ID@/model/model{suffix}"
     return {
         "name": chosen.name,
-        "version": version,
-        "path": f"@PREFIX@/payloads/@ID@/model/model{suffix}",
+        **({"bundle": place} if chosen.format == "bundle" else {"version": version, "path": place}),
         "runtime": runtime,
         "threads": settings.threads,
         "rate_hz": settings.rate_hz,
@@ -142,4 +171,6 @@ def _configuration(model: dict[str, Any], settings: Settings, device: str, autho
         "telemetry": {"window_s": settings.window_s},
         "model": [model],
     }
+    if settings.repository is not None:
+        document["update"] = {"repository": settings.repository, "hardware": list(settings.hardware)}
     return tomli_w.dumps(document)

@@ -26,7 +26,7 @@ RUNTIME_PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "null": ("numpy",),
     }
 )  # fmt: skip
-AGENT_PACKAGES = ("paho-mqtt",)
+AGENT_PACKAGES = ("paho-mqtt", "tuf", "securesystemslib", "urllib3")  # the last three fetch updates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

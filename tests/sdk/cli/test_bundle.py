@@ -14,7 +14,7 @@ from edgekit.errors import DataError, UsageError
 from edgekit_agent import bundle as bundles
 from edgekit_agent import runtimes
 from edgekit_agent.bundle import archive
-from edgekit_agent.errors import BundleError, ModelError
+from edgekit_agent.errors import BundleError, InputDataError, ModelError
 
 MODELS = Path(__file__).parents[2] / "data" / "models"
 
@@ -75,14 +75,25 @@ def test_golden_inputs_are_taken_of_data_and_kept_as_the_model_stores_them(tmp_p
     assert caught.value.__notes__ == [f"take a part of it: {tmp_path / 'many.npz'}[0:8]"]
 
 
-def test_a_baseline_says_what_inputs_were_like(tmp_path: Path) -> None:
-    images = np.random.default_rng(3).normal(5, 2, (50, 8, 8, 3)).astype(np.float32)
+def test_a_baseline_says_what_inputs_and_answers_were_like(tmp_path: Path) -> None:
+    images = np.random.default_rng(3).normal((5, 0, 1), 2, (50, 8, 8, 3)).astype(np.float32)
     np.save(tmp_path / "train.npy", images)
     made = edgekit.bundle(MODELS / "conv.tflite", _options(baseline=str(tmp_path / "train.npy")), tmp_path / "a.ekb")
-    (found,) = made.manifest.baseline.values()
-    assert found.mean == pytest.approx(images.mean(), rel=1e-3)
-    assert found.std == pytest.approx(images.std(), rel=1e-3)
+    baseline = made.manifest.baseline
+    assert baseline is not None
+    (found,) = baseline.inputs.values()
+    assert (found.mean, found.std) == pytest.approx((images.mean(), images.std()), rel=1e-3)
+    assert found.channel_mean == pytest.approx(images.mean(axis=(0, 1, 2)), rel=1e-3)
     assert found.samples == 50
+    session = runtimes.get("ai-edge-litert").load(MODELS / "conv.tflite")
+    answers = [int(session.invoke([image[None]])[0].argmax()) for image in images]
+    assert baseline.classes == {str(number): answers.count(number) for number in sorted(set(answers))}
+
+
+def test_a_baseline_of_what_is_no_number_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "train.npy", np.full((5, 8, 8, 3), np.nan, np.float32))
+    with pytest.raises(InputDataError, match=r"the baseline of input '.*' holds values that are not numbers"):
+        edgekit.bundle(MODELS / "conv.tflite", _options(baseline=str(tmp_path / "train.npy")), tmp_path / "a.ekb")
 
 
 def test_a_pipeline_goes_with_its_stages(tmp_path: Path) -> None:
@@ -274,3 +285,41 @@ def test_a_model_that_does_not_repeat_itself_gets_no_bundle(tmp_path: Path) -> N
     with pytest.raises(BundleError, match="does not repeat its own golden vectors: output 'y' differs by"):
         edgekit.bundle(tmp_path / "n.onnx", _options(), tmp_path / "n.ekb")
     assert not (tmp_path / "n.ekb").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("p.toml", 'kind = "classes"\ntop = 2\n'), ("p.json", '{"kind": "classes", "top": 2}')]
+)
+def test_postprocessing_goes_into_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    out = tmp_path / "a.ekb"
+    words = ("create", MODELS / "dense.onnx", "--version", "1.0.0", "--postprocess", tmp_path / name, "-o", out)
+    assert _run(monkeypatch, *words) == 0
+    assert dict(edgekit.show_bundle(out).manifest.postprocess) == {"kind": "classes", "top": 2}
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code", "sentence"),
+    [
+        ("p.json", "{", 3, "is not JSON"),
+        ("p.json", "[1]", 3, "holds no JSON object"),
+        ("p.toml", "kind", 3, "is not TOML"),
+        ("gone.json", None, 3, "cannot be read"),
+        ("p.toml", 'kind = "masks"', 2, "'kind' is not one of"),
+        ("p.toml", 'kind = "classes"\noutput = "logits"', 3, "names output 'logits'"),
+    ],
+)
+def test_postprocessing_that_is_wrong_makes_no_bundle(  # noqa: PLR0913, PLR0917  # each its own word
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    name: str, text: str | None, code: int, sentence: str,
+) -> None:  # fmt: skip
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    out = tmp_path / "a.ekb"
+    words = ("create", MODELS / "dense.onnx", "--version", "1.0.0", "--postprocess", tmp_path / name, "-o", out)
+    assert _run(monkeypatch, *words) == code
+    assert sentence in capsys.readouterr().err
+    assert not out.exists()

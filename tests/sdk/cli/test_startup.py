@@ -41,6 +41,7 @@ def test_every_command_is_listed_and_explains_itself_with_an_example() -> None:
         "fleet",
         "doctor",
         "pack",
+        "repo",
     ):
         assert f" {command} " in listed
         help_text = _edgekit(command, "--help").stdout

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import edgekit_agent
 from edgekit.errors import DataError, EnvironmentMissingError, UsageError
 from edgekit.flash import (
     FlashRequest,
@@ -31,7 +32,9 @@ from edgekit.flash._artifact import Chosen, choose
 from edgekit.flash._device import DeviceFacts
 from edgekit.fleet._brokers import free_port
 from edgekit_agent.config import load
-from edgekit_agent.errors import ConfigError, ProtocolError
+from edgekit_agent.errors import BundleError, ConfigError, ProtocolError
+from tests.agent import bundle_maker
+from tests.e2e.updating import Publisher
 
 PI = DeviceFacts(
     python="3.11.2", machine="aarch64", glibc="2.36", hostname="Pi.Lab_1", prefix="/home/pi/.edgekit", systemd="system"
@@ -82,7 +85,7 @@ def test_pip_installs_the_agents_wheel(tmp_path: Path) -> None:
 
 def test_the_lock_gives_a_device_its_own_versions() -> None:
     names = {pin.name: pin.version for pin in _wheels.pins("ai-edge-litert", PI)}
-    assert set(names) == {"paho-mqtt", *_wheels.RUNTIME_PACKAGES["ai-edge-litert"]}
+    assert set(names) == {*_wheels.AGENT_PACKAGES, *_wheels.RUNTIME_PACKAGES["ai-edge-litert"]}
     assert names["numpy"].startswith("1.")
     newer = DeviceFacts(python="3.13.1", machine="aarch64", glibc="2.41", hostname="x", prefix="/p", systemd="")
     assert {pin.name: pin.version for pin in _wheels.pins("ai-edge-litert", newer)}["numpy"].startswith("2.")
@@ -101,12 +104,16 @@ def test_the_table_of_packages_is_what_the_runtimes_ask_for() -> None:
     from packaging.utils import canonicalize_name
 
     environment = {**PI.markers(), "extra": ""}
-    for runtime in ("ai-edge-litert", "openvino"):
-        asked = [Requirement(line) for line in requires(runtime) or []]
+    for package, table in (
+        ("ai-edge-litert", _wheels.RUNTIME_PACKAGES["ai-edge-litert"]),
+        ("openvino", _wheels.RUNTIME_PACKAGES["openvino"]),
+        ("tuf", _wheels.AGENT_PACKAGES),
+    ):
+        asked = [Requirement(line) for line in requires(package) or []]
         needed = {
             canonicalize_name(one.name) for one in asked if one.marker is None or one.marker.evaluate(environment)
         }
-        assert needed - {"openvino-telemetry"} <= set(_wheels.RUNTIME_PACKAGES[runtime])
+        assert needed - {"openvino-telemetry"} <= set(table)
 
 
 def test_a_wheel_whose_hash_is_not_in_the_lock_is_not_taken(tmp_path: Path) -> None:
@@ -404,7 +411,12 @@ def test_systemd_takes_the_unit(tmp_path: Path, prefix: str, how: str) -> None:
     place = tmp_path / prefix.strip("/")
     python = place / "venvs" / "e" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.symlink_to(sys.executable)
+    # an agent of its own, as an environment that the installer has made has one
+    agent = Path(edgekit_agent.__file__).parents[1]
+    python.write_text(f"#!/bin/sh\nPYTHONPATH='{agent}' exec '{sys.executable}' \"$@\"\n")
+    python.chmod(0o755)
+    (place / "payloads" / "p").mkdir(parents=True)
+    (place / "payloads" / "p" / "agent.toml").write_text(f'device = "edge-1"\nstate_dir = "{place}/state"\n')
     (place / "current.json").write_text(json.dumps({"id": "p", "environment": "e"}))
     unit = tmp_path / _install.unit(place)
     unit.write_text(_install.unit_text(place, how))
@@ -416,3 +428,66 @@ def test_each_installation_has_a_unit_of_its_own() -> None:
     usual = Path("~/.edgekit" if os.geteuid() else "/opt/edgekit").expanduser()
     assert _install.unit(usual) == "edgekit-agent.service"
     assert _install.unit(Path("/srv/one")) != _install.unit(Path("/srv/two"))
+
+
+# --- bundles and updates
+
+
+def _bundle(folder: Path) -> Path:
+    model = folder / "sound.null"
+    model.write_text(json.dumps(bundle_maker.SCRIPT))
+    return bundle_maker.release(folder / "made", model, "null", "1.2.0", 7)
+
+
+def test_a_bundle_says_itself_what_it_is_and_what_runs_it(tmp_path: Path) -> None:
+    path = _bundle(tmp_path)
+    chosen = choose(path)
+    assert (chosen.format, chosen.runtimes) == ("bundle", ("null",))
+    with pytest.raises(DataError, match="runtime 'openvino' does not run bundle; there are: null"):
+        chosen.runtime("openvino")
+    payload = _payload.build(chosen, [], "null", Settings(broker="mqtt://127.0.0.1:1883"), "edge-1")
+    (model,) = (one for one in payload.manifest["files"] if one["role"] == "model")
+    assert payload.contents[model["sha256"]][1] == path.read_bytes()
+    agent_toml = tmp_path / "agent.toml"
+    agent_toml.write_text(payload.manifest["configuration"].replace("@PREFIX@", str(tmp_path)))
+    (configured,) = load(agent_toml).model
+    assert (configured.name, configured.path) == (chosen.name, "")
+    assert str(configured.bundle).endswith("/model/model.ekb")
+
+
+def test_a_damaged_bundle_does_not_leave_the_host(tmp_path: Path) -> None:
+    path = _bundle(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError):
+        choose(path)
+
+
+def test_updates_need_a_repository_and_what_is_trusted_of_it(tmp_path: Path) -> None:
+    half = Settings(broker="mqtt://127.0.0.1:1883", repository="https://updates.example")
+    with pytest.raises(UsageError, match="--repository and --root go together"):
+        flash(LocalTarget(tmp_path / "device"), FlashRequest(model=_bundle(tmp_path), settings=half))
+    assert not (tmp_path / "device").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"signed": {"_type": "root"}, "signatures": []}']
+)
+def test_a_root_that_is_none_is_refused(content: bytes, tmp_path: Path) -> None:
+    root = tmp_path / "root.json"
+    root.write_bytes(content)
+    settings = Settings(broker="mqtt://127.0.0.1:1883", repository="https://updates.example", root=root)
+    with pytest.raises(DataError, match="is no root metadata of a repository"):
+        _payload.build(choose(_bundle(tmp_path)), [], "null", settings, "edge-1")
+
+
+def test_a_root_that_was_changed_after_it_was_signed_is_refused(tmp_path: Path) -> None:
+    metadata = Publisher(tmp_path / "publisher").repository / "metadata" / "1.root.json"
+    changed = json.loads(metadata.read_text())
+    changed["signed"]["version"] = 9
+    root = tmp_path / "root.json"
+    root.write_text(json.dumps(changed))
+    settings = Settings(broker="mqtt://127.0.0.1:1883", repository="https://updates.example", root=root)
+    with pytest.raises(DataError, match="is no root metadata of a repository"):
+        _payload.build(choose(_bundle(tmp_path)), [], "null", settings, "edge-1")
