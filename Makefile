@@ -4,6 +4,8 @@ D := .venv-device
 PYTHON ?= python3.11
 SELECT ?=
 PYTEST_ARGS ?=
+# Test processes side by side; a file's tests stay together, since they share what is slow to make.
+JOBS ?= auto
 UV := $(V)/bin/uv pip install -q --compile-bytecode
 
 # Bytecode decides the import time: without it `edgekit --help` takes three times as long.
@@ -43,7 +45,7 @@ demo: setup
 	$(V)/bin/edgekit quickstart
 
 test: setup
-	$(V)/bin/python -m pytest $(PYTEST_ARGS) $(SELECT)
+	$(V)/bin/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS) $(SELECT)
 
 check: setup lint types imports
 	$(V)/bin/python -m pytest -q -m "not slow"

@@ -1,4 +1,4 @@
-"""Print what the agent costs beside a bare runtime loop, and the idle supervisor's memory.
+"""Print what the agent costs beside a bare runtime loop.
 
 `python -m tests.benchmarks.bench_agent_overhead [ROUNDS]`. Bare loop and the worker's own `Loop` run in turns in
 one process, on the same model and inputs, so that a noisy machine disturbs both alike. Ratios are medians over
@@ -8,29 +8,28 @@ the rounds:
 - period: the loop's whole time per inference (source, clocks, post-processing, reporting) over the bare loop's.
 """
 
-import json
-import os
-import re
 import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit_agent import feeds, runtimes
-from edgekit_agent.config import SourceConfig
+from edgekit_agent.answering import Answering
 from edgekit_agent.loop import Loop
+from edgekit_agent.postprocess import Postprocess
+from edgekit_agent.preprocess import Preprocess
 from edgekit_agent.runtimes.base import Array, Session
 from edgekit_agent.sources import open_source
+from edgekit_agent.sources.settings import SourceConfig
+from edgekit_agent.sources.wanted import Wanted
 
 ROOT = Path(__file__).resolve().parents[2]
 KWS = ROOT.parent / "shared" / "data" / "kws-dscnn" / "kws_ref_model.tflite"
 SMALL = ROOT / "tests" / "data" / "models" / "conv_int8.tflite"
 ROUNDS = 15
 ROUND_S = 0.7
-IDLE_S = 5.0
 
 
 def bare(model: Path, arrays: list[list[Array]], count: int) -> tuple[float, float]:
@@ -59,7 +58,7 @@ class Counted(Loop):
     """The worker's loop, its readings kept."""
 
     def _flush(self) -> None:
-        self.kept = [*getattr(self, "kept", []), *self._readings]
+        self.kept = [*getattr(self, "kept", []), *self.meter.readings]
         super()._flush()
 
 
@@ -67,8 +66,9 @@ def agent(session: Session, count: int) -> tuple[float, float]:
     """Return the same of the worker's loop; its messages go through a real socket."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        source = open_source(SourceConfig(limit=20 + count), session.inputs, {})
-        loop = Counted(theirs, session, source, 0)
+        wanted = Wanted(inputs=session.inputs, preprocess=Preprocess())
+        source = open_source(SourceConfig(limit=20 + count), wanted)
+        loop = Counted(theirs, session, source, Answering(Postprocess(), session.outputs))
         ours.send(b"\0")  # what ends its wait at the end of the data
         loop.run()
     readings = loop.kept[20:]
@@ -76,39 +76,30 @@ def agent(session: Session, count: int) -> tuple[float, float]:
     return infer / 1e9, (readings[-1][3] - readings[0][0]) / 1e9 / len(readings)
 
 
-def idle_pss_kib() -> int:
-    """Return the proportional memory of a supervisor whose model waits and whose broker is away."""
-    with tempfile.TemporaryDirectory() as folder:
-        script = {"inputs": [{"name": "x", "shape": [1, 1], "dtype": "float32"}], "outputs": []}
-        Path(folder, "m.null").write_text(json.dumps(script))
-        config = Path(folder, "agent.toml")
-        config.write_text(
-            f'device = "bench"\nstate_dir = "{folder}/state"\n'
-            '[broker]\nurl = "mqtt://127.0.0.1:9"\n[[model]]\nname = "m"\npath = "m.null"\nrate_hz = 1\n'
-        )
-        python = os.environ.get("EDGEKIT_DEVICE_PYTHON", sys.executable)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "agent")}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        # bytecode as an installer leaves it: compiling at the start costs the process 6 MiB
-        imports = "import edgekit_agent.__main__, edgekit_agent.service, edgekit_agent.transport.mqtt"
-        subprocess.run([python, "-P", "-c", imports], check=True, env=environment)
-        process = subprocess.Popen(
-            [python, "-P", "-m", "edgekit_agent", "run", "--config", str(config)],
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        try:
-            time.sleep(IDLE_S)
-            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-        finally:
-            process.terminate()
-            process.wait()
-    return int(re.findall(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[0])
+@dataclass(frozen=True)
+class Costs:
+    """Ratios of every round, and the bare loop's p50 in microseconds."""
+
+    model: str
+    runtime: str
+    count: int
+    infers: list[float]
+    periods: list[float]
+    bares_us: list[float]
+
+    @property
+    def infer(self) -> float:
+        """The loop's inference stage over the bare inference, both at p50: the median of the rounds."""
+        return statistics.median(self.infers)
+
+    @property
+    def period(self) -> float:
+        """The loop's whole time per inference over the bare loop's: the median of the rounds."""
+        return statistics.median(self.periods)
 
 
-def main() -> None:
-    """Measure and print."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+def measure(rounds: int) -> Costs:
+    """Run both loops in turns."""
     model = KWS if KWS.is_file() else SMALL
     session = runtimes.get("ai-edge-litert").load(model)
     arrays = feeds.synthetic(session.inputs, seed=0)
@@ -126,12 +117,20 @@ def main() -> None:
         infer.append(agent_infer / bare_infer)
         period.append(agent_period / bare_period)
         bare_us.append(1e6 * bare_infer)
-    middle = statistics.median
-    print(f"model {model.name}, {session.runtime}, {rounds} rounds of {count} inferences")
-    print(f"bare loop p50 {middle(bare_us):.1f} us")
-    print(f"infer stage / bare loop at p50: {middle(infer):.3f} (rounds {min(infer):.3f} to {max(infer):.3f})")
-    print(f"whole period / bare loop: {middle(period):.3f} (rounds {min(period):.3f} to {max(period):.3f})")
-    print(f"idle supervisor: {idle_pss_kib() / 1024:.1f} MiB PSS")
+    return Costs(model.name, session.runtime, count, infer, period, bare_us)
+
+
+def main() -> None:
+    """Measure and print."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    found = measure(rounds)
+    print(f"model {found.model}, {found.runtime}, {rounds} rounds of {found.count} inferences")
+    print(f"bare loop p50 {statistics.median(found.bares_us):.1f} us")
+    for name, ratio, each in (
+        ("infer stage / bare loop at p50", found.infer, found.infers),
+        ("whole period / bare loop", found.period, found.periods),
+    ):
+        print(f"{name}: {ratio:.3f} (rounds {min(each):.3f} to {max(each):.3f})")
 
 
 if __name__ == "__main__":

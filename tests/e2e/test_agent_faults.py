@@ -76,6 +76,24 @@ def test_a_worker_that_stops_answering_is_ended_and_started_again(
     assert not alive(first)
 
 
+def test_one_of_several_workers_dies_and_the_others_go_on(
+    broker: Any, listen: Start, start_agent: Start, agent_toml: Toml
+) -> None:
+    listener = listen(broker.port)
+    agent = start_agent(agent_toml(broker.port, more="workers = 2"))
+    listener.wait("event", 2, code="model-ready")
+    listener.wait("tele", 2)
+    os.kill(agent.workers()[0], signal.SIGKILL)
+    (crash,) = listener.wait("event", code="worker-crashed")
+    assert crash.body["detail"]["worker"] in {0, 1}
+    (again,) = listener.wait("event", code="worker-restarted")
+    assert again.body["detail"]["worker"] == crash.body["detail"]["worker"]
+    before = len(listener.of("tele"))
+    listener.wait("tele", before + 2)
+    assert len(agent.workers()) == 2
+    assert missing(listener) == set()
+
+
 def test_a_model_that_cannot_be_loaded_is_told_with_a_hint(
     broker: Any, listen: Start, start_agent: Start, agent_toml: Toml, tmp_path: Path
 ) -> None:

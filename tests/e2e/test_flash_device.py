@@ -10,9 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,8 @@ from edgekit.fleet import FleetClient
 from edgekit.fleet._brokers import find_mosquitto, free_port, running
 from edgekit_agent.errors import ModelError
 from edgekit_agent.protocol import State
+from tests.e2e.conftest import wait_for
+from tests.e2e.updating import TOPIC, Publisher
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +95,34 @@ def test_a_folder_gets_an_agent_that_reports_and_twice_changes_nothing(
     with _removed(target):
         _check_whole_life(target, tmp_path / "device", artifacts, broker)
     assert not (tmp_path / "device").exists()
+
+
+def test_a_device_set_up_with_a_bundle_takes_signed_updates(
+    broker: str, tmp_path: Path, listen: Callable[[int], Any]
+) -> None:
+    publisher = Publisher(tmp_path / "publisher")
+    publisher.release("1.0.0")
+    (first, *_) = publisher.folder.rglob("*.ekb")
+    settings = Settings(
+        broker=broker,
+        window_s=1.0,
+        repository=publisher.repository.as_uri(),
+        root=publisher.repository / "metadata" / "1.root.json",
+    )
+    target = LocalTarget(tmp_path / "device")
+    with _removed(target):
+        flashed = flash(target, FlashRequest(model=first, settings=settings, device="edge-1"))
+        assert (flashed.model, flashed.runtime.split()[0]) == ("kws", "null")
+        listener = listen(int(broker.rpartition(":")[2]))
+        assert listener.wait("tele")[0].body["ver"] == "1.0.0"
+        publisher.release("1.1.0")
+        listener.client.publish(TOPIC, publisher.desired("1.1.0"), qos=1, retain=True)
+
+        def committed() -> bool:
+            bodies = [model for one in listener.of("reported") for model in one.body["models"]]
+            return any((one["version"], one["phase"]) == ("1.1.0", "committed") for one in bodies)
+
+        wait_for(committed, "the update is committed", 180)
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def test_the_agents_configuration_is_right(repository: Path) -> None:
     command.append(str(repository / "examples" / "agent_config" / "agent.toml"))
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert answer.returncode == 0, answer.stderr
-    assert "scripted 1.0.0" in answer.stdout
+    assert "model scripted: version 1.0.0" in answer.stdout
 
 
 def test_every_example_is_listed_and_tested(repository: Path) -> None:
