@@ -15,6 +15,7 @@ ONLY = "x"
 LABELS = "y"
 FREE = 32
 """The size of a made-up input's free dimension: a sentence, a small image."""
+_INDEX_BYTES = 4
 
 
 def by_input(arrays: Mapping[str, Array], inputs: Sequence[TensorSpec], what: str) -> list[Array]:
@@ -79,6 +80,8 @@ def runs(ordered: Sequence[Array], inputs: Sequence[TensorSpec], what: str, batc
 def synthetic(inputs: Sequence[TensorSpec], seed: int, count: int = 8) -> list[list[Array]]:
     """Return seeded inputs of `count` runs: floats uniform in 0..1, integers over what they can store (at most 0..255).
 
+    Integers of 32 bits and more are usually indices (token ids, token types): 0 or 1, which every table has.
+
     A free dimension besides the batch becomes `FREE`; it may be a batch where the inputs do not share one, and is 1.
 
     Raises:
@@ -96,7 +99,10 @@ def _random(spec: TensorSpec, rng: np.random.Generator, free: int) -> Array:
     if dtype.kind == "b":
         return rng.random(shape) < 0.5  # noqa: PLR2004
     limits = np.iinfo(dtype)
-    low, high = (limits.min, limits.max) if spec.scale else (0, min(255, int(limits.max)))
+    if spec.scale:
+        low, high = limits.min, limits.max
+    else:
+        low, high = 0, 1 if dtype.itemsize >= _INDEX_BYTES else min(255, int(limits.max))
     return rng.integers(low, high, shape, dtype=dtype, endpoint=True)
 
 

@@ -152,6 +152,9 @@ def _section(title: str, states: Sequence[State], folder: Path, runs: int) -> st
     }
     files = [file for of_one in made.values() for file in of_one.values()]
     rows = edgekit.bench(files, runs=runs).rows
+    for row in rows:
+        if row.measured.error is not None:
+            raise row.measured.failure()
     times = {row.model: row.measured.p50_ms for row in rows}
     lines = [
         f"## {title}",
