@@ -44,6 +44,7 @@ class Outbox:
         self._host_online = True
         self._host_came: tuple[str | None, int | None] | None = None
         self._since, self._patience_s = 0.0, RESEND_S
+        spool.on_its_way = self._on_its_way
 
     @property
     def unsent(self) -> bool:
@@ -70,6 +71,7 @@ class Outbox:
 
     def connected(self, now: Now) -> None:
         """Note a connection: whatever is in the spool goes, again or for the first time, as late."""
+        self._spool.lost_on_the_way()
         self._connected, self._connected_at = True, now.s
         self._ready_at = now.s + (self.settle_s if self._broker_was_away else 0.0)
         self._late_at = 0.0
@@ -81,6 +83,7 @@ class Outbox:
     def disconnected(self) -> None:
         """Note that a connection is gone or could not be made: nothing can be sent."""
         self._connected, self._broker_was_away = False, True
+        self._spool.lost_on_the_way()
 
     def taken(self, position: int, now: Now, *, heard: bool = True) -> None:
         """Note that the broker has taken a report, and whether it had a subscriber for it."""
@@ -93,6 +96,7 @@ class Outbox:
             return
         if self._spool.host:
             return
+        self._spool.arrived(position)
         next_one = self._late if self._late < self._border else self._live
         self._spool.release_before(min(self._flying | {next_one}))
 
@@ -174,6 +178,10 @@ class Outbox:
     def _again(self, position: int) -> None:
         """Send everything from a position on again, as late."""
         self._late, self._border = min(self._late, position), self._live
+
+    def _on_its_way(self, position: int) -> bool:
+        """Return whether a report was sent over this connection: an answer to it may still come."""
+        return self._connected and (position < self._late or self._border <= position < self._live)
 
     def _room(self, *, late: bool) -> int:
         return IN_FLIGHT - sum((position < self._border) == late for position in self._flying)

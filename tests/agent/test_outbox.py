@@ -36,6 +36,19 @@ def take_all(outbox: Outbox, now: float) -> list[tuple[int, int]]:
     return found
 
 
+ONE = Limits(disk_bytes=0, age_s=1e6, in_memory=1)
+
+
+def dropped_on_its_way(outbox: Outbox) -> Parcel:
+    """Send report 1 and put report 2, of which there is no room for both."""
+    outbox.connected(at(0))
+    outbox.take(at(0))
+    put(outbox, 1)
+    (first,) = outbox.take(at(0))
+    put(outbox, 2)
+    return first
+
+
 class TestBroker:
     def test_nothing_goes_before_the_first_connection(self, outbox: Outbox) -> None:
         put(outbox, 1)
@@ -148,16 +161,30 @@ class TestBroker:
         outbox.taken(parcel.position, at(11 + UNHEARD_LIMIT_S), heard=False)
         assert len(spool) == 0
 
-    def test_an_answer_for_a_report_that_was_dropped_changes_nothing(self) -> None:
-        spool = open_spool(MemoryFiles(), Limits(disk_bytes=0, age_s=1e6, in_memory=1))
+    def test_a_report_dropped_on_its_way_is_not_lost_when_the_broker_has_it(self) -> None:
+        spool = open_spool(MemoryFiles(), ONE)
+        outbox = Outbox(spool, settle_s=0)
+        first = dropped_on_its_way(outbox)
+        assert spool.dropped == 0
+        outbox.taken(first.position, at(0))
+        outbox.disconnected()
+        assert spool.dropped == 0
+        outbox.connected(at(1))
+        assert sent(outbox.take(at(1))) == [(2, 1)]
+
+    def test_one_dropped_on_its_way_is_lost_with_the_connection(self) -> None:
+        spool = open_spool(MemoryFiles(), ONE)
+        outbox = Outbox(spool, settle_s=0)
+        dropped_on_its_way(outbox)
+        outbox.disconnected()
+        assert spool.dropped == 1
+
+    def test_one_dropped_before_it_was_sent_is_lost_at_once(self) -> None:
+        spool = open_spool(MemoryFiles(), ONE)
         outbox = Outbox(spool, settle_s=0)
         outbox.connected(at(0))
-        outbox.take(at(0))
-        put(outbox, 1)
-        (first,) = outbox.take(at(0))
-        put(outbox, 2)
-        outbox.taken(first.position, at(0))
-        assert (sent(outbox.take(at(0))), spool.dropped) == ([(2, 0)], 1)
+        put(outbox, 1, 2)
+        assert spool.dropped == 1
 
     def test_in_a_hurry_nothing_waits(self, outbox: Outbox) -> None:
         outbox.disconnected()
@@ -184,6 +211,28 @@ class TestHost:
         outbox.host(ONLINE)
         outbox.take(at(0))
         return outbox
+
+    def test_one_dropped_on_its_way_is_not_lost_when_the_host_has_stored_it(self) -> None:
+        files = MemoryFiles()
+        few = Limits(disk_bytes=8192, age_s=1e6, in_memory=100)
+        spool = open_spool(files, few)
+        outbox = Outbox(spool, settle_s=0)
+        outbox.connected(at(0))
+        outbox.host(ONLINE)
+        outbox.take(at(0))
+        seq = 0
+        while spool.first == 0:  # until a file is dropped
+            seq += 1
+            put(outbox, seq)
+            for parcel in outbox.take(at(0)):
+                outbox.taken(parcel.position, at(0))
+        assert spool.dropped == 0
+        spool.sync()
+        assert open_spool(files, few).dropped == spool.first, "after a kill nobody can tell, and all of them count"
+        outbox.acknowledged("b", seq, at(1))
+        outbox.disconnected()
+        spool.sync()
+        assert (spool.dropped, open_spool(files, few).dropped) == (0, 0)
 
     def test_a_report_stays_until_the_host_has_stored_it(self, hosted: Outbox, spool: Spool) -> None:
         put(hosted, 1, 2, 3)

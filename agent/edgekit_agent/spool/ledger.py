@@ -1,7 +1,7 @@
 """The numbers of the spool that survive: what is done with, what was lost, and whether a host acknowledges."""
 
 import logging
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from edgekit_agent.durable import Files, StateFile
@@ -19,10 +19,13 @@ class Ledger:
         if kept.doubt is not None:
             _log.warning("event=spool-state-doubtful reason=%s", kept.doubt)
         value = kept.value or {}
-        self.dropped = self.dropped_before = _counts(value).get("dropped", 0)
+        counts = _counts(value)
+        # of what was on its way when this was written nobody can tell any more
+        self.dropped = self.dropped_before = counts.get("dropped", 0) + counts.get("unsure", 0)
         self.host = value.get("host") is True
         self._floors, self._damaged = _counts(value.get("floors")), _counts(value.get("damaged"))
         self.unsaved = False
+        self._unsure: dict[int, tuple[str, int]] = {}
 
     def floor(self, boot: str) -> int:
         """Return the sequence number up to which a boot's reports are done with."""
@@ -36,6 +39,29 @@ class Ledger:
         """Count reports as lost."""
         self.dropped += count
         self.unsaved = True
+
+    def drop_sent(self, sent: Mapping[int, tuple[str, int]]) -> None:
+        """Note reports dropped on their way, by position as (boot, number): they may arrive all the same."""
+        self._unsure |= sent
+        self.unsaved = True
+
+    def arrived(self, boot: str, seq: int) -> None:
+        """Note that every report of a boot up to this one has arrived: those on their way are not lost."""
+        self._settle([at for at, (own, number) in self._unsure.items() if own == boot and number <= seq])
+
+    def arrived_at(self, position: int) -> None:
+        """Note that a report on its way has arrived."""
+        self._settle([position] if position in self._unsure else [])
+
+    def lost_on_the_way(self) -> None:
+        """Count what is on its way as lost: nobody will say any more that it has arrived."""
+        self.drop(len(self._unsure))
+        self._unsure.clear()
+
+    def _settle(self, positions: Sequence[int]) -> None:
+        for position in positions:
+            del self._unsure[position]
+            self.unsaved = True
 
     def damaged(self, name: str, lost: int) -> None:
         """Count what is damaged in a file, once however often it is read."""
@@ -58,7 +84,13 @@ class Ledger:
         self.unsaved = True
         self._floors = {boot: seq for boot, seq in self._floors.items() if boot in boots}
         self._damaged = {name: lost for name, lost in self._damaged.items() if name in names}
-        value = {"dropped": self.dropped, "host": self.host, "floors": self._floors, "damaged": self._damaged}
+        value = {
+            "dropped": self.dropped,
+            "unsure": len(self._unsure),
+            "host": self.host,
+            "floors": self._floors,
+            "damaged": self._damaged,
+        }
         self._file.save(value)
         self.unsaved = False
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,8 @@ class Limits:
 class Spool:
     """Each report has a position, from `first` to `end - 1`, which holds for this process only.
 
-    `trouble` says why the disk does not take reports, None when it does.
+    `trouble` says why the disk does not take reports, None when it does. `on_its_way` is asked of a position whose
+    report is dropped: one that was sent and may arrive is counted as lost only when `lost_on_the_way` says so.
     """
 
     def __init__(self, folder: Path, limits: Limits, now: Now, *, kernel: bytes, files: Files = DISK) -> None:
@@ -68,6 +70,7 @@ class Spool:
         self._memory_first = 0
         self._unreadable: set[int] = set()  # positions that were found damaged after this
         self.trouble: str | None = None
+        self.on_its_way: Callable[[int], bool] = lambda _position: False
         sweep(folder, files)
         self._ledger = Ledger(folder / "state.json", files)
         self._read()
@@ -186,6 +189,7 @@ class Spool:
 
     def release(self, boot: str, seq: int) -> None:
         """Forget every report of a boot up to a sequence number: it is stored elsewhere."""
+        self._ledger.arrived(boot, seq)
         known = [one.last_seq for one in self._segments if one.boot == boot]
         known += [record.seq for record in self._memory if record.boot == boot]
         if not known:
@@ -197,6 +201,14 @@ class Spool:
         while self._memory and self._memory[0].seq <= self._ledger.floor(self._memory[0].boot):
             self._memory.popleft()
             self._memory_first += 1
+
+    def arrived(self, position: int) -> None:
+        """Note that a report has arrived, which may have been dropped while it was on its way."""
+        self._ledger.arrived_at(position)
+
+    def lost_on_the_way(self) -> None:
+        """Count what was dropped while it was on its way as lost."""
+        self._ledger.lost_on_the_way()
 
     def release_before(self, position: int) -> None:
         """Forget every report before a position."""
@@ -303,7 +315,14 @@ class Spool:
     def _drop_segment(self) -> None:
         """Drop the oldest file; it is counted before it is removed, so that a power cut counts nothing twice."""
         segment = self._segments[0]
-        self._ledger.drop(self._waiting(segment))
+        begin = self._begin(segment)
+        sent = {
+            position: (segment.boot, segment.place(position)[0])
+            for position in range(begin, segment.end)
+            if position not in self._unreadable and self.on_its_way(position)
+        }
+        self._ledger.drop(self._waiting(segment) - len(sent))
+        self._ledger.drop_sent(sent)
         self._ledger.raise_floor(segment.boot, segment.last_seq)
         self._save()
         self._remove(segment)
@@ -311,9 +330,12 @@ class Spool:
             self._save()
 
     def _drop_from_memory(self) -> None:
-        self._memory.popleft()
+        record = self._memory.popleft()
+        if self.on_its_way(self._memory_first):
+            self._ledger.drop_sent({self._memory_first: (record.boot, record.seq)})
+        else:
+            self._ledger.drop(1)
         self._memory_first += 1
-        self._ledger.drop(1)
 
     # --- small things
 
