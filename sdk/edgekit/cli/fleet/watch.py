@@ -1,4 +1,4 @@
-"""`edgekit fleet`: watch, broker."""
+"""`edgekit fleet watch`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +12,10 @@ from edgekit.cli._signals import sigterm_ends
 if TYPE_CHECKING:
     from edgekit.fleet import FleetClient, Received
 
-app = typer.Typer(help="Watch a fleet, or run a broker to try things out.", no_args_is_help=True, rich_markup_mode=None)
-
 REFRESH_S = 0.5
 PLAIN_S = 5.0
 
 
-@app.command()
 def watch(
     broker: Annotated[str, typer.Option(metavar="URL", help="mqtt://[user[:password]@]host[:port], or mqtts://.")] = (
         "mqtt://127.0.0.1:1883"
@@ -131,39 +128,3 @@ def _tables(client: "FleetClient", devices: set[str], models: set[str]) -> Itera
 
     yield took_plain
     console.print(picture())
-
-
-@app.command()
-def broker(
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port; 0 takes a free one.")] = 1883,
-    engine: Annotated[str, typer.Option(metavar="E", help="auto, mosquitto or iotcore.")] = "auto",
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where it keeps its data. [default: a temporary folder]")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON line when it runs.")] = False,
-) -> None:
-    """Run a broker on 127.0.0.1 until Ctrl-C: mosquitto when it is installed, else the iotcore wheel.
-
-    It lets everybody on this machine in: for trying things out, no security boundary. For devices on a network take a
-    broker with certificates and access rules.
-
-    Examples:
-
-        edgekit fleet broker
-
-        edgekit fleet broker --port 0 --engine iotcore --json
-    """
-    import json as text
-    import time
-
-    from edgekit.errors import DeviceError
-    from edgekit.fleet._brokers import running
-
-    with sigterm_ends(), running(port, engine, data) as run:
-        if json:
-            print(text.dumps({"schema": 1, "url": run.url, "engine": run.engine}), flush=True)
-        else:
-            print(f"{run.url} ({run.engine}); this machine only, no access control; Ctrl-C ends it", flush=True)
-        while run.alive():
-            time.sleep(REFRESH_S)
-        raise DeviceError(f"the broker {run.url} ended by itself")
