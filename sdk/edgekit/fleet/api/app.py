@@ -1,0 +1,61 @@
+"""The application: the ordered table of routers, the guards before them, the page's files behind them."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, FastAPI
+
+from edgekit.fleet.api import access, errors
+from edgekit.fleet.api.context import Context, Link
+from edgekit.fleet.api.gatekeeper import Gatekeeper
+from edgekit.fleet.api.guards import Guard
+from edgekit.fleet.api.settings import ApiSettings
+from edgekit_agent import __version__
+
+if TYPE_CHECKING:
+    from edgekit.fleet.store import Store
+
+# "module:attribute" of an APIRouter whose paths are complete (/api/v1/...). The first whose path fits answers.
+ROUTERS: tuple[str, ...] = ("edgekit.fleet.api.health:router",)
+
+_DESCRIPTION = """\
+Everything the page and `edgekit fleet` do. Sign in with `Authorization: Bearer TOKEN`, or with a session's cookie and,
+for writes, its `X-CSRF-Token`. Roles: viewer < operator < admin; `x-role` of a path says which it needs.
+Errors are `{"error": {"code", "message", "hints"}}`. Times ending in `_ms` are milliseconds since 1970, UTC.
+"""
+
+
+def create_app(
+    store: "Store", *, settings: ApiSettings | None = None, token: str | None = None, link: Link | None = None
+) -> FastAPI:
+    """Return the ASGI application.
+
+    Args:
+        store: Where everything is read from and written to.
+        settings: Addresses, trust and limits. Default: this machine only.
+        token: The local token (`gatekeeper.local_token`), which lets in as admin.
+        link: The connection to the broker; what needs one answers 503 without.
+
+    Raises:
+        TypeError: A route does not say which role it needs.
+    """
+    settings = settings or ApiSettings()
+    gatekeeper = Gatekeeper(settings, token)
+    app = FastAPI(
+        title="EdgeKit fleet", version=__version__, description=_DESCRIPTION,
+        openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
+        responses={"default": {"model": errors.ErrorBody, "description": "Refused or failed."}},
+    )  # fmt: skip
+    app.state.context = Context(store=store, settings=settings, gatekeeper=gatekeeper, link=link)
+    errors.install(app)
+    for place in ROUTERS:
+        app.include_router(_load(place))
+    app.add_middleware(Guard, settings=settings, gatekeeper=gatekeeper)
+    return app
+
+
+def _load(place: str) -> APIRouter:
+    module, _, name = place.partition(":")
+    router: APIRouter = getattr(import_module(module), name)
+    access.declare(router)
+    return router

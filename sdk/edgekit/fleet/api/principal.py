@@ -1,0 +1,45 @@
+"""Who asks, and what they may do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Role(StrEnum):
+    """What somebody may do; each may do what those before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    def covers(self, other: "Role") -> bool:
+        """Whether this role may do what `other` may."""
+        return _RANK[self] >= _RANK[other]
+
+
+_RANK = MappingProxyType({role: rank for rank, role in enumerate(Role)})
+
+
+class Means(StrEnum):
+    """How somebody showed who they are."""
+
+    SESSION = "session"
+    TOKEN = "token"  # noqa: S105 - a kind, not a secret
+    LOCAL = "local"
+    PROXY = "proxy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Somebody who is let in.
+
+    `csrf` is what a write must bring in `X-CSRF-Token` when a browser would send the proof of identity by itself (a
+    cookie, or the cookie of a proxy in front); None where the caller sends the proof on purpose. `session` is the hash
+    of the session's id.
+    """
+
+    name: str
+    role: Role
+    means: Means
+    csrf: str | None = None
+    session: str | None = None
