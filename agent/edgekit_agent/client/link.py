@@ -10,6 +10,7 @@ from pathlib import Path
 from edgekit_agent import rundir
 from edgekit_agent.client.errors import ModelGone
 from edgekit_agent.errors import ProtocolError
+from edgekit_agent.serve.waiting import Waiting
 from edgekit_agent.serve.wire import MAX_HELLO, VERSION, Hello, Replies, Requests, free_of
 
 _RETRY_S = 0.02
@@ -28,6 +29,7 @@ class Link:
         self.requests, self.replies = Requests(len(free_of(hello.inputs))), Replies(hello.outputs)
         self._poll = select.poll()
         self._poll.register(end, select.POLLIN)
+        self._waiting = Waiting()
 
     @classmethod
     def open(cls, model: str, path: Path, until_s: float) -> "Link":
@@ -74,7 +76,8 @@ class Link:
         Raises:
             LinkLost: if the worker is gone; what it said before was received.
         """
-        if timeout_s is not None and not self._poll.poll(max(0, -(-timeout_s * 1000 // 1))):
+        patience = None if timeout_s is None else max(0, -(-timeout_s * 1000 // 1))
+        if not self._waiting.until(lambda: self._poll.poll(0), lambda: self._poll.poll(patience)):
             return None
         while True:
             try:

@@ -17,6 +17,7 @@ from edgekit_agent.config import ServeConfig
 from edgekit_agent.errors import ProtocolError
 from edgekit_agent.serve.batch import Batch
 from edgekit_agent.serve.connection import Asked, Connection, Refusal
+from edgekit_agent.serve.waiting import Waiting
 from edgekit_agent.serve.wire import Hello, Replies, Requests, Status, free_of
 from edgekit_agent.sources.base import Prepared
 
@@ -54,6 +55,7 @@ class Desk:
         self._wake, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._waiting = Waiting()
         self._epoll = select.epoll()
         self._epoll.register(self._wake, select.EPOLLIN)
         # several workers may wait on one socket: the kernel wakes one of them
@@ -209,7 +211,8 @@ class Desk:
 
     def _pump(self, timeout_s: float) -> None:
         """Wait for what comes, and take it in."""
-        events = self._epoll.poll(timeout_s)
+        poll = self._epoll.poll
+        events = self._waiting.until(lambda: poll(0), lambda: poll(timeout_s)) if timeout_s else poll(0)
         with self._lock:
             self._take_in(events)
 
