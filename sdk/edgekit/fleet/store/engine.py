@@ -1,0 +1,145 @@
+"""The database behind a store's URL: SQLite in one file, or PostgreSQL."""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from edgekit.errors import DeviceError, EnvironmentMissingError, UsageError
+
+FORMS = "sqlite:///PATH or postgresql://[user[:password]@]host[:port]/database"
+BUSY_S = 30.0
+CONNECT_S = 5.0
+CONNECTIONS = 8
+# One writer of reports at a time, so that their numbers grow in the order of commits: who has read up to a number has
+# missed nothing. SQLite has one writer anyway.
+_ORDER_LOCK = 0x656B31
+
+
+def parse(url: str) -> URL:
+    """Read a store's URL.
+
+    Raises:
+        UsageError: if it is of no form that is known.
+    """
+    try:
+        found = make_url(url)
+        kind = found.get_backend_name()
+    except (ArgumentError, ValueError, NoSuchModuleError):
+        raise _wrong(url) from None
+    if kind == "postgresql" and found.database and found.drivername in {"postgresql", "postgresql+pg8000"}:
+        return found.set(drivername="postgresql+pg8000")
+    if found.drivername == "sqlite" and found.database and found.database != ":memory:" and not found.host:
+        return found
+    raise _wrong(url)
+
+
+def _wrong(url: str) -> UsageError:
+    # what stands before an '@' may hold a password
+    shown = url.rpartition("@")[2] if "@" in url else url
+    return UsageError(f"store '{shown[:200]}' is not of the form {FORMS}")
+
+
+def shown(url: URL) -> str:
+    """Return the URL without its password, as a user writes it."""
+    return url.render_as_string(hide_password=True).replace("postgresql+pg8000", "postgresql")
+
+
+def connect(url: str) -> Engine:
+    """Return an engine whose database answers.
+
+    Raises:
+        UsageError: if the URL is of no form that is known.
+        EnvironmentMissingError: if the file cannot be made or written here.
+        DeviceError: if the database server does not answer or refuses.
+    """
+    place = parse(url)
+    engine = _sqlite(place) if place.get_backend_name() == "sqlite" else _postgresql(place)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+    except (DBAPIError, OSError) as exc:
+        engine.dispose()
+        raise _unreachable(place, exc) from exc
+    return engine
+
+
+def _unreachable(place: URL, exc: Exception) -> EnvironmentMissingError | DeviceError:
+    cause = getattr(exc, "orig", exc)
+    reason = str(cause.args[0].get("M", cause) if cause.args and isinstance(cause.args[0], dict) else cause)
+    if place.get_backend_name() == "sqlite":
+        return EnvironmentMissingError(f"the store '{place.database}' cannot be used: {reason}")
+    error = DeviceError(f"the store {shown(place)} does not answer: {reason}")
+    error.add_note("check that PostgreSQL runs there, and user, password and database of the URL")
+    return error
+
+
+def _sqlite(place: URL) -> Engine:
+    path = Path(place.database or "")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab"):
+            path.chmod(0o600)
+    except OSError as exc:
+        raise EnvironmentMissingError(f"the store '{path}' cannot be written: {exc.strerror}") from exc
+    engine = create_engine(place, pool_size=CONNECTIONS, max_overflow=CONNECTIONS, connect_args={"timeout": BUSY_S})
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's
+        connection.isolation_level = None  # SQLAlchemy's begin decides, see below
+        # FULL: what was acknowledged survives a power cut too
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        # a reader that becomes a writer would fail when another has written since
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql(place: URL) -> Engine:
+    return create_engine(
+        place,
+        pool_size=CONNECTIONS,
+        max_overflow=CONNECTIONS,
+        pool_pre_ping=True,
+        connect_args={"timeout": CONNECT_S, "application_name": "edgekit"},
+    )
+
+
+@contextlib.contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Give a connection on which everything is read at one moment (SQLite) or one after another (PostgreSQL)."""
+    with engine.connect() as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def writing(engine: Engine, *, ordered: bool = False) -> Iterator[Connection]:
+    """Give a connection whose work is committed as a whole when the block ends, or not at all.
+
+    Args:
+        engine: the database.
+        ordered: reports are added, one transaction at a time.
+    """
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        if ordered and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ORDER_LOCK})")
+        yield connection
+
+
+def is_away(exc: Exception) -> bool:
+    """Whether the database is not there at the moment, or has no room: it may be later."""
+    if isinstance(exc, OSError):
+        return exc.errno != errno.EACCES
+    if isinstance(exc, DBAPIError):
+        return exc.connection_invalidated or type(exc.orig).__name__ in {"OperationalError", "InterfaceError"}
+    return False
