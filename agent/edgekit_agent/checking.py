@@ -11,7 +11,8 @@ from pathlib import Path
 
 from edgekit_agent import bundle, limits, runtimes
 from edgekit_agent.config import AgentConfig, ModelConfig
-from edgekit_agent.errors import AgentError
+from edgekit_agent.errors import AgentError, ConfigError
+from edgekit_agent.secret_files import keep_secret
 
 
 class Level(StrEnum):
@@ -126,12 +127,14 @@ def _secret(what: str, path: str) -> Finding:
     found = _file(what, path)
     if found.level is Level.WRONG:
         return found
+    try:
+        keep_secret(what, path)
+    except ConfigError as exc:
+        return Finding(what, Level.WRONG, str(exc).removeprefix(f"{what}: "), tuple(exc.__notes__))
     mode = stat.S_IMODE(Path(path).stat().st_mode)
-    hints = (f"chmod 600 {path}",)
-    if mode & stat.S_IRWXO:
-        return Finding(what, Level.WRONG, f"everybody may read or change '{path}' (mode {mode:o})", hints)
     if mode & stat.S_IRWXG:
-        return Finding(what, Level.WARNING, f"its group may read or change '{path}' (mode {mode:o})", hints)
+        text = f"its group may read or change '{path}' (mode {mode:o})"
+        return Finding(what, Level.WARNING, text, (f"chmod 600 {path}",))
     return found
 
 

@@ -259,6 +259,17 @@ def test_files_that_are_not_there_are_told_when_the_transport_is_made(config: di
         MqttTransport("edge-1", BrokerConfig(**config))  # type: ignore[arg-type]  # text fields only
 
 
+@pytest.mark.parametrize(("name", "other"), [("password_file", {}), ("key", {"url": "mqtts://h", "cert": "c.pem"})])
+def test_a_secret_that_everybody_may_read_is_not_used(name: str, other: dict[str, str], tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2")
+    secret.chmod(0o604)
+    config = BrokerConfig(**{name: str(secret), **other})  # type: ignore[arg-type]  # text fields only
+    with pytest.raises(ConfigError, match=f"broker.{name}: everybody may read or change") as caught:
+        MqttTransport("edge-1", config)
+    assert caught.value.__notes__ == [f"chmod 600 {secret}"]
+
+
 def test_the_thread_ends_with_its_transport() -> None:
     before = threading.active_count()
     transport = MqttTransport("edge-1", BrokerConfig(url="mqtt://127.0.0.1:9"))

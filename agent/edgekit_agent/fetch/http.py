@@ -15,6 +15,7 @@ from edgekit_agent.fetch.messages import FetchRequest
 from edgekit_agent.fetch.pace import Pace
 from edgekit_agent.fetch.source import CHUNK_BYTES
 from edgekit_agent.protocol import Reason
+from edgekit_agent.secret_files import keep_secret
 
 MAX_REDIRECTS = 5
 CONNECT_TIMEOUT_S = 10.0
@@ -127,6 +128,8 @@ def _check(response: urllib3.BaseHTTPResponse, path: str, start: int, end: int |
 def _tls(request: FetchRequest) -> ssl.SSLContext | None:
     if not request.repository.startswith("https:"):
         return None
+    if request.key is not None:
+        keep_secret("update.key", request.key)
     try:
         context = ssl.create_default_context(cafile=request.ca)
         if request.cert:
