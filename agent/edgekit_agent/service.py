@@ -360,7 +360,7 @@ class Service:
 
     def _wanted(self, desired: Desired, now: Now) -> None:
         """Take what a host wants: another configuration first, so that what is installed runs with it."""
-        if self._remote.desired(desired):
+        if desired.lease is None and self._remote.desired(desired):
             config = self._remote.config
             _log.info("%s", logline({"event": "configured", "v": desired.version}))
             logging.getLogger().setLevel(config.log_level.upper())

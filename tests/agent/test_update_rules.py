@@ -9,7 +9,7 @@ from edgekit_agent.crew import Tally
 from edgekit_agent.protocol import Desired, DesiredModel, Reason
 from edgekit_agent.update import rules
 from edgekit_agent.update.records import Installed, Outcome, Phase, Record, Records, Update, Wanted
-from edgekit_agent.update.telling import reported
+from edgekit_agent.update.telling import Way, reported
 from edgekit_agent.update.trial import verdict
 from edgekit_agent.update.updater import Refused
 
@@ -172,7 +172,7 @@ class TestReported:
     def test_it_says_what_serves_and_what_comes_and_why_not(self) -> None:
         records = Records(v=7, models={"kws": at(Phase.DOWNLOADING, Record(current=CURRENT))})
         trouble = Refused(reason=Reason.REPOSITORY_UNREACHABLE, detail={"text": "no route"})
-        (model,) = reported(records, {"kws": "1.0.0"}, trouble, 0.25).models
+        (model,) = reported(records, {"kws": "1.0.0"}, Way(trouble=trouble, progress=0.25)).models
         assert (model.version, model.phase, model.serving) == ("2.0.0", "downloading", "1.0.0")
         assert (model.reason, model.progress, model.detail) == ("repository-unreachable", 0.25, {"text": "no route"})
 

@@ -81,7 +81,7 @@ class Hands:
         if act is Act.INSTALL and self._disk.slots.get(self._slot) != self._sha256:
             self._disk.slots[self._slot] = None
         if act is Act.TRY:
-            self.trial = self._disk.slots.get(self._slot)
+            self.trial = self._disk.slots.get(self._slot) if update.slot is not None else "configured"
 
     def poll(self, now: Now) -> Done | Refused | None:
         assert self._act is not None

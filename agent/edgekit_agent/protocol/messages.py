@@ -125,6 +125,8 @@ class Ack(Message):
 class DesiredModel(Message):
     """A model the host wants a device to serve.
 
+    `back` asks for the release the device served before this one, from its own disk.
+
     `target` is its name in the repository; without one it is the signed target of that model and version. `bundle` is
     the repository's URL where it is not the one the device is configured with. What is signed must say the same.
     """
@@ -134,17 +136,23 @@ class DesiredModel(Message):
     target: str | None = None
     bundle: str | None = None
     sha256: str | None = None
+    back: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired(Message):
-    """What the host wants of a device (retained, versioned)."""
+    """What the host wants of a device (retained, versioned).
+
+    With `lease_s` a release is tried, and kept, only by leave: the device asks (`ModelPhase.lease`), and a message of
+    the same version that is not retained and has the question as `lease` answers, within so many seconds.
+    """
 
     version: int = wire("v")
     models: tuple[DesiredModel, ...] = ()
     configuration: Mapping[str, object] = wire("conf", default_factory=dict)
     rollout: str | None = None
     lease_s: float | None = None
+    lease: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +161,7 @@ class ModelPhase(Message):
 
     `phase` is announced, checking, downloading, verifying, staged, trial, rolling_back, committed or cleanup on the
     way; committed, rejected, failed or superseded is how it ended. `detail` has a sentence, and of a worker that died
-    its signal and last lines.
+    its signal and last lines. `lease` is what the host is asked for leave with, before the trial and at its end.
     """
 
     name: str
@@ -163,6 +171,7 @@ class ModelPhase(Message):
     serving: str | None = None
     progress: float | None = None
     detail: Mapping[str, object] | None = None
+    lease: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

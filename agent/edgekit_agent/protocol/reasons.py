@@ -82,6 +82,8 @@ class Reason(StrEnum):
     UPDATE_REJECTED = "update-rejected"
     UPDATE_FAILED = "update-failed"
     GATEWAY_ENDED = "gateway-ended"
+    LEASE_AWAITED = "lease-awaited"
+    LEASE_MISSING = "lease-missing"
 
 
 SENTENCES = MappingProxyType(
@@ -161,6 +163,8 @@ SENTENCES = MappingProxyType(
         Reason.UPDATE_REJECTED: "An update was refused; the model that was running goes on.",
         Reason.UPDATE_FAILED: "An update was rolled back; the model that was running goes on.",
         Reason.GATEWAY_ENDED: "The process that serves HTTP on the device ended.",
+        Reason.LEASE_AWAITED: "An update waits for the host's leave to go on.",
+        Reason.LEASE_MISSING: "The host did not give its leave in time.",
     }
 )
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgekit_agent.actions import Action, Now
-from edgekit_agent.bundled import configured
-from edgekit_agent.config import AgentConfig
+from edgekit_agent.bundled import configured, unpacked
+from edgekit_agent.config import AgentConfig, ModelConfig
 from edgekit_agent.core import Core
 from edgekit_agent.errors import AgentError
 from edgekit_agent.fetch import slots
@@ -71,7 +71,7 @@ class RealHands:
             answer = self._fetch.answer
             self._leave_fetch()
             self._result = None if answer is None else _result_of(answer)
-        elif self._result is None:
+        elif self._result is None or self._trials.running:  # one that has passed may yet fail before it is kept
             self._result = self._trials.look(now) or self.own.look(now)
         return self._result
 
@@ -153,6 +153,10 @@ class RealHands:
 
     def _start_trial(self, name: str, update: Update, now: Now) -> None:
         (model,) = (one for one in self._config.model if one.name == name)
+        back = bool(update.wanted.back)
+        if update.slot is None:
+            self._start_configured(model, now)
+            return
         folder = slots.slots_of(self._state, name) / str(update.slot)
         try:
             release = configured(model, folder)
@@ -162,7 +166,16 @@ class RealHands:
         if slots.marked(folder) != update.sha256:
             self._result = Refused(reason=Reason.SLOT_DAMAGED, detail={"text": "the slot does not hold the bundle"})
             return
-        self._trials.start(release, now)
+        self._trials.start(release, now, brief=back)
+
+    def _start_configured(self, model: ModelConfig, now: Now) -> None:
+        """Go back to what the configuration names."""
+        try:
+            release = unpacked(model, slots.folder_of(self._state, model.name) / "configured")
+        except (AgentError, OSError) as exc:
+            self._result = Refused(reason=Reason.BUNDLE_INVALID, detail={"text": str(exc)})
+            return
+        self._trials.start(release, now, brief=True)
 
     # --- what is of no use any more
 

@@ -40,13 +40,18 @@ class Installed(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted(Message):
-    """What was announced for a model, in which version of the desired state."""
+    """What was announced for a model, in which version of the desired state.
+
+    With `lease_s` the host is asked for leave; `back` means the release from before, which is on the disk.
+    """
 
     v: int
     version: str
     target: str | None = None
     repository: str | None = None
     sha256: str | None = None
+    lease_s: float | None = None
+    back: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +93,8 @@ class Outcome(Message):
 class Record(Message):
     """A model: what serves, what served before and is never removed before its successor is proved, what comes.
 
-    Without `current` the model of the configuration serves.
+    Without `current` the model of the configuration serves. `left` is the digest of a release that the host had the
+    device go back from.
     """
 
     current: Installed | None = None
@@ -96,6 +102,7 @@ class Record(Message):
     wanted: Wanted | None = None
     update: Update | None = None
     outcome: Outcome | None = None
+    left: str | None = None
 
     def free_slot(self) -> str:
         """Return the slot that a new release may be put into: never that of the one that serves."""

@@ -61,7 +61,9 @@ STEPS: Mapping[Phase, Step] = MappingProxyType(
 """An update that ends (None) leaves its outcome in the record."""
 
 _LASTING = frozenset({Reason.BUNDLE_INVALID, Reason.BUNDLE_UNFIT, Reason.RUNTIME_MISSING, Reason.HARDWARE_MISMATCH})
-_NOT_ITS_FAULT = frozenset({Reason.DISK_FULL, Reason.REBOOT_LOOP, Reason.UPDATE_LOOP, Reason.UPDATE_SUPERSEDED})
+_NOT_ITS_FAULT = frozenset(
+    {Reason.DISK_FULL, Reason.REBOOT_LOOP, Reason.UPDATE_LOOP, Reason.UPDATE_SUPERSEDED, Reason.LEASE_MISSING}
+)
 
 ENDS = MappingProxyType({Phase.CLEANUP: Phase.COMMITTED, Phase.REJECTED: Phase.REJECTED, Phase.FAILED: Phase.FAILED})
 """The phases that lead to an end, and how the end is called."""
@@ -93,6 +95,8 @@ def announced(records: Records, desired: Desired, known: frozenset[str]) -> Reco
             target=model.target,
             repository=model.bundle,
             sha256=model.sha256,
+            lease_s=desired.lease_s if desired.lease_s is not None and desired.lease_s > 0 else None,
+            back=model.back,
         )
         if model.name in known:
             records = records.having(model.name, _wants(records.of(model.name), wanted))
@@ -123,19 +127,20 @@ def _wants(record: Record, wanted: Wanted) -> Record:
 
 
 def _same(one: Wanted, other: Wanted) -> bool:
-    return replace(one, v=0) == replace(other, v=0)
+    return replace(one, v=0, lease_s=None) == replace(other, v=0, lease_s=None)
 
 
 def _refusal(wanted: Wanted, reason: Reason) -> Outcome:
     return Outcome(v=wanted.v, version=wanted.version, phase=Phase.REJECTED, reason=reason)
 
 
-def due(record: Record, here: str | None = None) -> Record | None:
+def due(record: Record, here: str | None = None, configured: str | None = None) -> Record | None:
     """Return the record with the update that is to begin, or with its outcome if it is installed; None if neither.
 
     Args:
         record: of a model or the agent.
         here: the version that is installed beside the slots, where that is known to be the release of its version.
+        configured: the version of the model that the configuration names; gone back to by its version alone.
     """
     wanted = record.wanted
     if record.update is not None or wanted is None:
@@ -148,15 +153,36 @@ def due(record: Record, here: str | None = None) -> Record | None:
     if current is not None and (wanted.sha256 or current.sha256, wanted.version) == (current.sha256, current.version):
         outcome = Outcome(v=wanted.v, version=wanted.version, phase=Phase.COMMITTED, sha256=current.sha256)
         return replace(record, outcome=outcome)
-    if current is None and wanted.version == here:
+    if current is None and wanted.version in {here, configured if wanted.back else here}:
         return replace(record, outcome=Outcome(v=wanted.v, version=wanted.version, phase=Phase.COMMITTED))
-    return replace(record, update=Update(wanted=wanted, phase=Phase.ANNOUNCED))
+    return replace(record, update=_way_back(record, configured) or Update(wanted=wanted, phase=Phase.ANNOUNCED))
+
+
+def _way_back(record: Record, configured: str | None) -> Update | None:
+    """Return the update to the release before, which needs no fetching; None if that is not what is wanted, or gone."""
+    wanted, previous = record.wanted, record.previous
+    if wanted is None or not wanted.back:
+        return None
+    if previous is not None and (wanted.version, wanted.sha256 or previous.sha256) == (
+        previous.version,
+        previous.sha256,
+    ):
+        return Update(
+            wanted=wanted,
+            phase=Phase.STAGED,
+            sha256=previous.sha256,
+            counter=previous.counter,
+            slot=previous.slot,
+        )
+    return Update(wanted=wanted, phase=Phase.STAGED) if wanted.version == configured else None
 
 
 def offered(record: Record, wanted: Wanted, counter: int) -> Record | None:
     """Return the record with an update to what was found in the repository; None if that is no news."""
     newer = record.current is None or counter > record.current.counter
     if record.update is not None or not newer or _proved_bad(record.outcome, wanted):
+        return None
+    if record.left is not None and record.left == wanted.sha256:
         return None
     last = record.outcome
     if last is not None and last.sha256 == wanted.sha256 and last.phase == Phase.REJECTED and last.reason in _LASTING:
@@ -231,10 +257,20 @@ def _update(record: Record) -> Update:
 def _switched(record: Record) -> Record:
     """Let the slot that was tried be the current one: with the write of this, the update can no longer be undone."""
     update = _update(record)
+    if update.wanted.back:
+        return _gone_back(record, update)
     if update.slot is None or update.sha256 is None:
         raise ValueError("an update without a slot is committed")
     installed = Installed(slot=update.slot, version=update.wanted.version, sha256=update.sha256, counter=update.counter)
     return replace(record, current=installed, previous=record.current)
+
+
+def _gone_back(record: Record, update: Update) -> Record:
+    """Let the release before serve again; the one left is not what a damaged slot falls back to."""
+    left = record.current.sha256 if record.current is not None else record.left
+    if update.slot is None or update.sha256 is None:
+        return replace(record, current=None, previous=None, left=left)
+    return replace(record, current=record.previous, previous=None, left=left)
 
 
 def _ended(record: Record) -> Record:

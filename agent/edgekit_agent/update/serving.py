@@ -1,5 +1,6 @@
 """Which release of a model is started: the one installed last, the one before it, or what the configuration names."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,16 @@ def to_start(
         if installed is not None:
             found.append(installed)
     return tuple(found), tuple(troubles)
+
+
+def configured_versions(models: Sequence[ModelConfig], state: Path) -> dict[str, str]:
+    """Return the version of each model that the configuration names; of those whose bundle is damaged, none."""
+    found: dict[str, str] = {}
+    for model in models:
+        if model.path or model.bundle:
+            with contextlib.suppress(AgentError, OSError):
+                found[model.name] = unpacked(model, slots.folder_of(state, model.name) / "configured").version
+    return found
 
 
 def _installed(model: ModelConfig, record: Record, state: Path, troubles: list[Trouble]) -> ModelConfig | None:

@@ -1,6 +1,7 @@
 """How updates stand, for the retained `reported` message and as events."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from edgekit_agent.protocol import ModelPhase, Reason, Reported
 from edgekit_agent.update.records import Outcome, Phase, Record, Records
@@ -15,30 +16,53 @@ EVENTS: Mapping[str, tuple[str, Reason]] = {
 """How an end of an update is told: level and code."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How an update on its way is, beside what is on the disk.
+
+    `trouble` is why it does not go on at the moment, `progress` the share of its bundle that is downloaded, `question`
+    what the host is asked for leave with.
+    """
+
+    trouble: Refused | None = None
+    progress: float | None = None
+    question: str | None = None
+
+
+NOTHING_ON_ITS_WAY = Way()
+
+
 def reported(
-    records: Records, serving: Mapping[str, str], trouble: Refused | None = None, progress: float | None = None
+    records: Records,
+    serving: Mapping[str, str],
+    way: Way = NOTHING_ON_ITS_WAY,
 ) -> Reported:
     """Return the message.
 
     Args:
         records: what is known.
         serving: the version of each model that serves now.
-        trouble: why the update on its way does not go on at the moment.
-        progress: the share of its bundle that is downloaded.
+        way: how the update on its way is.
     """
     phases = [
-        _phase(name, records.of(name), serving.get(name), trouble, progress)
+        _phase(name, records.of(name), serving.get(name), way)
         for name in {**dict.fromkeys(serving), **dict.fromkeys(records.models)}
     ]
     return Reported(version=records.v, models=tuple(one for one in phases if one is not None))
 
 
 def _phase(
-    name: str, record: Record, serving: str | None, trouble: Refused | None, progress: float | None
+    name: str,
+    record: Record,
+    serving: str | None,
+    way: Way,
 ) -> ModelPhase | None:
     update, outcome = record.update, record.outcome
     if update is not None and Phase(update.phase) is not Phase.ANNOUNCED:
+        trouble, progress = way.trouble, way.progress
         reason = update.reason or (trouble.reason.value if trouble is not None else None)
+        if reason is None and way.question is not None:
+            reason = Reason.LEASE_AWAITED.value
         return ModelPhase(
             name=name,
             version=update.wanted.version,
@@ -47,6 +71,7 @@ def _phase(
             serving=serving,
             progress=None if progress is None else round(progress, 3),
             detail=update.detail or (trouble.detail if trouble is not None else None),
+            lease=way.question,
         )
     if update is not None:
         return ModelPhase(name=name, version=update.wanted.version, phase=update.phase, serving=serving)

@@ -22,6 +22,7 @@ class Trials:
     def __init__(self, config: UpdateConfig, core: Core, do: Do) -> None:
         """Take the rules, and what carries out their actions."""
         self._config, self._core, self._do = config, core, do
+        self._rules = config
         self._running: _Trial | None = None
 
     @property
@@ -29,8 +30,9 @@ class Trials:
         """Whether a release is on trial."""
         return self._running is not None
 
-    def start(self, release: ModelConfig, now: Now) -> None:
-        """Put a release to work beside what serves."""
+    def start(self, release: ModelConfig, now: Now, *, brief: bool = False) -> None:
+        """Put a release to work beside what serves; a brief trial ends once it has proved itself and is at work."""
+        self._rules = replace(self._config, trial_s=0.0, trial_inferences=0) if brief else self._config
         self._employ(release, release, now)
 
     def look(self, now: Now) -> Done | Refused | None:
@@ -67,7 +69,7 @@ class Trials:
 
     def _employ(self, release: ModelConfig, tried: ModelConfig, now: Now) -> None:
         crew, actions = self._core.employ(tried, now, prove=True)
-        self._running = _Trial(self._config, crew, self._core.current(release.name), release, self._do)
+        self._running = _Trial(self._rules, crew, self._core.current(release.name), release, self._do)
         self._do(actions)
 
 

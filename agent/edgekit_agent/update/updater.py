@@ -13,6 +13,7 @@ from edgekit_agent.fetch.slots import AGENT
 from edgekit_agent.logline import logline
 from edgekit_agent.protocol import Desired, Reason
 from edgekit_agent.update import rules
+from edgekit_agent.update.lease import Lease
 from edgekit_agent.update.records import Outcome, Phase, Record, Records, Update, Wanted
 from edgekit_agent.update.rules import Act
 from edgekit_agent.update.store import Store
@@ -70,14 +71,23 @@ class Hands(Protocol):
 class Updater:
     """The updates of all models of a device; one at a time is more than announced."""
 
-    def __init__(self, config: UpdateConfig, known: frozenset[str], store: Store, hands: Hands) -> None:
-        """Take the names of the models the device is configured to run."""
-        self._known, self._store, self._hands = known, store, hands
+    def __init__(
+        self,
+        config: UpdateConfig,
+        known: frozenset[str],
+        store: Store,
+        hands: Hands,
+        configured: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Take the names of the models the device runs, and the version that the configuration has of some."""
+        self._known, self._store, self._hands, self._configured = known, store, hands, configured
+        self.lease = Lease()
         self._limits: Mapping[Phase, float] = MappingProxyType(
             {
                 Phase.CHECKING: config.check_s,
                 Phase.DOWNLOADING: config.download_s,
                 Phase.VERIFYING: config.install_s,
+                Phase.STAGED: config.install_s,
                 Phase.TRIAL: config.trial_limit_s,
             }
         )
@@ -132,7 +142,7 @@ class Updater:
 
     def _look(self, name: str, now: Now) -> None:
         self._since = min(self._since, now.s)  # should the steady clock ever step back, a deadline only starts anew
-        result = None if self._again_at is not None else self._hands.poll(now)
+        result = None if self._again_at is not None else self._result(now)
         if isinstance(result, Done):
             self._move(name, rules.succeeded(self._record, result.found), now)
         elif isinstance(result, Refused):
@@ -140,9 +150,21 @@ class Updater:
         elif now.s - self._since >= self._limit:
             self._hands.stop(now)
             detail = {"phase": self._phase, "limit_s": self._limit}
-            self._move(name, rules.failed(self._record, Reason.DEADLINE_PASSED, detail), now)
+            reason = Reason.DEADLINE_PASSED if self.lease.question is None else Reason.LEASE_MISSING
+            self._move(name, rules.failed(self._record, reason, detail), now)
         elif self._again_at is not None and now.s >= self._again_at:
             self._begin(now)
+
+    def _result(self, now: Now) -> Done | Refused | None:
+        """Return what came of the phase's act; where the host's leave is needed, success has to wait for it."""
+        result = Done() if self._phase == Phase.STAGED else self._hands.poll(now)
+        if self._phase not in {Phase.STAGED, Phase.TRIAL} or not isinstance(result, Done):
+            return result
+        return result if self.lease.held(now, self._lease_s) else None
+
+    @property
+    def _lease_s(self) -> float | None:
+        return self._update.wanted.lease_s if self._update is not None else None
 
     @property
     def idle(self) -> bool:
@@ -156,6 +178,8 @@ class Updater:
             times.append(self._since + self._limit)
         if self._again_at is not None:
             times.append(self._again_at)
+        if self._lease_s is not None and (again := self.lease.next_time(self._lease_s)) is not None:
+            times.append(again)
         return min(times, default=None)
 
     # --- from step to step
@@ -167,7 +191,7 @@ class Updater:
         for name, record in self.records.models.items():
             if name not in self._known:
                 continue
-            following = rules.due(record, __version__ if name == AGENT else None)
+            following = rules.due(record, __version__ if name == AGENT else None, self._configured.get(name))
             if following is not None and following.update is None:
                 self._keep(self.records.having(name, following), now)
             elif following is not None or record.update is not None:
@@ -183,12 +207,15 @@ class Updater:
             self._hands.stop(now)
             self.records = self.records.having(name, self._unwritten(before, record))
         self._tries, self._again_at, self.trouble = 0, None, None
+        self.lease.drop()
         after = self._record
         if after.update is None:
             self._end(name, after.outcome)
             return
         self._since = now.s
-        if rules.step_of(after.update).act is Act.NOTHING:
+        if after.update.phase == Phase.STAGED:
+            self._look(name, now)
+        elif rules.step_of(after.update).act is Act.NOTHING:
             self._move(name, rules.succeeded(after, {}), now)
         else:
             self._begin(now)

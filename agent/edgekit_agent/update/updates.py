@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from edgekit_agent import __version__
 from edgekit_agent.actions import Action, Now
@@ -14,8 +15,9 @@ from edgekit_agent.protocol import Desired, RemoteState, Reported
 from edgekit_agent.update.hands import RealHands
 from edgekit_agent.update.polling import Poller
 from edgekit_agent.update.records import Records
+from edgekit_agent.update.serving import configured_versions
 from edgekit_agent.update.store import Store
-from edgekit_agent.update.telling import EVENTS, detail_of, reported
+from edgekit_agent.update.telling import EVENTS, Way, detail_of, reported
 from edgekit_agent.update.updater import Updater
 
 LOOK_S = 1.0
@@ -37,7 +39,8 @@ class Updates:
         self._config, self._core, self._do = config, core, do
         self._hands = RealHands(config, core, do, watch)
         known = {model.name for model in config.model} | ({AGENT} if config.update.agent else set())
-        self._updater = Updater(config.update, frozenset(known), store, self._hands)
+        configured = configured_versions(config.model, Path(config.state_dir))
+        self._updater = Updater(config.update, frozenset(known), store, self._hands, configured)
         self._poller: Poller | None = None
         self._told = ""
 
@@ -55,7 +58,15 @@ class Updates:
 
     def desired(self, desired: Desired, now: Now) -> None:
         """Note an announcement."""
-        self._updater.desired(desired, now)
+        if desired.lease is not None:
+            self._granted(desired)
+        else:
+            self._updater.desired(desired, now)
+
+    def _granted(self, desired: Desired) -> None:
+        """Note the host's leave; it says nothing else."""
+        if desired.version == self.records.v and desired.lease is not None:
+            self._updater.lease.granted(desired.lease)
 
     def tick(self, now: Now) -> None:
         """Do what is due."""
@@ -106,7 +117,9 @@ class Updates:
     def _message(self) -> Reported:
         own = {AGENT: __version__} if AGENT in self.records.models else {}
         versions = {**self._core.versions(), **own}
-        return reported(self.records, versions, self._updater.trouble, self._hands.progress)
+        updater = self._updater
+        way = Way(trouble=updater.trouble, progress=self._hands.progress, question=updater.lease.question)
+        return reported(self.records, versions, way)
 
     def _poll(self, poller: Poller, now: Now) -> None:
         found = poller.answer(self.records.v)
