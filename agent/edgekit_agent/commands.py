@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edgekit_agent.actions import Now
-from edgekit_agent.durable import StateFile
+from edgekit_agent.durable import Keeper
 from edgekit_agent.errors import AgentError, ProtocolError
 from edgekit_agent.logline import logline
 from edgekit_agent.protocol import Command, Reason, Result, sentence
@@ -63,7 +63,7 @@ Begin = Callable[[Mapping[str, object], float], Job]
 class Commands:
     """Carries out commands; no I/O beside the file that remembers them."""
 
-    def __init__(self, file: StateFile, at_once: Mapping[str, Do], jobs: Mapping[str, Begin]) -> None:
+    def __init__(self, file: Keeper, at_once: Mapping[str, Do], jobs: Mapping[str, Begin]) -> None:
         """Take the operations by name.
 
         Args:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from errno import EDQUOT, EINVAL, EIO, ENOSPC, ENOTSUP, EROFS
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 MAX_STATE_BYTES = 1 << 20
 NO_ROOM = frozenset({ENOSPC, EDQUOT, EROFS, EIO})
@@ -170,6 +170,23 @@ class Kept:
 
     value: Mapping[str, Any] | None
     doubt: str | None = None
+
+
+class Keeper(Protocol):
+    """Keeps one JSON object: a `StateFile`, or memory where nothing has to last."""
+
+    def load(self) -> Kept:
+        """Return what was saved last."""
+        ...
+
+    def save(self, value: Mapping[str, Any]) -> None:
+        """Replace it.
+
+        Raises:
+            OSError: if it cannot be kept.
+            ValueError: if it is no JSON.
+        """
+        ...
 
 
 class StateFile:

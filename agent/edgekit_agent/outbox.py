@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from edgekit_agent.actions import Now
 from edgekit_agent.errors import ProtocolError
 from edgekit_agent.protocol import Report, State
-from edgekit_agent.spool import Record, Spool
+from edgekit_agent.spool import Record
 
 IN_FLIGHT = 20
 RETRY_UNHEARD_S = 5.0
@@ -22,6 +23,46 @@ class Parcel:
     payload: bytes
 
 
+class Waiting(Protocol):
+    """Reports that wait, by position: a `Spool`, or memory where nothing has to last."""
+
+    host: bool
+
+    @property
+    def first(self) -> int:
+        """The position of the oldest report, or `end`."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """The position the next report gets."""
+        ...
+
+    def get(self, position: int) -> Record | None:
+        """Return a report, or None when it is done with."""
+        ...
+
+    def lowest(self, boot: str) -> int:
+        """Return the lowest sequence number of a boot that waits, 0 when none does."""
+        ...
+
+    def put(self, boot: str, seq: int, payload: bytes, now: Now) -> None:
+        """Add a report."""
+        ...
+
+    def expire(self, now: Now) -> None:
+        """Drop what is too old."""
+        ...
+
+    def release(self, boot: str, seq: int) -> None:
+        """Forget every report of a boot up to a sequence number."""
+        ...
+
+    def release_before(self, position: int) -> None:
+        """Forget every report before a position."""
+        ...
+
+
 class Outbox:
     """Two lanes through the spool: live reports, and late ones from its beginning up to where the live ones began.
 
@@ -33,7 +74,7 @@ class Outbox:
     (MQTT 5, "no matching subscribers") within a minute of its return gets the reports again.
     """
 
-    def __init__(self, spool: Spool, settle_s: float) -> None:
+    def __init__(self, spool: Waiting, settle_s: float) -> None:
         """Take what is in the spool."""
         self._spool, self.settle_s = spool, settle_s
         self._connected = self._broker_was_away = False

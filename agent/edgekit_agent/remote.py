@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from edgekit_agent.config import AgentConfig, ModelConfig, typed
-from edgekit_agent.durable import StateFile
+from edgekit_agent.durable import Keeper
 from edgekit_agent.errors import ConfigError
 from edgekit_agent.logline import logline
 from edgekit_agent.protocol import Desired, Reason, RefusedKey, RemoteState
@@ -128,7 +128,7 @@ def _replaced(table: Any, rest: Path, value: object, path: Path) -> Any:  # noqa
 class RemoteConfig:
     """The configuration last set from afar, kept over restarts."""
 
-    def __init__(self, base: AgentConfig, file: StateFile) -> None:
+    def __init__(self, base: AgentConfig, file: Keeper) -> None:
         """Read what was set; what does not fit this device any more is told and left out.
 
         Args:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgekit.cli._signals import sigterm_ends
+from edgekit.cli.fleet._broker_options import DEFAULT_BROKER, Broker, Ca, Cert, Key
 
 if TYPE_CHECKING:
     from edgekit.fleet import FleetClient, Received
@@ -17,9 +17,7 @@ PLAIN_S = 5.0
 
 
 def watch(
-    broker: Annotated[str, typer.Option(metavar="URL", help="mqtt://[user[:password]@]host[:port], or mqtts://.")] = (
-        "mqtt://127.0.0.1:1883"
-    ),
+    broker: Broker = DEFAULT_BROKER,
     site: Annotated[str | None, typer.Option(metavar="S", help="Only this site. [default: all]")] = None,
     device: Annotated[list[str] | None, typer.Option(metavar="D", help="Only this device; repeatable.")] = None,
     model: Annotated[list[str] | None, typer.Option(metavar="M", help="Only this model; repeatable.")] = None,
@@ -28,9 +26,9 @@ def watch(
     seconds: Annotated[
         float | None, typer.Option("--for", metavar="S", min=0, help="End after S seconds. [default: never]")
     ] = None,
-    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: whom to trust, PEM.")] = None,
-    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: our certificate, PEM.")] = None,
-    key: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: its key, PEM.")] = None,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line a report and event.")] = False,
 ) -> None:
     """Show the latency of every device and model live, as their histograms arrive.
