@@ -146,7 +146,7 @@ def sizes(path: Path) -> tuple[int, int]:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # nothing is sent
     from edgekit_converters.layers import openvino
 
-    return path.stat().st_size + path.with_suffix(".bin").stat().st_size, openvino.weights_bytes(path)
+    return path.stat().st_size + path.with_suffix(".bin").stat().st_size, openvino.weights_bytes(openvino.read(path))
 
 
 def _onnx_weights(path: Path) -> int:
