@@ -1,7 +1,6 @@
 """The database behind a store's URL: SQLite in one file, or PostgreSQL."""
 
 import contextlib
-import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,8 +137,10 @@ def writing(engine: Engine, *, ordered: bool = False) -> Iterator[Connection]:
 
 def is_away(exc: Exception) -> bool:
     """Whether the database is not there at the moment, or has no room: it may be later."""
-    if isinstance(exc, OSError):
-        return exc.errno != errno.EACCES
-    if isinstance(exc, DBAPIError):
-        return exc.connection_invalidated or type(exc.orig).__name__ in {"OperationalError", "InterfaceError"}
-    return False
+    cause = exc.orig if isinstance(exc, DBAPIError) else exc
+    told = cause.args[0] if cause is not None and cause.args else None
+    if isinstance(told, dict):  # PostgreSQL's own word: connection, resources, operator, conflicts
+        return str(told.get("C", ""))[:2] in {"08", "53", "57", "40"}
+    if isinstance(exc, DBAPIError) and exc.connection_invalidated:
+        return True
+    return isinstance(cause, OSError) or type(cause).__name__ in {"OperationalError", "InterfaceError"}

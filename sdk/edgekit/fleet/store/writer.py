@@ -16,6 +16,7 @@ from edgekit.fleet.wire import Histogram, Report, document
 
 DEVICE_LIMIT = 200_000
 MOST = 2**63 - 1
+BOOT_LIMIT, NAMES_LIMIT = 128, 600  # characters
 
 COLUMNS = (
     *("device_id", "boot_id", "seq", "variant_id", "at_ms", "ts_ms", "arrived_ms", "history", "window_s"),
@@ -59,6 +60,8 @@ class Writer:
         if not batch:
             return Outcome()
         known, now_ms = self._known, max(one.arrived_ms for one in batch)
+        total = len(batch)
+        batch = [one for one in batch if _fits(one.report)]
         variants = [_variant(one.report) for one in batch]
         known.find_devices(connection, [DeviceKey(one.site, one.device) for one in batch], now_ms, self._limit)
         known.find_variants(connection, variants)
@@ -67,7 +70,7 @@ class Writer:
         known.find_boots(connection, keys, now_ms)
         rows: list[bulk.Row] = []
         touched: dict[BootKey, tuple[Arrived, KnownBoot]] = {}
-        refused, serving = 0, {}
+        refused, serving = total - len(batch), {}
         for one, device, variant in zip(batch, devices, variants, strict=True):
             if device is None:
                 refused += 1
@@ -94,7 +97,13 @@ class Writer:
         acks = tuple(
             Ack(one.site, one.device, one.report.boot, boot.mark.seq) for one, boot in touched.values() if boot.mark.seq
         )
-        return Outcome(acks=acks, stored=len(rows), duplicates=len(batch) - len(rows) - refused, refused=refused)
+        return Outcome(acks=acks, stored=len(rows), duplicates=total - len(rows) - refused, refused=refused)
+
+
+def _fits(report: Report) -> bool:
+    """Whether names are short enough for an index; real ones are."""
+    names = (report.model, report.version, report.artifact, report.runtime, *report.executed_on[:NAMES_LIMIT])
+    return len(report.boot) <= BOOT_LIMIT and sum(map(len, names)) <= NAMES_LIMIT
 
 
 def _variant(report: Report) -> VariantKey:

@@ -29,6 +29,7 @@ KINDS: Mapping[Kind, type[Any]] = MappingProxyType(
 _DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in KINDS.items()}
 _REPORT = msgspec.json.Decoder(structs.Report)
 _TABLE = msgspec.json.Decoder(dict[str, Any])
+_NUL = b"\\u0000"
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -62,8 +63,12 @@ def decode_report(payload: bytes) -> structs.Report:
         for one in (latency.pre, latency.infer, latency.post, latency.e2e, latency.queue):
             if one is not None and (one.minimum is None or one.maximum is None) and (one.zeros or any(one.counts)):
                 raise ProtocolError("tele: a histogram's 'min' or 'max' is missing")
-        if len(report.statistics) > 2 and len(_TABLE.decode(report.statistics)) > MAX_ITEMS:  # noqa: PLR2004  # `{}`
-            raise ProtocolError(f"tele: 'stat' has more than {MAX_ITEMS} members")
+        statistics = report.statistics
+        # a member takes five bytes at least; `null` and lists are no tables
+        if len(statistics) > 5 * MAX_ITEMS or bytes(memoryview(statistics)[:1]) != b"{":
+            table = _TABLE.decode(statistics)
+            if len(table) > MAX_ITEMS:
+                raise ProtocolError(f"tele: 'stat' has more than {MAX_ITEMS} members")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise ProtocolError(f"tele: {exc}") from exc
     if not math.isfinite(report.window_s):
@@ -79,4 +84,6 @@ def document(message: Any) -> str:  # noqa: ANN401  # a struct, or JSON values
 def _sized(payload: bytes) -> bytes:
     if len(payload) > MAX_MESSAGE_BYTES:
         raise ProtocolError(f"a message has {len(payload)} bytes, the limit is {MAX_MESSAGE_BYTES}")
+    if _NUL in payload:
+        raise ProtocolError("a message has text with a NUL, which no store takes")
     return payload
