@@ -143,7 +143,8 @@ def _tell_more(
         if there and busy >= plan.max_concurrent:
             continue
         busy += there
-        told[job.key] = replace(job.to(JobStatus.TOLD, now_ms, job.reason, deadline), tries=job.tries + 1)
+        to = job.to(JobStatus.TOLD, now_ms, job.reason, deadline)
+        told[job.key] = replace(to, tries=job.tries + 1, told_ms=now_ms)
     return told, [Tell(key=key, release=plan.release) for key in told]
 
 

@@ -68,6 +68,7 @@ class Job:
     v: int = 0
     tries: int = 0
     before: Release | None = None
+    told_ms: int | None = None
     committed_ms: int | None = None
 
     def to(self, status: JobStatus, now_ms: int, reason: str = "", deadline_ms: int | None = None) -> "Job":
@@ -101,6 +102,5 @@ class State:
         job = self.jobs.get(key)
         if job is None:
             return False
-        if job.status in {JobStatus.TOLD, JobStatus.LATE, JobStatus.AWAY}:
-            return self.status in {Status.RUNNING, Status.APPROVAL, Status.COMPLETED}
-        return False
+        wanted = {JobStatus.TOLD, JobStatus.COMMITTED, *STILL_COMING}  # one that has lost its disk begins anew
+        return job.status in wanted and self.status in {Status.RUNNING, Status.APPROVAL, Status.COMPLETED}

@@ -17,6 +17,7 @@ from typing import Self
 
 from sqlalchemy import Engine
 
+from edgekit.fleet.store.audit import Audit
 from edgekit.fleet.store.base import (
     Ack,
     Arrived,
@@ -30,11 +31,13 @@ from edgekit.fleet.store.base import (
     ServedModel,
 )
 from edgekit.fleet.store.counters import Counters
+from edgekit.fleet.store.desired import DesiredStates
 from edgekit.fleet.store.devices import Devices
 from edgekit.fleet.store.engine import connect, writing
 from edgekit.fleet.store.events import Events
 from edgekit.fleet.store.migrations import migrate
 from edgekit.fleet.store.reports import Reports
+from edgekit.fleet.store.rollouts import Rollouts
 from edgekit.fleet.store.rollups import Rollups
 from edgekit.fleet.store.series import Question, Series, hardware_name
 from edgekit.fleet.store.writer import DEVICE_LIMIT
@@ -69,6 +72,9 @@ class Store:
         self.series = Series(engine)
         self.rollups = Rollups(engine)
         self.counters = Counters(engine)
+        self.desired = DesiredStates(engine)
+        self.rollouts = Rollouts(engine)
+        self.audit = Audit(engine)
 
     def __enter__(self) -> Self:
         """Use it in a block."""

@@ -205,4 +205,79 @@ COUNTERS = Table(
     PrimaryKeyConstraint("source", "name"),
 )
 
+ROLLOUTS = Table(
+    "rollouts",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _whole("rev"),  # grows with every change: who has read an older one may not write
+    _text("model"),
+    _text("version"),
+    _text("filter"),
+    _text("plan"),  # JSON
+    _text("status"),
+    _text("reason"),
+    _text("step"),
+    _whole("wave"),
+    _whole("since_ms"),
+    _maybe("deadline_ms"),
+    _whole("created_ms"),
+    _text("created_by"),
+    _maybe("ended_ms"),
+    _text("findings"),  # JSON: what the gates said last
+)
+
+ROLLOUT_JOBS = Table(
+    "rollout_jobs",
+    METADATA,
+    _text("rollout"),
+    _text("site"),
+    _text("device"),
+    _whole("wave"),
+    _whole("position"),
+    _text("status"),
+    _text("reason"),
+    _whole("since_ms"),
+    _maybe("deadline_ms"),
+    _maybe("told_ms"),
+    _maybe("committed_ms"),
+    _whole("v"),
+    _whole("tries"),
+    _maybe("before", Text()),  # JSON: the release it served, NULL where none
+    PrimaryKeyConstraint("rollout", "site", "device"),
+)
+
+ROLLOUT_HOLDS = Table(
+    "rollout_holds", METADATA, _text("site"), _text("device"), _text("rollout"), PrimaryKeyConstraint("site", "device")
+)
+"""Which rollout a device is in: of one at a time."""
+
+DESIRED = Table(
+    "desired",
+    METADATA,
+    _text("site"),
+    _text("device"),
+    _whole("v"),
+    _whole("published_v"),  # what the broker has taken
+    _text("models"),  # JSON: by name
+    _text("conf"),  # JSON
+    _text("rollout"),
+    Column("lease_s", Double, nullable=False),  # 0 for none
+    _whole("changed_ms"),
+    PrimaryKeyConstraint("site", "device"),
+)
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    _number(),
+    _whole("at_ms"),
+    _text("who"),
+    _text("action"),
+    _text("subject"),
+    _text("detail"),  # JSON
+    _text("digest"),  # of this entry and the digest of the one before
+    Index("audit_subject", "subject", "id"),
+    sqlite_autoincrement=True,
+)
+
 APPLIED = Table("migrations", METADATA, Column("name", Text, primary_key=True), _whole("applied_ms"))

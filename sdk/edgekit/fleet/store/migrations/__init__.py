@@ -11,12 +11,15 @@ from types import MappingProxyType
 from sqlalchemy import Connection, text
 
 from edgekit.errors import DataError
-from edgekit.fleet.store.migrations import m0001_fleet
+from edgekit.fleet.store.migrations import m0001_fleet, m0002_rollouts
 
 Types = Mapping[str, str]
 Step = Callable[[Types], tuple[str, ...]]
 
-MIGRATIONS: tuple[tuple[str, Step], ...] = (("0001-fleet", m0001_fleet.statements),)
+MIGRATIONS: tuple[tuple[str, Step], ...] = (
+    ("0001-fleet", m0001_fleet.statements),
+    ("0002-rollouts", m0002_rollouts.statements),
+)
 
 TYPES: Mapping[str, Types] = MappingProxyType(
     {

@@ -1,0 +1,108 @@
+"""Devices as the store has them: what they have reported of what they were told, and whether they are there."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine, select, tuple_
+
+from edgekit.fleet.rollout.machine import Seen
+from edgekit.fleet.rollout.plan import Key
+from edgekit.fleet.store.bulk import chunks
+from edgekit.fleet.store.engine import reading
+from edgekit.fleet.store.tables import DEVICES
+
+_THERE = frozenset({"online", "stale"})
+_GONE = frozenset({"offline", "stale"})
+_CLEAN = "clean-stop"
+_TEXT_LIMIT = 500
+
+
+class Question(NamedTuple):
+    """A device asks for leave to go on with what version `v` of its desired state wants."""
+
+    key: Key
+    v: int
+    text: str
+
+
+class Sight:
+    """Reads devices, and keeps what was made of a `reported` message until another comes."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use the database."""
+        self._engine = engine
+        self._known: dict[Key, tuple[int | None, Mapping[str, Any]]] = {}
+
+    def of(self, keys: Sequence[Key], model: str) -> tuple[dict[Key, Seen], frozenset[Key]]:
+        """Return what is seen of devices, and which of them have fallen silent."""
+        columns = (
+            DEVICES.c.site, DEVICES.c.device, DEVICES.c.presence, DEVICES.c.presence_reason, DEVICES.c.state,
+            DEVICES.c.reported, DEVICES.c.reported_at_ms,
+        )  # fmt: skip
+        seen: dict[Key, Seen] = {}
+        silent: set[Key] = set()
+        with reading(self._engine) as connection:
+            for part in chunks(keys, 200):
+                query = select(*columns).where(tuple_(DEVICES.c.site, DEVICES.c.device).in_(list(part)))
+                for row in connection.execute(query):
+                    key = (row.site, row.device)
+                    # before presence was concluded, what the device says of itself counts
+                    there = row.presence in _THERE or (row.presence == "unknown" and row.state == "online")
+                    seen[key] = _seen(self._reported(key, row.reported, row.reported_at_ms), model, online=there)
+                    if row.presence in _GONE and row.presence_reason != _CLEAN:
+                        silent.add(key)
+        return seen, frozenset(silent)
+
+    def questions(self) -> list[Question]:
+        """Return which devices ask for leave."""
+        query = select(DEVICES.c.site, DEVICES.c.device, DEVICES.c.reported, DEVICES.c.reported_at_ms)
+        with reading(self._engine) as connection:
+            rows = list(connection.execute(query.where(DEVICES.c.reported.contains('"lease":"', autoescape=True))))
+        found = []
+        for row in rows:
+            key = (row.site, row.device)
+            body = self._reported(key, row.reported, row.reported_at_ms)
+            asked = [one.get("lease") for one in _models(body)]
+            found += [Question(key, _whole(body.get("v")), text) for text in asked if isinstance(text, str)]
+        return found
+
+    def _reported(self, key: Key, text: str | None, at_ms: int | None) -> Mapping[str, Any]:
+        known = self._known.get(key)
+        if known is not None and known[0] == at_ms:
+            return known[1]
+        try:
+            body = json.loads(text) if text else {}
+        except ValueError:
+            body = {}
+        kept = body if isinstance(body, dict) else {}
+        self._known[key] = (at_ms, kept)
+        return kept
+
+
+def _seen(body: Mapping[str, Any], model: str, *, online: bool) -> Seen:
+    one = next((one for one in _models(body) if one.get("name") == model), {})
+    detail = one.get("detail")
+    text = detail.get("text") if isinstance(detail, dict) else ""
+    return Seen(
+        online=online,
+        v=_whole(body.get("v")),
+        version=_text(one.get("version")),
+        phase=_text(one.get("phase")),
+        reason=_text(one.get("reason")),
+        text=_text(text),
+        serving=_text(one.get("serving")),
+    )
+
+
+def _models(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = body.get("models")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _whole(value: object) -> int:
+    return value if type(value) is int else 0
+
+
+def _text(value: object) -> str:
+    return value[:_TEXT_LIMIT] if isinstance(value, str) else ""
