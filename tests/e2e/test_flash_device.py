@@ -381,3 +381,33 @@ def test_a_password_and_an_authority_reach_the_device_and_show_nowhere(
         told += [file.read_text(errors="replace") for file in (device / "payloads").rglob("*") if file.is_file()]
         told += [(device / "log" / "agent.log").read_text()]
         assert not any("hunter2" in text for text in told)
+
+
+def test_an_enrolled_device_reports_with_its_certificate_and_its_key_shows_nowhere(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    from edgekit.fleet.security import Pki
+    from edgekit.fleet.security.mosquitto import Listening
+    from edgekit.fleet.security.running import running as production
+
+    if find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed: apt-get install mosquitto")
+    device, folder = tmp_path / "device", tmp_path / "pki"
+    key = Pki.create(folder, lambda _name: b"correct horse", names=["127.0.0.1"]).enroll("dev-mtls").key
+    assert key is not None
+    with production(folder, Listening(port=free_port(), service_port=free_port())) as broker:
+        command = [sys.executable, "-m", "edgekit.cli.main", "flash", "local", str(device), "--model", str(artifacts)]
+        command += ["--device", "dev-mtls", "--pki", str(folder), "--broker", broker.url, "--watch", broker.service_url]
+        with _removed(LocalTarget(device)):
+            done = subprocess.run(
+                [*command, "--window", "1", "--json", "--progress", "plain"],
+                capture_output=True, text=True, timeout=300, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["p50_ms"] > 0
+            secret = device / "secrets" / "broker.key"
+            assert (secret.read_text(), secret.stat().st_mode & 0o777) == (key.read_text(), 0o600)
+            body = key.read_text().splitlines()[1]
+            told = [done.stdout, done.stderr, (device / "log" / "agent.log").read_text()]
+            told += [file.read_text(errors="replace") for file in (device / "payloads").rglob("*") if file.is_file()]
+            assert not any(body in text for text in told)

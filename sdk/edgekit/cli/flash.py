@@ -9,6 +9,7 @@ from edgekit.cli._progress import Progress, show
 
 if TYPE_CHECKING:
     from edgekit.flash import FlashRequest, Target
+    from edgekit.fleet._url import BrokerUrl
 
 
 def flash(
@@ -40,6 +41,20 @@ def flash(
     ] = None,
     ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Who signed the broker's certificate, for mqtts://.")
+    ] = None,
+    cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The device's certificate, of its key --key.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The device's key; only its owner may read it.")
+    ] = None,
+    pki: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Take --ca, --cert and --key of --device from `edgekit fleet pki init`."),
+    ] = None,
+    watch: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="With --pki: where services connect. [default: --broker's host, port 8884]"),
     ] = None,
     repository: Annotated[
         str | None, typer.Option(metavar="URL", help="The signed repository that updates come from, with --root.")
@@ -80,6 +95,9 @@ def flash(
         edgekit flash ssh://pi@raspberrypi.local --model kws.ekb --broker mqtt://192.0.2.10:1883
         --repository https://updates.example/kws --root repository/metadata/1.root.json
 
+        edgekit flash ssh://pi@raspberrypi.local --model build/kws --device pi-7 --pki pki
+        --broker mqtts://broker.example:8883
+
         edgekit flash ssh://pi@raspberrypi.local --stop
     """
     from edgekit.errors import UsageError
@@ -91,9 +109,14 @@ def flash(
         return
     if model is None or broker is None:
         raise UsageError("flash needs --model and --broker")
+    listening = None
+    if pki is not None:
+        ca, cert, key, listening = _enrolled(pki, device, broker, watch)
     settings = Settings(
         broker=broker,
         ca=ca,
+        cert=cert,
+        key=key,
         site=site,
         username=username,
         password=_secret(password_file),
@@ -114,6 +137,7 @@ def flash(
         wheels=wheels,
         wait_s=0 if foreground or no_wait else wait,
         start=not foreground,
+        watch=listening,
     )
     with show(progress) as on_event:
         if dry_run:
@@ -134,6 +158,27 @@ def flash(
             typer.echo(f"no systemd there: the agent runs in the background as process {done.pid}; --stop ends it")
     if foreground:
         raise typer.Exit(place.foreground(done.command))
+
+
+def _enrolled(pki: Path, device: str | None, broker: str, watch: str | None) -> tuple[Path, Path, Path, "BrokerUrl"]:
+    """Return the files of an enrolled device, and how this machine listens to the fleet."""
+    from edgekit.errors import DataError, UsageError
+    from edgekit.fleet._url import parse
+    from edgekit.fleet.security.mosquitto import SERVICE_PORT
+
+    if device is None:
+        raise UsageError("--pki needs --device: a certificate is for one name")
+    folder = pki / "devices" / device
+    if not (folder / "key.pem").is_file():
+        error = DataError(f"there is no key of '{device}' in '{pki}'")
+        error.add_note(f"edgekit fleet enroll {device} --pki {pki}")
+        raise error
+    at = parse(broker)
+    host = f"[{at.host}]" if ":" in at.host else at.host
+    mine = pki / "hosts" / "main"
+    url = watch or f"mqtts://{host}:{SERVICE_PORT}"
+    listening = parse(url, ca=mine / "ca.pem", cert=mine / "cert.pem", key=mine / "key.pem")
+    return folder / "ca.pem", folder / "cert.pem", folder / "key.pem", listening
 
 
 def _secret(path: Path | None) -> str | None:

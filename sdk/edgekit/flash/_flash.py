@@ -50,7 +50,7 @@ class Flashed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlashRequest:
-    """What to put on the device."""
+    """What to put on the device; `watch` is how this machine listens, where that is not how the device connects."""
 
     model: Path
     settings: Settings
@@ -61,6 +61,7 @@ class FlashRequest:
     wheels: Path | None = None
     wait_s: float = 120.0
     start: bool = True
+    watch: BrokerUrl | None = None
 
 
 def plan(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> tuple[Payload, DeviceFacts, Chosen, str]:
@@ -94,7 +95,9 @@ def plan(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> t
 
 def _settings(settings: Settings) -> Settings:
     """Return the settings as the agent takes them: the broker's user apart, and no password in the address."""
-    url = parse_url(settings.broker, ca=settings.ca)
+    url = parse_url(settings.broker, ca=settings.ca, cert=settings.cert, key=settings.key)
+    if (settings.cert is None) != (settings.key is None):
+        raise UsageError("a certificate and its key go together: --cert and --key")
     if url.password is not None:
         raise UsageError("the broker's address holds a password: give it with --username and --password-file")
     username = settings.username or url.username
@@ -163,7 +166,7 @@ def flash(target: Target, request: FlashRequest, on_event: OnEvent = ignore) -> 
     payload, facts, chosen, runtime = plan(target, request, on_event)
     manifest = {**payload.manifest, "start": request.start}
     if request.start and request.wait_s:
-        with FleetClient(_broker_here(request.settings), request.settings.site) as client:
+        with FleetClient(request.watch or _broker_here(request.settings), request.settings.site) as client:
             answer, sent = _install(target, payload, manifest, on_event)
             on_event(Event(stage="report", detail=f"waiting for {manifest['device']}"))
             who = (manifest["device"], chosen.name)

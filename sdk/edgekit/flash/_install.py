@@ -185,7 +185,10 @@ def apply(prefix: Path, manifest: Json) -> Json:
     if manifest.get("password") is not None:
         (prefix / "secrets").mkdir(mode=0o700, exist_ok=True)
         write(prefix / "secrets" / "broker.password", manifest["password"].encode(), mode=0o600)
-    kept = {key: value for key, value in manifest.items() if key != "password"}
+    if manifest.get("key") is not None:
+        (prefix / "secrets").mkdir(mode=0o700, exist_ok=True)
+        write(prefix / "secrets" / "broker.key", manifest["key"].encode(), mode=0o600)
+    kept = {key: value for key, value in manifest.items() if key not in {"password", "key"}}
     write(payload / "manifest.json", json.dumps(kept).encode(), mode=0o600)
     write(prefix / "device.json", json.dumps({"device": manifest["device"]}).encode())
     python = prefix / "venvs" / manifest["environment"] / "bin" / "python"

@@ -13,23 +13,28 @@ from edgekit.errors import DataError
 from edgekit.flash import _agent_wheel
 from edgekit.flash._artifact import Chosen
 from edgekit.flash._device import DeviceFacts
+from edgekit.fleet.security.secret_files import check_private
 from edgekit_agent.fetch.trust import MAX_PINNED_BYTES
 from edgekit_agent.protocol import check_name
 
 PASSWORD_FILE = "@PREFIX@/secrets/broker.password"  # noqa: S105  # a place, not a password
+KEY_FILE = "@PREFIX@/secrets/broker.key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the agent is told.
 
-    `ca` is the authority that signed the broker's certificate, for mqtts. `repository` is the URL of the signed
+    `ca` is the authority that signed the broker's certificate, for mqtts; `cert` and `key` are the device's own.
+    `repository` is the URL of the signed
     repository that updates come from, `root` its root metadata: what the device trusts from then on. `hardware` is
     what the device answers to where a bundle is for some hardware only.
     """
 
     broker: str
     ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
     site: str = "default"
     username: str | None = None
     password: str | None = None
@@ -87,6 +92,7 @@ def build(chosen: Chosen, wheels: Sequence[Path], runtime: str, settings: Settin
         add("model", f"model{suffix}", file.read_bytes()) for suffix, file in zip(suffixes, chosen.files, strict=True)
     ]
     authority = add("ca", "broker-ca.pem", _certificate(settings.ca)) if settings.ca is not None else None
+    own = add("cert", "broker-cert.pem", _certificate(settings.cert)) if settings.cert is not None else None
     manifest: dict[str, Any] = {
         "schema": 1,
         "device": device,
@@ -97,11 +103,13 @@ def build(chosen: Chosen, wheels: Sequence[Path], runtime: str, settings: Settin
     }
     version = digests[0][:12]
     model = _model(chosen, runtime, settings, version, suffixes[0])
-    manifest["configuration"] = _configuration(model, settings, device, authority)
+    manifest["configuration"] = _configuration(model, settings, device, authority, own)
     manifest["id"] = _id([manifest, _fingerprint(device, settings.password)])
     manifest["configuration"] = manifest["configuration"].replace("@ID@", manifest["id"])
     if settings.password is not None:
         manifest["password"] = settings.password
+    if settings.key is not None:
+        manifest["key"] = private_key(settings.key)
     return Payload(manifest=manifest, contents=contents)
 
 
@@ -114,6 +122,12 @@ def _fingerprint(device: str, password: str | None) -> str | None:
     if password is None:
         return None
     return hashlib.scrypt(password.encode(), salt=device.encode(), n=2**14, r=8, p=1).hex()
+
+
+def private_key(path: Path) -> str:
+    """Return a device's key; its certificate, which is among the files, tells it apart from others."""
+    check_private(path)
+    return _certificate(path).decode("ascii", "replace")
 
 
 def _certificate(path: Path) -> bytes:
@@ -153,7 +167,9 @@ def _model(chosen: Chosen, runtime: str, settings: Settings, version: str, suffi
     }
 
 
-def _configuration(model: dict[str, Any], settings: Settings, device: str, authority: str | None) -> str:
+def _configuration(
+    model: dict[str, Any], settings: Settings, device: str, authority: str | None, own: str | None
+) -> str:
     import tomli_w
 
     broker: dict[str, Any] = {"url": settings.broker}
@@ -163,6 +179,10 @@ def _configuration(model: dict[str, Any], settings: Settings, device: str, autho
         broker["password_file"] = PASSWORD_FILE
     if authority is not None:
         broker["ca"] = f"@PREFIX@/files/{authority}/broker-ca.pem"
+    if own is not None:
+        broker["cert"] = f"@PREFIX@/files/{own}/broker-cert.pem"
+    if settings.key is not None:
+        broker["key"] = KEY_FILE
     document = {
         "device": device,
         "site": settings.site,
