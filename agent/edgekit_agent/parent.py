@@ -19,3 +19,13 @@ def die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(0)
+
+
+def main() -> None:
+    """Become another program that ends with the process that started this: `parent PID PROGRAM [ARGUMENT...]`."""
+    die_with(int(sys.argv[1]))
+    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606  # the starter names it
+
+
+if __name__ == "__main__":
+    main()

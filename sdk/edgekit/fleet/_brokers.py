@@ -4,9 +4,11 @@ Both listen on 127.0.0.1 only and let everybody in: no security boundary.
 """
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -81,7 +83,8 @@ class MosquittoBroker:
         settings.write_text(_MOSQUITTO.format(port=port, host=HOST, data=data, user=user))
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [executable, "-c", str(settings)],
+                # by way of `parent`: whoever is killed here leaves no broker behind
+                [sys.executable, "-P", "-m", "edgekit_agent.parent", str(os.getpid()), executable, "-c", str(settings)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -145,8 +148,6 @@ class IotcoreBroker:
 
 
 def _is_root() -> bool:
-    import os
-
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 

@@ -1,7 +1,10 @@
 """The two brokers that this machine can run for itself."""
 
+import json
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -31,6 +34,19 @@ def test_it_passes_messages_on_and_its_port_is_free_afterwards(engine: str) -> N
             client.publish(STATE, State(state="online", birth=1).to_bytes())
             assert next(client.messages(5.0)).message == State(state="online", birth=1)
     assert not _accepts(broker.url)
+
+
+def test_it_ends_with_the_process_that_runs_it_even_when_that_is_killed(engine: str) -> None:
+    command = [sys.executable, "-m", "edgekit.cli.main", "fleet", "broker", "--port", "0", "--engine", engine, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        url = json.loads(run.stdout.readline())["url"]
+        assert _accepts(url)
+        run.kill()
+    end = time.monotonic() + 20
+    while _accepts(url):
+        assert time.monotonic() < end, "the broker was left behind"
+        time.sleep(0.05)
 
 
 def test_the_port_asked_for_is_the_port_it_has(engine: str) -> None:
