@@ -82,9 +82,10 @@ class Driver:
     def _news(self) -> tuple[list[ReportRow], list[EventRow]]:
         if not self._followed:
             self._reports = self._store.reports.cursor()  # nothing is watched: what is stored is read when it is
+            self._events = max((event.id for event in self._store.events.latest(limit=1)), default=0)
             return [], []
         reports = self._store.reports.since(self._reports)
-        events = self._store.events.since(self._events) if self._events else self._store.events.latest(limit=1)
+        events = self._store.events.since(self._events)
         self._reports = reports[-1].id if reports else self._reports
         self._events = max((event.id for event in events), default=self._events)
         return reports, events

@@ -36,9 +36,13 @@ class Stretch:
     crashes: int = 0
     classes: dict[str, float] = field(default_factory=dict)
     _crashed_ms: int = -CRASH_APART_MS
+    _known: set[int] = field(default_factory=set)
 
     def add(self, report: ReportRow, stages: Iterable[str], most: int) -> None:
-        """Add a report; of latency, the oldest windows are kept."""
+        """Add a report, once; of latency, the oldest windows are kept."""
+        if report.id in self._known:
+            return
+        self._known.add(report.id)
         self.inferences += report.inferences
         self.errors += report.errors
         for name, count in _classes(report.statistics).items():
@@ -155,18 +159,18 @@ class Watch:
     def watched(self, state: State, silent: frozenset[Key], now_ms: int) -> tuple[list[Watched], list[Watched]]:
         """Return the wave's devices that have the release, and what they are compared with."""
         canaries = [
-            self._one(job, job.told_ms or now_ms, job.committed_ms or now_ms, silent, now_ms)
+            self._one(job, job.committed_ms or now_ms, silent, now_ms)
             for job in taken(state.of_wave(state.wave))
             if job.key in self._after
         ]
         controls = [
-            self._one(state.jobs[key], told_ms, self._began_ms, silent, now_ms)
-            for key, told_ms in self._controls.items()
+            self._one(state.jobs[key], self._began_ms, silent, now_ms)
+            for key in self._controls
             if state.jobs[key].wave != state.wave and state.jobs[key].told_ms in {None, *_earlier(state, key)}
         ]
         return canaries, controls
 
-    def _one(self, job: Job, until_ms: int, since_ms: int, silent: frozenset[Key], now_ms: int) -> Watched:
+    def _one(self, job: Job, since_ms: int, silent: frozenset[Key], now_ms: int) -> Watched:
         before, after = self._before[job.key], self._after[job.key]
         return Watched(
             device="/".join(job.key),
