@@ -100,6 +100,12 @@ class Devices:
         """Return the devices that an SQL condition on `tables.DEVICES` is true of, by site and name."""
         return self._rows(select(DEVICES).where(condition).order_by(DEVICES.c.site, DEVICES.c.device).limit(limit))
 
+    def texts(self, field: str) -> list[str]:
+        """Return the different texts that there are of `agent`, or of the `version` of what is served."""
+        column = DEVICES.c.agent if field == "agent" else DEVICE_MODELS.c.version
+        with reading(self._engine) as connection:
+            return [text for text in connection.scalars(select(column).distinct()) if text is not None]
+
     def _rows(self, query: Select[Any]) -> list[DeviceRow]:
         with reading(self._engine) as connection, connection.begin():
             rows = connection.execute(query).all()

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.fleet.simulate.hardware import BOARD, CLASSES, GATEWAY, Hardware
@@ -14,6 +14,7 @@ from edgekit_agent.protocol import WIRE_SCALE, ExpHistogram
 BANK = Bank(0)
 
 
+@settings(deadline=None)
 @given(values=st.lists(st.floats(1e-6, 100.0), max_size=60))
 def test_a_histogram_is_that_of_its_values(values: list[float]) -> None:
     found, exact = histogram(np.asarray(values)), ExpHistogram.of(values, WIRE_SCALE)

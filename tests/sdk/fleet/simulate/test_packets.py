@@ -4,7 +4,7 @@ import contextlib
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.fleet.simulate import packets
@@ -14,6 +14,7 @@ versions = pytest.mark.parametrize("version", [V311, V5], ids=["3.1.1", "5"])
 
 
 @versions
+@settings(deadline=None)
 @given(
     topic=st.text(st.characters(codec="utf-8"), min_size=1, max_size=40),
     payload=st.binary(max_size=400),
@@ -63,6 +64,7 @@ def test_nonsense_is_refused(data: bytes) -> None:
         Decoder(V5).feed(data)
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=200))
 def test_nothing_else_than_a_packet_error_comes_of_any_bytes(data: bytes) -> None:
     with contextlib.suppress(PacketError):
