@@ -75,5 +75,9 @@ def declare(router: APIRouter) -> None:
         role = role_of(route.dependant)
         if role is None and any((method, route.path) not in PUBLIC for method in route.methods or ()):
             raise TypeError(f"route {route.path} asks for no role: take `who: Viewer`, `Operator` or `Admin`")
-        extra = {"x-role": role.value, "security": [{"token": []}, {"session": []}]} if role else {"security": []}
-        route.openapi_extra = {**(route.openapi_extra or {}), **extra}
+        route.openapi_extra = {
+            **(route.openapi_extra or {}),
+            "security": [{"token": []}, {"session": []}] if role else [],
+        }
+        if role is not None:
+            route.openapi_extra["x-role"] = role.value

@@ -1,5 +1,8 @@
 """The application: the ordered table of routers, the guards before them, the page's files behind them."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -7,16 +10,26 @@ from fastapi import APIRouter, FastAPI
 
 from edgekit.fleet.api import access, errors
 from edgekit.fleet.api.context import Context, Link
+from edgekit.fleet.api.feeder import Feeder
 from edgekit.fleet.api.gatekeeper import Gatekeeper
 from edgekit.fleet.api.guards import Guard
 from edgekit.fleet.api.settings import ApiSettings
+from edgekit.fleet.web import Assets
 from edgekit_agent import __version__
 
 if TYPE_CHECKING:
     from edgekit.fleet.store import Store
 
 # "module:attribute" of an APIRouter whose paths are complete (/api/v1/...). The first whose path fits answers.
-ROUTERS: tuple[str, ...] = ("edgekit.fleet.api.health:router",)
+ROUTERS: tuple[str, ...] = (
+    "edgekit.fleet.api.health:router",
+    "edgekit.fleet.api.sessions:router",
+    "edgekit.fleet.api.accounts:router",
+    "edgekit.fleet.api.live:router",
+    "edgekit.fleet.api.devices:router",
+    "edgekit.fleet.api.events:router",
+    "edgekit.fleet.api.series:router",
+)
 
 _DESCRIPTION = """\
 Everything the page and `edgekit fleet` do. Sign in with `Authorization: Bearer TOKEN`, or with a session's cookie and,
@@ -33,23 +46,35 @@ def create_app(
     Args:
         store: Where everything is read from and written to.
         settings: Addresses, trust and limits. Default: this machine only.
-        token: The local token (`gatekeeper.local_token`), which lets in as admin.
+        token: The local token (`secrets.local_token`), which lets in as admin.
         link: The connection to the broker; what needs one answers 503 without.
 
     Raises:
         TypeError: A route does not say which role it needs.
     """
     settings = settings or ApiSettings()
-    gatekeeper = Gatekeeper(settings, token)
+    gatekeeper = Gatekeeper(settings, store.accounts, token)
+    feeder = Feeder(store)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        feeding = asyncio.ensure_future(feeder.run())
+        try:
+            yield
+        finally:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+
     app = FastAPI(
         title="EdgeKit fleet", version=__version__, description=_DESCRIPTION,
-        openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
+        openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan,
         responses={"default": {"model": errors.ErrorBody, "description": "Refused or failed."}},
     )  # fmt: skip
-    app.state.context = Context(store=store, settings=settings, gatekeeper=gatekeeper, link=link)
+    app.state.context = Context(store=store, settings=settings, gatekeeper=gatekeeper, feeder=feeder, link=link)
     errors.install(app)
     for place in ROUTERS:
         app.include_router(_load(place))
+    app.router.routes.extend(Assets().routes())
     app.add_middleware(Guard, settings=settings, gatekeeper=gatekeeper)
     return app
 

@@ -1,65 +1,34 @@
 """Finds out who asks: a bearer token, the local token file, a session's cookie, or a trusted proxy's headers."""
 
-import hashlib
 import hmac
-import os
 import secrets
+import time
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
 
 from edgekit.fleet.api.principal import Means, Principal, Role
+from edgekit.fleet.api.secrets import LENGTH, derived, hashed
 from edgekit.fleet.api.settings import ApiSettings
+from edgekit.fleet.store.users import Accounts, SessionRow
 
-TOKEN_FILE = "token"  # noqa: S105 - a file's name
-TOKEN_PREFIX = "ekt_"  # noqa: S105 - lets secret scanners find one that leaked
-_TOKEN_LENGTH = range(24, 129)
-
-
-def new_token() -> str:
-    """Return a secret of 256 bits that can be typed into a header."""
-    return TOKEN_PREFIX + secrets.token_urlsafe(32)
-
-
-def hashed(secret: str) -> str:
-    """Return what is stored of a secret of 256 random bits; such a one needs no slow hash."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def local_token(folder: Path) -> str:
-    """Return the token of who can read the service's own folder (0600); made at the first start.
-
-    Args:
-        folder: The data folder of the service.
-    """
-    file = folder / TOKEN_FILE
-    try:
-        text = file.read_text().strip()
-    except FileNotFoundError:
-        text = ""
-    if len(text) in _TOKEN_LENGTH:
-        file.chmod(0o600)
-        return text
-    text = new_token()
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{TOKEN_FILE}.{os.getpid()}"
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(text + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    beside.replace(file)
-    return text
+COOKIE = "edgekit"
+# A browser takes a cookie of such a name only over TLS, for this host alone, and from nobody else.
+SECURE_COOKIE = "__Host-edgekit"
+LONGEST_NAME = 200
+# How often it is written down that a session or a token is in use.
+NOTED_S = 60.0
+_BACKGROUND = "x-background"
 
 
 class Gatekeeper:
-    """Answers who a request is from; None is nobody known. Blocking: it may read the store."""
+    """Answers who a request is from; None is nobody known. Blocking: it reads the store."""
 
-    def __init__(self, settings: ApiSettings, token: str | None = None) -> None:
-        """Let in by `token`, the local one, besides what the store knows."""
-        self.settings = settings
-        self._local = hashed(token) if token else None
-        self._key = secrets.token_bytes(32)
+    def __init__(self, settings: ApiSettings, accounts: Accounts, token: str | None = None) -> None:
+        """Let in whom `accounts` knows, who has the local `token`, and whom a trusted proxy names."""
+        self.settings, self.accounts = settings, accounts
+        self.local = hashed(token) if token else None
+        self._key = secrets.token_hex(32)
+        self._noted: dict[str, float] = {}
 
     def who(self, headers: Mapping[str, str], peer: str) -> Principal | None:
         """Return who asks.
@@ -73,36 +42,81 @@ class Gatekeeper:
         """
         given = headers.get("authorization")
         if given is not None:
-            return self._bearer(given)
-        return self._from_proxy(headers, peer)
+            scheme, _, secret = given.partition(" ")
+            return self.bearer(secret.strip()) if scheme.lower() == "bearer" else None
+        return self._from_proxy(headers, peer) or self._from_cookie(headers)
 
-    def _bearer(self, given: str) -> Principal | None:
-        scheme, _, secret = given.partition(" ")
-        if scheme.lower() != "bearer" or len(secret) not in _TOKEN_LENGTH:
+    def bearer(self, secret: str) -> Principal | None:
+        """Return whose token a secret is."""
+        if len(secret) not in LENGTH:
             return None
-        if self._local and hmac.compare_digest(hashed(secret), self._local):
-            return Principal(name="local", role=Role.ADMIN, means=Means.LOCAL)
+        digest = hashed(secret)
+        if self.local and hmac.compare_digest(digest, self.local):
+            return Principal(name="local", role=Role.ADMIN, means=Means.LOCAL, subject=digest)
+        # looked up by a hash: how long that takes tells nothing of the secret
+        token = self.accounts.token_by(digest=digest)
+        if token is None:
+            return None
+        if self._is_time_to_note(token.id):
+            self.accounts.token_used(token.id)
+        return Principal(name=token.name, role=Role(token.role), means=Means.TOKEN, subject=token.id)
+
+    def _from_cookie(self, headers: Mapping[str, str]) -> Principal | None:
+        secret = session_secret(headers)
+        if secret is None:
+            return None
+        row = self.accounts.session(hashed(secret), int(self.settings.session_idle_s * 1000))
+        subject = self._subject(row) if row else None
+        if row is None or subject is None:
+            return None
+        # what a page asks for by itself keeps no session awake
+        by_itself = _BACKGROUND in headers or "text/event-stream" in headers.get("accept", "")
+        if not by_itself and self._is_time_to_note(row.id):
+            self.accounts.session_seen(row.id)
+        name, role = subject
+        return Principal(
+            name=name, role=role, means=Means.SESSION, subject=row.subject, csrf=derived(secret, "csrf"), session=row.id
+        )
+
+    def _subject(self, row: SessionRow) -> tuple[str, Role] | None:
+        """Return whose session it is and what they may do now; None when they may nothing any more."""
+        match row.kind:
+            case Means.USER:
+                user = self.accounts.user(row.subject)
+                return (user.name, Role(user.role)) if user else None
+            case Means.TOKEN:
+                token = self.accounts.token_by(number=row.subject)
+                return (token.name, Role(token.role)) if token else None
+            case Means.LOCAL:
+                return ("local", Role.ADMIN) if row.subject == self.local else None
         return None
 
     def _from_proxy(self, headers: Mapping[str, str], peer: str) -> Principal | None:
         proxy = self.settings.proxy
         name = headers.get(proxy.user_header, "").strip()
-        if not name or len(name) > 200 or not proxy.trusts(peer):  # noqa: PLR2004 - longer than any address
+        if not name or len(name) > LONGEST_NAME or not proxy.trusts(peer):
             return None
         groups = {group.strip() for group in headers.get(proxy.groups_header, "").split(",")}
         roles = [role for group, role in proxy.roles.items() if group in groups]
         role = max(roles, key=list(Role).index, default=proxy.default_role)
         if role is None:
             return None
-        csrf = hmac.new(self._key, name.encode(), "sha256").hexdigest()
-        return Principal(name=name, role=role, means=Means.PROXY, csrf=csrf)
+        return Principal(name=name, role=role, means=Means.PROXY, subject=name, csrf=derived(self._key, name))
+
+    def _is_time_to_note(self, number: str) -> bool:
+        now = time.monotonic()
+        if now - self._noted.get(number, -NOTED_S) < NOTED_S:
+            return False
+        self._noted = {key: at for key, at in self._noted.items() if now - at < NOTED_S} | {number: now}
+        return True
 
 
-def cookies(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return a request's cookies; what cannot be read is none."""
+def session_secret(headers: Mapping[str, str]) -> str | None:
+    """Return the session's secret among a request's cookies."""
     jar: SimpleCookie = SimpleCookie()
     try:
         jar.load(headers.get("cookie", "")[:8192])
     except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in jar.items()}
+        return None
+    found = jar.get(SECURE_COOKIE) or jar.get(COOKIE)
+    return found.value if found is not None and len(found.value) in LENGTH else None

@@ -25,7 +25,8 @@ HEADERS: Mapping[str, str] = MappingProxyType(
     {
         "Content-Security-Policy": (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-            "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+            "require-trusted-types-for 'script'; trusted-types 'none'"
         ),
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
@@ -53,6 +54,7 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         secure = self._secure(scope, headers)
         scope["scheme"] = "https" if secure else "http"
+        scope["address"] = self._address(scope, headers)
         answer = _with_headers(send, secure=secure, api=scope["path"].startswith("/api/"))
         try:
             self._check_host(headers)
@@ -68,6 +70,15 @@ class Guard:
         if scope["scheme"] == "https":
             return True
         return self._settings.proxy.trusts(_peer(scope)) and headers.get("x-forwarded-proto", "").lower() == "https"
+
+    def _address(self, scope: Scope, headers: Mapping[str, str]) -> str:
+        """Return whom to count failures for: the last address that a trusted proxy did not write itself."""
+        address = _peer(scope)
+        for before in reversed(headers.get("x-forwarded-for", "").split(",")):
+            if not self._settings.proxy.trusts(address):
+                break
+            address = before.strip()[:64] or address
+        return address
 
     def _check_host(self, headers: Mapping[str, str]) -> None:
         """Refuse names that are not ours: a page elsewhere may have pointed its own name at this address."""

@@ -21,8 +21,9 @@ _RANK = MappingProxyType({role: rank for rank, role in enumerate(Role)})
 
 
 class Means(StrEnum):
-    """How somebody showed who they are."""
+    """How somebody showed who they are; a session is opened as a user, with a token, or with the local one."""
 
+    USER = "user"
     SESSION = "session"
     TOKEN = "token"  # noqa: S105 - a kind, not a secret
     LOCAL = "local"
@@ -33,13 +34,14 @@ class Means(StrEnum):
 class Principal:
     """Somebody who is let in.
 
-    `csrf` is what a write must bring in `X-CSRF-Token` when a browser would send the proof of identity by itself (a
-    cookie, or the cookie of a proxy in front); None where the caller sends the proof on purpose. `session` is the hash
-    of the session's id.
+    `subject` is the user's name, the token's id, or the name that a proxy gave. `csrf` is what a write must bring in
+    `X-CSRF-Token` when a browser would send the proof of identity by itself (a cookie, or the cookie of a proxy in
+    front); None where the caller sends the proof on purpose. `session` is the stored id of the session.
     """
 
     name: str
     role: Role
     means: Means
+    subject: str
     csrf: str | None = None
     session: str | None = None

@@ -40,6 +40,7 @@ from edgekit.fleet.store.reports import Reports
 from edgekit.fleet.store.rollouts import Rollouts
 from edgekit.fleet.store.rollups import Rollups
 from edgekit.fleet.store.series import Question, Series, hardware_name
+from edgekit.fleet.store.users import Accounts
 from edgekit.fleet.store.writer import DEVICE_LIMIT
 
 __all__ = [
@@ -75,6 +76,7 @@ class Store:
         self.desired = DesiredStates(engine)
         self.rollouts = Rollouts(engine)
         self.audit = Audit(engine)
+        self.accounts = Accounts(engine)
 
     def __enter__(self) -> Self:
         """Use it in a block."""

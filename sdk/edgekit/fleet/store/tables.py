@@ -280,4 +280,41 @@ AUDIT = Table(
     sqlite_autoincrement=True,
 )
 
+USERS = Table(
+    "users",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    _text("password"),  # its hash
+    _text("role"),
+    _whole("created_ms"),
+    _maybe("login_ms"),
+)
+
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("id", Text, primary_key=True),  # the hash of what the cookie has
+    _text("kind"),
+    _text("subject"),
+    _whole("created_ms"),
+    _whole("seen_ms"),
+    _whole("expires_ms"),
+    _text("address"),
+    Index("sessions_subject", "kind", "subject"),
+)
+
+TOKENS = Table(
+    "tokens",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _text("digest"),  # the hash of the secret, which is nowhere
+    _text("name"),
+    _text("role"),
+    _whole("created_ms"),
+    _text("created_by"),
+    _maybe("expires_ms"),
+    _maybe("used_ms"),
+    UniqueConstraint("digest", name="tokens_digest"),
+)
+
 APPLIED = Table("migrations", METADATA, Column("name", Text, primary_key=True), _whole("applied_ms"))
