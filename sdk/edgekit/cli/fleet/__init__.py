@@ -2,12 +2,13 @@
 
 import typer
 
-from edgekit.cli.fleet import broker, check, pki, simulate, watch
+from edgekit.cli.fleet import broker, check, pki, serve, simulate, watch
 
 app = typer.Typer(help="Watch a fleet, or run a broker to try things out.", no_args_is_help=True, rich_markup_mode=None)
 
 app.command("watch")(watch.watch)
 app.command("broker")(broker.broker)
+app.command("serve")(serve.serve)
 app.command("simulate")(simulate.simulate)
 app.add_typer(pki.app, name="pki")
 app.command("enroll")(pki.enroll)
