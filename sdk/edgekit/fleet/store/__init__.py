@@ -24,6 +24,7 @@ from edgekit.fleet.store.base import (
     DeviceRow,
     EventRow,
     Gauge,
+    Heard,
     Outcome,
     ReportRow,
     SeriesPoint,
@@ -35,6 +36,7 @@ from edgekit.fleet.store.engine import connect, writing
 from edgekit.fleet.store.events import Events
 from edgekit.fleet.store.migrations import migrate
 from edgekit.fleet.store.reports import Reports
+from edgekit.fleet.store.retention import Keep, Retention
 from edgekit.fleet.store.rollups import Rollups
 from edgekit.fleet.store.series import Question, Series, hardware_name
 from edgekit.fleet.store.writer import DEVICE_LIMIT
@@ -46,6 +48,8 @@ __all__ = [
     "DeviceRow",
     "EventRow",
     "Gauge",
+    "Heard",
+    "Keep",
     "Outcome",
     "Question",
     "ReportRow",
@@ -65,10 +69,11 @@ class Store:
         self.engine = engine
         self.devices = Devices(engine, device_limit)
         self.reports = Reports(engine, device_limit)
-        self.events = Events(engine)
+        self.events = Events(engine, device_limit)
         self.series = Series(engine)
         self.rollups = Rollups(engine)
         self.counters = Counters(engine)
+        self.retention = Retention(engine)
 
     def __enter__(self) -> Self:
         """Use it in a block."""

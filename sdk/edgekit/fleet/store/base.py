@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from edgekit.fleet.wire import Report
+from edgekit.fleet.wire import Info, Report, Reported, State
 from edgekit_agent.protocol import ExpHistogram
 
 
@@ -24,6 +24,15 @@ class Arrived(NamedTuple):
     device: str
     arrived_ms: int
     report: Report
+
+
+class Heard(NamedTuple):
+    """What a device says of itself, decoded, and as it came."""
+
+    key: DeviceKey
+    message: State | Info | Reported
+    raw: bytes
+    now_ms: int
 
 
 class Ack(NamedTuple):

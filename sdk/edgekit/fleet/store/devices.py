@@ -7,21 +7,21 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, update
 
 from edgekit.errors import UsageError
-from edgekit.fleet.store.base import DeviceKey, DeviceRow, ServedModel
+from edgekit.fleet.store.base import DeviceKey, DeviceRow, Heard, ServedModel
 from edgekit.fleet.store.bulk import chunks, replace
 from edgekit.fleet.store.engine import reading, writing
-from edgekit.fleet.store.known import make_devices
+from edgekit.fleet.store.known import bump_epoch, make_devices
 from edgekit.fleet.store.tables import (
     BOOTS,
     DEVICE_MODELS,
     DEVICES,
     EVENTS,
     HOURS,
-    META,
     MINUTES,
     REPORTS,
 )
-from edgekit.fleet.wire import Info, Reported, State, document
+from edgekit.fleet.store.writer import NAMES_LIMIT
+from edgekit.fleet.wire import Info, InstalledModel, Reported, State, document
 
 LIMIT = 100_000
 _OWNED = (REPORTS, MINUTES, HOURS, EVENTS, BOOTS, DEVICE_MODELS)
@@ -37,30 +37,33 @@ class Devices:
 
     # --- what devices say
 
+    def put(self, said: Sequence[Heard]) -> int:
+        """Keep what devices say, in one transaction; return for how many new devices there was no room."""
+        refused = 0
+        with writing(self._engine) as connection:
+            for key, message, raw, now_ms in said:
+                match message:
+                    case State():
+                        done = self._put(connection, key, now_ms, _of_state(message, now_ms))
+                    case Info():
+                        done = self._put(connection, key, now_ms, _of_info(message, raw), message.models)
+                    case Reported():
+                        told = {"reported_version": message.version, "reported": raw.decode(), "reported_at_ms": now_ms}
+                        done = self._put(connection, key, now_ms, told)
+                refused += not done
+        return refused
+
     def put_state(self, key: DeviceKey, state: State, now_ms: int) -> bool:
         """Keep a device's presence as it says; return False when there is no room for a new device."""
-        values = {
-            "state": state.state,
-            "birth": state.birth,
-            "boot": state.boot,
-            "state_ts_ms": state.ts_ms,
-            "state_at_ms": now_ms,
-            "why": state.why,
-        }
-        # a will knows less than the birth: what it leaves out stays
-        values |= {name: value for name in ("agent", "heartbeat_s") if (value := getattr(state, name)) is not None}
-        return self._put(key, now_ms, values)
+        return not self.put([Heard(key, state, b"", now_ms)])
 
     def put_info(self, key: DeviceKey, info: Info, raw: bytes, now_ms: int) -> bool:
         """Keep a device's description, as it came and in parts; return False when there is no room."""
-        values = {"info": raw.decode(), "labels": document(info.labels), "hardware": document(info.hardware)}
-        models = [(one.name, one.version, one.artifact, one.runtime or "", now_ms) for one in info.models]
-        return self._put(key, now_ms, values, models)
+        return not self.put([Heard(key, info, raw, now_ms)])
 
     def put_reported(self, key: DeviceKey, reported: Reported, raw: bytes, now_ms: int) -> bool:
         """Keep what a device has of the desired state, as it came; return False when there is no room."""
-        values = {"reported_version": reported.version, "reported": raw.decode(), "reported_at_ms": now_ms}
-        return self._put(key, now_ms, values)
+        return not self.put([Heard(key, reported, raw, now_ms)])
 
     def put_presence(self, key: DeviceKey, presence: str, reason: str, since_ms: int) -> None:
         """Keep what is concluded of a device's presence."""
@@ -68,21 +71,28 @@ class Devices:
         with writing(self._engine) as connection:
             connection.execute(update(DEVICES).where(_is(key)).values(**values))
 
-    def _put(self, key: DeviceKey, now_ms: int, values: dict[str, Any], models: Sequence[tuple[Any, ...]] = ()) -> bool:
-        with writing(self._engine) as connection:
+    def _put(
+        self,
+        connection: Connection,
+        key: DeviceKey,
+        now_ms: int,
+        values: dict[str, Any],
+        models: Sequence[InstalledModel] | None = None,
+    ) -> bool:
+        number = connection.scalar(select(DEVICES.c.id).where(_is(key)))
+        if number is None:
+            if not make_devices(connection, [key], now_ms, self._limit):
+                return False
             number = connection.scalar(select(DEVICES.c.id).where(_is(key)))
-            if number is None:
-                if (connection.scalar(select(func.count()).select_from(DEVICES)) or 0) >= self._limit:
-                    return False
-                make_devices(connection, [key], now_ms)
-                number = connection.scalar(select(DEVICES.c.id).where(_is(key)))
-            connection.execute(update(DEVICES).where(DEVICES.c.id == number).values(last_seen_ms=now_ms, **values))
-            if "info" in values:  # it lists all that is served
-                connection.execute(delete(DEVICE_MODELS).where(DEVICE_MODELS.c.device_id == number))
-                unique = {model[0]: (number, *model) for model in models}
-                replace(
-                    connection, DEVICE_MODELS, [column.name for column in DEVICE_MODELS.columns], [*unique.values()]
-                )
+        connection.execute(update(DEVICES).where(DEVICES.c.id == number).values(last_seen_ms=now_ms, **values))
+        if models is not None:  # it lists all that is served
+            connection.execute(delete(DEVICE_MODELS).where(DEVICE_MODELS.c.device_id == number))
+            served = {
+                one.name: (number, one.name, one.version, one.artifact, one.runtime or "", now_ms)
+                for one in models
+                if len(one.name) <= NAMES_LIMIT
+            }
+            replace(connection, DEVICE_MODELS, [column.name for column in DEVICE_MODELS.columns], [*served.values()])
         return True
 
     # --- reading
@@ -148,9 +158,25 @@ class Devices:
                 for clear in self._at_forget:
                     clear(connection, number)
                 connection.execute(delete(DEVICES).where(DEVICES.c.id == number))
-                epoch = int(connection.scalars(select(META.c.value).where(META.c.key == "epoch")).one())
-                connection.execute(update(META).where(META.c.key == "epoch").values(value=str(epoch + 1)))
+                bump_epoch(connection)
         return gone
+
+
+def _of_state(state: State, now_ms: int) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "state": state.state,
+        "birth": state.birth,
+        "boot": state.boot,
+        "state_ts_ms": state.ts_ms,
+        "state_at_ms": now_ms,
+        "why": state.why,
+    }
+    # a will knows less than the birth: what it leaves out stays
+    return values | {name: value for name in ("agent", "heartbeat_s") if (value := getattr(state, name)) is not None}
+
+
+def _of_info(info: Info, raw: bytes) -> dict[str, Any]:
+    return {"info": raw.decode(), "labels": document(info.labels), "hardware": document(info.hardware)}
 
 
 def _is(key: DeviceKey) -> Any:  # noqa: ANN401  # an SQL expression

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, select
+from sqlalchemy import Connection, Engine, Row, Select, select
 
 from edgekit.fleet.store.base import DeviceKey, EventRow
 from edgekit.fleet.store.bulk import chunks
@@ -21,31 +21,25 @@ LEVELS = ("debug", "info", "warning", "error")
 class Events:
     """Adds and reads events."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Use the database."""
-        self._engine = engine
+    def __init__(self, engine: Engine, device_limit: int) -> None:
+        """Use the database, for so many devices at most."""
+        self._engine, self._limit = engine, device_limit
 
     def add(self, key: DeviceKey, event: Event, now_ms: int) -> bool:
         """Store an event; return whether it is new: one that came again is stored once."""
-        text = document(event)
+        return self.add_all([(key, event, now_ms)]) > 0
+
+    def add_all(self, events: Sequence[tuple[DeviceKey, Event, int]]) -> int:
+        """Store events with when they came, in one transaction; return how many are new.
+
+        Those of a device that is not known, and for which there is no room, are left out.
+        """
+        stored = 0
         with writing(self._engine) as connection:
-            make_devices(connection, [key], now_ms)
-            number = connection.scalars(
-                select(DEVICES.c.id).where(DEVICES.c.site == key.site, DEVICES.c.device == key.device)
-            ).one()
-            row = {
-                "device_id": number,
-                "ts_ms": event.ts_ms,
-                "arrived_ms": now_ms,
-                "level": event.level,
-                "code": event.code,
-                "text": event.text,
-                "model": event.model,
-                "boot": event.boot,
-                "detail": document(event.detail),
-                "digest": hashlib.sha256(text.encode()).hexdigest()[:16],
-            }
-            return ignoring(connection, EVENTS, [row]) > 0
+            for key, event, now_ms in events:
+                if make_devices(connection, [key], now_ms, self._limit):
+                    stored += ignoring(connection, EVENTS, [_values(_number(connection, key), event, now_ms)])
+        return stored
 
     def since(self, cursor: int, limit: int = LIMIT) -> list[EventRow]:
         """Return the events stored after one, oldest first; the last one's `id` is the next cursor."""
@@ -74,6 +68,27 @@ class Events:
     def _rows(self, query: Select[Any]) -> list[EventRow]:
         with reading(self._engine) as connection:
             return [_row(row) for row in connection.execute(query)]
+
+
+def _number(connection: Connection, key: DeviceKey) -> int:
+    return connection.scalars(
+        select(DEVICES.c.id).where(DEVICES.c.site == key.site, DEVICES.c.device == key.device)
+    ).one()
+
+
+def _values(number: int, event: Event, now_ms: int) -> dict[str, object]:
+    return {
+        "device_id": number,
+        "ts_ms": event.ts_ms,
+        "arrived_ms": now_ms,
+        "level": event.level,
+        "code": event.code,
+        "text": event.text,
+        "model": event.model,
+        "boot": event.boot,
+        "detail": document(event.detail),
+        "digest": hashlib.sha256(document(event).encode()).hexdigest()[:16],
+    }
 
 
 def _query() -> Select[Any]:

@@ -5,7 +5,7 @@ last. All of it is forgotten when a transaction fails.
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Table, func, insert, select, tuple_, update
@@ -80,8 +80,7 @@ class Known:
         self._read_devices(connection, missing)
         new = [name for name in missing if name not in self.devices]
         if new:
-            room = limit - (connection.scalar(select(func.count()).select_from(DEVICES)) or 0)
-            make_devices(connection, new[: max(0, room)], now_ms)
+            make_devices(connection, new, now_ms, limit)
             self._read_devices(connection, new)
 
     def _read_devices(self, connection: Connection, names: list[DeviceKey]) -> None:
@@ -141,12 +140,28 @@ class Known:
                 self.boots[row.device_id, row.boot] = KnownBoot(row.id, mark, clock, row.last_ms)
 
 
-def make_devices(connection: Connection, names: Iterable[DeviceKey], now_ms: int) -> None:
-    """Make devices that are not there yet."""
-    rows = [
-        {"site": name.site, "device": name.device, "first_seen_ms": now_ms, "last_seen_ms": now_ms} for name in names
+def bump_epoch(connection: Connection) -> None:
+    """Tell all writers to forget what they know: something was removed."""
+    epoch = int(connection.scalars(select(META.c.value).where(META.c.key == "epoch")).one())
+    connection.execute(update(META).where(META.c.key == "epoch").values(value=str(epoch + 1)))
+
+
+def make_devices(connection: Connection, names: Sequence[DeviceKey], now_ms: int, limit: int) -> bool:
+    """Make devices that are not there yet while there are fewer than the limit; return whether all are there then."""
+    new = []
+    for part in chunks(names):
+        wanted = tuple_(DEVICES.c.site, DEVICES.c.device).in_([tuple(name) for name in part])
+        there = {tuple(row) for row in connection.execute(select(DEVICES.c.site, DEVICES.c.device).where(wanted))}
+        new += [name for name in part if tuple(name) not in there]
+    if not new:
+        return True
+    room = max(0, limit - (connection.scalar(select(func.count()).select_from(DEVICES)) or 0))
+    rows: list[dict[str, object]] = [
+        {"site": name.site, "device": name.device, "first_seen_ms": now_ms, "last_seen_ms": now_ms}
+        for name in new[:room]
     ]
     ignoring(connection, DEVICES, rows)
+    return len(new) <= room
 
 
 def ignoring(connection: Connection, table: Table, rows: list[dict[str, object]]) -> int:

@@ -1,5 +1,6 @@
 """Stores of both kinds, and reports as they come."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,43 @@ from edgekit.fleet.store import Arrived, Store, open_store
 from edgekit.fleet.wire import decode_report
 from edgekit_agent.protocol import Report
 from tests.sdk.fleet.store.cases import NOW_MS
+from tests.sdk.fleet.store.postgresql import cluster
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/fleet.db"
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL that runs for the tests."""
+    # a folder that an unprivileged user may go through
+    folder = tmp_path_factory.mktemp("postgresql")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    with cluster(folder) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/fleet.db"
+        return
+    import pg8000.dbapi
+
+    server = request.getfixturevalue("postgresql")
+    host, _, _ = server.rpartition("/")
+    name = f"fleet_{abs(hash(request.node.nodeid))}"
+    port = int(host.rpartition(":")[2])
+    with contextlib.closing(pg8000.dbapi.connect("edgekit", host="127.0.0.1", port=port, database="postgres")) as made:
+        made.autocommit = True
+        with contextlib.closing(made.cursor()) as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+            yield f"{host}/{name}"
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
-    """An empty store."""
+    """An empty store of each kind."""
     with open_store(url) as opened:
         yield opened
 

@@ -1,0 +1,141 @@
+"""`edgekit fleet serve`: store what the devices report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekit.fleet.service.settings import ServeSettings
+
+
+def serve(
+    broker: Annotated[str, typer.Option(metavar="URL", help="mqtt://[user[:password]@]host[:port], or mqtts://.")] = (
+        "mqtt://127.0.0.1:1883"
+    ),
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="sqlite:///PATH or postgresql://... [default: fleet.db in the data folder]"),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The service's folder. [default: ~/.local/share/edgekit/fleet]")
+    ] = None,
+    ingest: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Processes that store reports.")] = 1,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the page and the API are.")] = (
+        "127.0.0.1:8650"
+    ),
+    site: Annotated[
+        str, typer.Option(metavar="S", help="The site that learns at once when the service is gone.")
+    ] = "default",
+    keep_reports: Annotated[float, typer.Option(metavar="HOURS", min=0.1, help="How long reports stay.")] = 24.0,
+    keep_minutes: Annotated[float, typer.Option(metavar="DAYS", min=0.1, help="How long minutes stay.")] = 30.0,
+    keep_hours: Annotated[float, typer.Option(metavar="DAYS", min=0.1, help="How long hours stay.")] = 730.0,
+    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: whom to trust, PEM.")] = None,
+    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: our certificate, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: its key, PEM.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line when it runs.")] = False,
+) -> None:
+    """Store the reports of all devices and acknowledge them, until SIGTERM or Ctrl-C.
+
+    A report is acknowledged to its device after it is committed; what is not, the device sends again. A broker that is
+    away is tried again.
+
+    Examples:
+
+        edgekit fleet serve
+
+        edgekit fleet serve --broker mqtts://broker.example --store postgresql://edgekit@127.0.0.1/fleet --ingest 2
+    """
+    import logging
+    import sys
+
+    from edgekit.errors import EnvironmentMissingError
+    from edgekit.fleet._url import parse, tls_context
+    from edgekit_agent.errors import ProtocolError
+    from edgekit_agent.protocol import check_name
+
+    try:
+        import msgspec  # noqa: F401  # is the extra here?
+        import sqlalchemy  # noqa: F401
+    except ImportError as exc:
+        error = EnvironmentMissingError(f"the fleet service needs {exc.name}")
+        error.add_note("pip install 'edgekit-sdk[fleet]'")
+        raise error from exc
+    from edgekit.errors import UsageError
+    from edgekit.fleet.service.settings import ServeSettings, parse_listen
+    from edgekit.fleet.store import Keep
+
+    url = parse(broker, ca=ca, cert=cert, key=key)
+    tls_context(url)  # a file that cannot be read is told at once
+    try:
+        check_name(site, "site")
+    except ProtocolError as exc:
+        raise UsageError(str(exc)) from exc
+    folder = (data or Path.home() / ".local" / "share" / "edgekit" / "fleet").absolute()
+    host, port = parse_listen(listen)
+    settings = ServeSettings(
+        store=store or f"sqlite:///{folder / 'fleet.db'}",
+        broker=url,
+        data=folder,
+        ingest=ingest,
+        site=site,
+        listen_host=host,
+        listen_port=port,
+        keep=Keep(reports_h=keep_reports, minutes_d=keep_minutes, hours_d=keep_hours),
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    if _run(settings, json=json):
+        raise KeyboardInterrupt
+
+
+def _run(settings: "ServeSettings", *, json: bool) -> bool:
+    """Run the service; return whether Ctrl-C ended it."""
+    import asyncio
+    import signal
+
+    from edgekit.errors import EnvironmentMissingError
+    from edgekit.fleet.service.service import Service
+    from edgekit.fleet.store import open_store
+    from edgekit_agent.durable import held
+
+    interrupted: list[int] = []
+
+    async def live(service: Service) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def end(number: int) -> None:
+            interrupted.append(number)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            loop.add_signal_handler(number, end, number)
+        await service.run(stop, lambda: _ready(settings, json=json))
+
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with held(settings.data / "lock"), open_store(settings.store) as opened:
+            asyncio.run(live(Service(settings, opened)))
+    except BlockingIOError as exc:
+        raise EnvironmentMissingError(f"another fleet service runs on '{settings.data}'") from exc
+    return signal.SIGINT in interrupted
+
+
+def _ready(settings: "ServeSettings", *, json: bool) -> None:
+    import json as text
+
+    from edgekit.fleet.store.engine import parse, shown
+
+    store, listen = shown(parse(settings.store)), f"{settings.listen_host}:{settings.listen_port}"
+    if json:
+        document = {
+            "schema": 1,
+            "store": store,
+            "broker": str(settings.broker),
+            "listen": listen,
+            "ingest": settings.ingest,
+            "data": str(settings.data),
+        }
+        print(text.dumps(document), flush=True)
+    else:
+        print(f"storing what comes over {settings.broker} in {store}; Ctrl-C ends it", flush=True)

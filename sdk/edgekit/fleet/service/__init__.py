@@ -1,0 +1,1 @@
+"""`edgekit fleet serve`: what runs beside the ingest processes, one asyncio loop."""

@@ -1,0 +1,21 @@
+"""The parts of the service, in the order they start; they end in the opposite order.
+
+A part is `module:attribute`, called with the `Service`; what it gives has `async def run(self) -> None`, which ends
+only when it is cancelled. A part that fails is started again. Blocking work goes through `asyncio.to_thread`.
+"""
+
+from typing import Protocol
+
+PARTS: tuple[tuple[str, str], ...] = (
+    ("devices", "edgekit.fleet.service.devices:DevicesPart"),
+    ("upkeep", "edgekit.fleet.service.upkeep:UpkeepPart"),
+    ("ingest", "edgekit.fleet.service.children:IngestPart"),
+)
+
+
+class Part(Protocol):
+    """Something that runs as long as the service."""
+
+    async def run(self) -> None:
+        """Run until it is cancelled."""
+        ...

@@ -1,0 +1,87 @@
+"""The service: a store, a connection to the broker, and parts that use them."""
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from edgekit.fleet.service.health import Health
+from edgekit.fleet.service.host import HostLink, Message
+from edgekit.fleet.service.parts import PARTS, Part
+from edgekit.fleet.service.settings import ServeSettings
+from edgekit.fleet.store import Store
+from edgekit_agent.protocol import Kind
+
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[Sequence[Message]], Awaitable[None]]
+BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
+LASTING_S = 60.0  # a part that ran so long failed for a new reason
+
+
+class Service:
+    """What parts work with. `listen` before the messages flow: in the part's constructor."""
+
+    def __init__(self, settings: ServeSettings, store: Store) -> None:
+        """Use an open store; `run` does the rest."""
+        self.settings, self.store = settings, store
+        self.health = Health()
+        self.link = HostLink(settings.broker, settings.site, self.health)
+        self._handlers: dict[Kind, list[Handler]] = {}
+
+    def listen(self, kinds: Iterable[Kind], handler: Handler) -> None:
+        """Have a handler called with the messages of some kinds (state, info, event, reported, res), a few at a time.
+
+        Messages come in order. A handler that raises is logged, and the messages count as handled.
+        """
+        for kind in kinds:
+            self._handlers.setdefault(kind, []).append(handler)
+
+    async def handle(self, messages: Sequence[Message]) -> None:
+        """Give messages to those who listen, neighbours of a kind together."""
+        begin = 0
+        for at in range(1, len(messages) + 1):
+            kind = messages[begin].topic.kind
+            if at < len(messages) and messages[at].topic.kind is kind:
+                continue
+            for handler in self._handlers.get(kind, ()):
+                try:
+                    await handler(messages[begin:at])
+                except Exception:  # a part's mistake must not stop the others
+                    _log.exception("a handler of '%s' failed", kind)
+            begin = at
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Run all parts until `stop`; `ready` is called when all are started."""
+        made = [(name, _load(place)(self)) for name, place in PARTS]
+        self.link.start()
+        tasks = [asyncio.create_task(self._keep(name, part), name=name) for name, part in made]
+        ready()
+        await stop.wait()
+        for task in reversed(tasks):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.to_thread(self.link.stop)
+
+    async def _keep(self, name: str, part: Part) -> None:
+        """Run a part, again and again."""
+        loop, tries = asyncio.get_running_loop(), 0
+        self.health.part(name)
+        while True:
+            began = loop.time()
+            try:
+                await part.run()
+                reason = "ended by itself"
+            except Exception as exc:  # noqa: BLE001  # a part's mistake must not stop the others
+                _log.debug("part '%s' failed", name, exc_info=True)
+                reason = f"{type(exc).__name__}: {exc}"
+            tries = 0 if loop.time() - began > LASTING_S else tries + 1
+            self.health.part(name).restarts += 1
+            self.health.says(name, f"failed, starts again: {reason}")
+            await asyncio.sleep(BACK_OFF_S[min(tries, len(BACK_OFF_S) - 1)])
+
+
+def _load(place: str) -> Any:  # noqa: ANN401  # a part's class
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

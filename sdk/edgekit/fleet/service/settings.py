@@ -1,0 +1,50 @@
+"""What `edgekit fleet serve` was told."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgekit.errors import UsageError
+from edgekit.fleet._url import BrokerUrl
+from edgekit.fleet.store import Keep
+
+INGEST_LIMIT = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """Where the store and the broker are, and what is kept.
+
+    `data` is the service's own folder; `site` is the one whose devices learn by a last will that the service is gone;
+    `client` is the ingest's MQTT client; `listen_host` and `listen_port` are for the page and the REST API.
+    """
+
+    store: str
+    broker: BrokerUrl
+    data: Path
+    ingest: int = 1
+    site: str = "default"
+    client: str = "auto"
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 8650
+    keep: Keep = field(default_factory=Keep)
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            UsageError: if there are no or too many ingest processes.
+        """
+        if not 1 <= self.ingest <= INGEST_LIMIT:
+            raise UsageError(f"{self.ingest} ingest processes is not between 1 and {INGEST_LIMIT}")
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT`.
+
+    Raises:
+        UsageError: if it is not of that form.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004  # ports end there
+        raise UsageError(f"'{text[:200]}' is not of the form HOST:PORT")
+    return host.strip("[]"), int(port)
