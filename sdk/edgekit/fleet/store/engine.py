@@ -132,7 +132,14 @@ def writing(engine: Engine, *, ordered: bool = False) -> Iterator[Connection]:
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         if ordered and connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ORDER_LOCK})")
-        yield connection
+        try:
+            yield connection
+        except DBAPIError:
+            raise
+        except BaseException as exc:
+            # the driver may have been cut off in the middle of a message: such a connection is not used again
+            connection.invalidate(exc)
+            raise
 
 
 def is_away(exc: Exception) -> bool:

@@ -74,6 +74,8 @@ def _number(connection: Connection, key: DeviceKey) -> int:
     return connection.scalars(
         select(DEVICES.c.id).where(DEVICES.c.site == key.site, DEVICES.c.device == key.device)
     ).one()
+    query = select(DEVICES.c.id).where(DEVICES.c.site == key.site, DEVICES.c.device == key.device)
+    return int(connection.scalars(query).one())
 
 
 def _values(number: int, event: Event, now_ms: int) -> dict[str, object]:

@@ -50,7 +50,7 @@ def test_what_is_acknowledged_survives_kills_of_the_ingest(
 ) -> None:
     with running(engine="mosquitto") as broker, publisher(_port(broker.url), 20) as devices:
         port, sent = _port(broker.url), 0
-        for _ in range(5):
+        for _ in range(3):
             process = ingest(port)
             for _ in range(40):
                 sent += 1
@@ -84,7 +84,7 @@ def test_several_processes_share_the_reports(
         eventually(lambda: _stored(store)[0] == 2000)
         devices.send(101)  # a device's numbers are told by whoever stores its next report
         eventually(lambda: devices.all_told(100))
-        assert _stored(store) == (2020, 2020)
+        eventually(lambda: _stored(store) == (2020, 2020))
         sources = store.counters.by_source()
         assert sorted(sources) == ["ingest-0", "ingest-1"]
         assert all(counted["stored"] for counted in sources.values())

@@ -62,6 +62,9 @@ def cluster(folder: Path) -> Iterator[str]:
     process = subprocess.Popen(
         [server, "-D", str(data), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **common
     )  # type: ignore[call-overload]  # keyword table
+    log = folder / "postgresql.log"
+    with log.open("wb") as told:
+        process = subprocess.Popen([server, "-D", str(data), *options], stdout=told, stderr=told, **common)  # type: ignore[call-overload]  # keyword table
     try:
         _wait(port, process)
         yield f"postgresql://edgekit@127.0.0.1:{port}/postgres"
