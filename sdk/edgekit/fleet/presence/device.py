@@ -65,6 +65,35 @@ class Told(Protocol):
         ...
 
 
+class Remembered(Protocol):
+    """What a store remembers of a device."""
+
+    @property
+    def birth(self) -> int | None:
+        """The number of its last connection."""
+        ...
+
+    @property
+    def boot(self) -> str | None:
+        """The id of its last process."""
+        ...
+
+    @property
+    def heartbeat_s(self) -> float | None:
+        """Seconds between two heartbeats."""
+        ...
+
+    @property
+    def why(self) -> str | None:
+        """`stop` when it said goodbye."""
+        ...
+
+    @property
+    def presence(self) -> str:
+        """What was concluded."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """How a device is, why, and since when on the caller's clock, in seconds."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from edgekit.fleet.presence.device import LATE_S, Cause, Device, Presence, Told, Verdict
+from edgekit.fleet.presence.deadline import DEFAULT_BEAT_S
+from edgekit.fleet.presence.device import LATE_S, Cause, Device, Presence, Remembered, Told, Verdict
 
 Key = tuple[str, str]
 CROWD_LEAST, CROWD_SHARE = 5, 0.2
@@ -65,6 +66,21 @@ class Roll:
         self._devices.pop(key, None)
         self._let_go(key)
 
+    def remember(self, key: Key, state: str, told: Remembered, now_s: float) -> None:
+        """Begin with what was known of a device earlier: one that was online has its time from now on."""
+        device = self._devices[key] = Device(Verdict(Presence.UNKNOWN, Cause.NEVER_SEEN, now_s), now_s)
+        device.birth, device.boot, device.spoken = told.birth, told.boot, True
+        device.heartbeat_s = told.heartbeat_s or DEFAULT_BEAT_S
+        if state == "online":
+            if told.presence == Presence.OFFLINE:
+                device.verdict = Verdict(Presence.OFFLINE, Cause.SILENT, now_s)
+            else:
+                self._back(key, device, now_s)
+        elif told.why == "stop":
+            self._set(key, Presence.STOPPED, Cause.CLEAN_STOP, now_s)
+        else:
+            self._set(key, Presence.OFFLINE, Cause.CONNECTION_LOST, now_s)
+
     # --- what comes
 
     def state(self, key: Key, told: Told, now_s: float, *, retained: bool = False) -> list[Change]:
@@ -75,6 +91,12 @@ class Roll:
         if device.says_nothing(told):
             return []
         if told.state == "online":
+            if (
+                retained
+                and device.verdict.cause is Cause.SILENT
+                and (told.birth, told.boot) == (device.birth, device.boot)
+            ):
+                return []  # the broker repeats what we know to be over
             device.born(told, now_s, retained=retained)
             return self._back(key, device, now_s)
         device.spoken, device.birth, device.boot = True, told.birth, told.boot
