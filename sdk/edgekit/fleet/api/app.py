@@ -27,6 +27,10 @@ ROUTERS: tuple[str, ...] = (
     "edgekit.fleet.api.accounts:router",
     "edgekit.fleet.api.live:router",
     "edgekit.fleet.api.devices:router",
+    "edgekit.fleet.api.forget:router",
+    "edgekit.fleet.api.commands:router",
+    "edgekit.fleet.api.config:router",
+    "edgekit.fleet.api.counters:router",
     "edgekit.fleet.api.events:router",
     "edgekit.fleet.api.series:router",
 )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any as AnyValue
 
-from sqlalchemy import Double, Text, and_, case, cast, exists, false, func, literal, not_, or_, true
+from sqlalchemy import Boolean, Double, Text, and_, case, cast, exists, false, func, literal, not_, or_, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -127,7 +127,7 @@ class Writer:
 
 def _sure(condition: AnyValue) -> Condition:  # noqa: ANN401  # an SQL expression
     """Let NULL be false, so that `not` means the opposite."""
-    return func.coalesce(condition, false())
+    return func.coalesce(condition, false(), type_=Boolean)
 
 
 def _path(key: str) -> str:

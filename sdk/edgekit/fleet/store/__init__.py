@@ -31,12 +31,14 @@ from edgekit.fleet.store.base import (
     SeriesPoint,
     ServedModel,
 )
+from edgekit.fleet.store.commands import Commands
 from edgekit.fleet.store.counters import Counters
 from edgekit.fleet.store.desired import DesiredStates
 from edgekit.fleet.store.devices import Devices
 from edgekit.fleet.store.engine import connect, writing
 from edgekit.fleet.store.events import Events
 from edgekit.fleet.store.migrations import migrate
+from edgekit.fleet.store.presence import PresenceRows
 from edgekit.fleet.store.reports import Reports
 from edgekit.fleet.store.retention import Keep, Retention
 from edgekit.fleet.store.rollouts import Rollouts
@@ -82,6 +84,8 @@ class Store:
         self.audit = Audit(engine)
         self.accounts = Accounts(engine)
         self.retention = Retention(engine)
+        self.presence = PresenceRows(engine)
+        self.commands = Commands(engine)
 
     def __enter__(self) -> Self:
         """Use it in a block."""

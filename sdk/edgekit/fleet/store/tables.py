@@ -317,4 +317,24 @@ TOKENS = Table(
     UniqueConstraint("digest", name="tokens_digest"),
 )
 
+COMMANDS = Table(
+    "commands",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    _text("site"),
+    _text("device"),
+    _text("op"),
+    _text("args"),  # JSON
+    _text("who"),
+    _whole("created_ms"),
+    _whole("expires_ms"),
+    _text("status"),
+    _maybe("progress", Double()),
+    _maybe("reason", Text()),
+    _maybe("text", Text()),
+    _maybe("result", Text()),  # JSON
+    _maybe("answered_ms"),
+    Index("commands_created", "created_ms"),
+)
+
 APPLIED = Table("migrations", METADATA, Column("name", Text, primary_key=True), _whole("applied_ms"))

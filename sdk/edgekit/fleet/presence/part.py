@@ -1,0 +1,155 @@
+"""Presence inside the service: fed by states and events as they come and by reports as they are stored."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from edgekit.fleet.presence.roll import Change, Key, Roll
+from edgekit_agent.errors import ProtocolError
+from edgekit_agent.protocol import Kind, Topic
+
+if TYPE_CHECKING:
+    from edgekit.fleet.store import Store
+
+TURN_S = 0.5
+OVERLAP_MS = 5_000
+"""Reports are seen once they are committed, which is later than they came."""
+
+
+class Came(Protocol):
+    """A message as the service's link hands it on."""
+
+    @property
+    def topic(self) -> Topic:
+        """Its topic, taken apart."""
+        ...
+
+    @property
+    def payload(self) -> bytes:
+        """Its body."""
+        ...
+
+    @property
+    def retained(self) -> bool:
+        """Whether the broker had kept it."""
+        ...
+
+    @property
+    def arrived_ms(self) -> int:
+        """When it came."""
+        ...
+
+
+class Link(Protocol):
+    """The service's connection to the broker."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it stands."""
+        ...
+
+
+class Host(Protocol):
+    """What is needed of the service."""
+
+    @property
+    def store(self) -> "Store":
+        """Where verdicts go."""
+        ...
+
+    @property
+    def link(self) -> Link:
+        """The connection."""
+        ...
+
+    def listen(self, kinds: Iterable[Kind], handler: Callable[[Sequence[Came]], Awaitable[None]]) -> None:
+        """Have a handler called with messages."""
+        ...
+
+
+class PresencePart:
+    """Keeps the presence of every device in the store true."""
+
+    def __init__(self, service: Host) -> None:
+        """Listen."""
+        self._service, self._store = service, service.store
+        self.roll = Roll()
+        self._written: dict[Key, tuple[str, str]] = {}
+        self._reported: dict[Key, int] = {}
+        self._changes: list[Change] = []
+        self._connected = True
+        service.listen((Kind.STATE,), self._states)
+        service.listen((Kind.EVENT,), self._events)
+
+    async def run(self) -> None:
+        """Decide twice a second, until it is cancelled."""
+        await self._begin()
+        while True:
+            now_s, now_ms = time.monotonic(), _now_ms()
+            if self._service.link.connected is not self._connected:
+                self._connected = not self._connected
+                self._changes += self.roll.host(now_s, connected=self._connected)
+            for key, at_ms in await asyncio.to_thread(self._store.presence.reported_since, now_ms - OVERLAP_MS):
+                if at_ms > self._reported.get(key, 0):
+                    self._reported[key] = at_ms
+                    self._changes += self.roll.heard(key, now_s, now_s - max(0, now_ms - at_ms) / 1000)
+            self._changes += self.roll.tick(now_s)
+            await self._write()
+            await asyncio.sleep(TURN_S)
+
+    async def _begin(self) -> None:
+        """Take up what the store says: who was online before we began gets its time, as one the broker tells of."""
+        now_s = time.monotonic()
+        for row in await asyncio.to_thread(self._store.devices.all):
+            self._written[row.key] = row.presence, row.presence_reason
+            self._reported[row.key] = row.last_report_ms or 0
+            if row.state is not None and row.key not in self.roll:
+                self.roll.remember(row.key, row.state, row, now_s)
+
+    async def _states(self, messages: Sequence[Came]) -> None:
+        from edgekit.fleet.wire import State, decode
+
+        now_s, now_ms = time.monotonic(), _now_ms()
+        for message in messages:
+            key = message.topic.site, message.topic.device
+            if not message.payload:
+                self.roll.forget(key)
+                self._written.pop(key, None)
+                continue
+            try:
+                state = decode(Kind.STATE, message.payload)
+            except ProtocolError:
+                continue
+            if isinstance(state, State):
+                at_s = now_s - max(0, now_ms - message.arrived_ms) / 1000
+                self._changes += self.roll.state(key, state, at_s, retained=message.retained)
+        await self._write()
+
+    async def _events(self, messages: Sequence[Came]) -> None:
+        now_s = time.monotonic()
+        for message in messages:
+            if message.payload and not message.retained:
+                self._changes += self.roll.heard((message.topic.site, message.topic.device), now_s)
+
+    async def _write(self) -> None:
+        """Keep what is another than is kept."""
+        from edgekit.fleet.store import DeviceKey
+        from edgekit.fleet.store.presence import PresenceRow
+
+        changes, self._changes = self._changes, []
+        now_s, now_ms = time.monotonic(), _now_ms()
+        rows = []
+        for key in dict.fromkeys(change.key for change in changes):
+            verdict = self.roll.verdict(key)
+            told = verdict.presence.value, verdict.cause.value
+            if key in self.roll and self._written.get(key) != told:
+                self._written[key] = told
+                since_ms = now_ms - int(1000 * (now_s - verdict.since_s))
+                rows.append(PresenceRow(DeviceKey(*key), *told, since_ms))
+        if rows:
+            await asyncio.to_thread(self._store.presence.put, rows)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
