@@ -29,6 +29,8 @@ ROUTERS: tuple[str, ...] = (
     "edgekit.fleet.api.devices:router",
     "edgekit.fleet.api.events:router",
     "edgekit.fleet.api.series:router",
+    "edgekit.fleet.api.rollouts:router",
+    "edgekit.fleet.api.audit:router",
 )
 
 _DESCRIPTION = """\
