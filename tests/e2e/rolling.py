@@ -29,9 +29,9 @@ class Hub:
         self.client.on_connect = self._connected
         self.client.on_message = lambda _c, _u, message: self.received.put((message.topic, message.payload))
         self.client.reconnect_delay_set(1, 1)
+        self.driver = Driver(self.store, self)
         self.client.connect_async("127.0.0.1", port)
         self.client.loop_start()
-        self.driver = Driver(self.store, self)
 
     def _connected(self, client: Any, *_: Any) -> None:
         client.subscribe([(subscription(kind), 1) for kind in KINDS])

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,15 @@ import pytest
 from edgekit.fleet.rollout.orders import Ordered, Wanted, begin, order
 from edgekit.fleet.rollout.plan import Gates, LatencyGate, Release
 from edgekit.fleet.rollout.state import JobStatus, State, Status
-from tests.e2e.conftest import AgentProcess, BrokerProcess
+from tests.e2e.conftest import AgentProcess, BrokerProcess, wait_for
 from tests.e2e.rolling import Hub, configuration
 from tests.e2e.updating import Publisher, script
 
 pytestmark = pytest.mark.slow
 
-# 40 inferences a window, on a machine that does other things too: half as slow again is what is looked for
+# Devices share one machine that does other things too, updates among them: what is looked for is many times slower.
 GATES = Gates(
-    latency=(LatencyGate(quantile=0.5, limit=0.6, tolerated=0.15),), least_inferences=100, silent=None, crashes=None
+    latency=(LatencyGate(quantile=0.5, limit=5.0, tolerated=2.5),), least_inferences=100, silent=None, crashes=None
 )
 MODEL = {"latency_ms": [10.0]}
 
@@ -126,7 +126,7 @@ def test_a_good_release_goes_out_in_waves_a_slow_and_a_broken_one_are_taken_back
     assert set(site.serving().values()) == {"2.0.0"}
 
     site.ready("2.0.0")
-    site.publisher.release("2.1.0", script(latency_ms=[25.0]))
+    site.publisher.release("2.1.0", script(latency_ms=[200.0]))
     slow = site.ends(site.roll("2.1.0"), Status.ROLLED_BACK)
     assert "e2e-p50" in slow.reason
     assert sorted(job.status for job in slow.jobs.values()) == ["back", "skipped", "skipped"]
@@ -143,18 +143,13 @@ def test_a_good_release_goes_out_in_waves_a_slow_and_a_broken_one_are_taken_back
     assert site.hub.store.audit.verify().entries > 20
 
 
-def test_a_device_that_is_cut_off_when_a_rollout_is_aborted_does_not_go_on(
-    site: Site, wait_for: Callable[..., Any]
-) -> None:
+def test_a_device_that_is_cut_off_when_a_rollout_is_aborted_does_not_go_on(site: Site) -> None:
     site.publisher.release("2.0.0", script(**MODEL))
     site.start("edge-1")
     site.ready(windows=2)
     rollout = site.roll("2.0.0")
     site.hub.until(
-        lambda: (
-            "trial" in site.hub.store.devices.all()[0].reported if site.hub.store.devices.all()[0].reported else False
-        ),
-        site.logs,
+        lambda: any('"phase":"trial"' in (row.reported or "") for row in site.hub.store.devices.all()), site.logs
     )
     site.broker.kill()
     order(site.hub.store, rollout, Ordered(what="abort", by="a tester"))
