@@ -33,6 +33,8 @@ ROUTERS: tuple[str, ...] = (
     "edgekit.fleet.api.counters:router",
     "edgekit.fleet.api.events:router",
     "edgekit.fleet.api.series:router",
+    "edgekit.fleet.api.rollouts:router",
+    "edgekit.fleet.api.audit:router",
 )
 
 _DESCRIPTION = """\

@@ -7,7 +7,7 @@ the limit: too little data is neither good nor bad. docs/adr/0033-rollouts.md ha
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgekit.fleet.rollout.evidence import (
     detectable,
@@ -69,11 +69,13 @@ def judge(
         controls: devices with the same model that did not change meanwhile.
     """
     alpha = gates.alpha / waves
-    findings = [_failures(gates, jobs)]
+    plain = [_failures(gates, jobs)]
     if not canaries:
-        return findings
-    findings += [_enough(gates, canaries)]
-    findings += [
+        return plain
+    enough = _enough(gates, canaries)
+    if gates.silent is not None:
+        plain.append(_silent(gates.silent, canaries, controls))
+    findings = [
         _latency(one, alpha * LATENCY_SHARE / len(gates.latency), gates.beta, canaries, controls)
         for one in gates.latency
     ]
@@ -83,9 +85,9 @@ def judge(
         findings.append(_crashes(gates.crashes, alpha * CRASHES_SHARE, canaries, controls))
     if gates.drift is not None:
         findings.append(_drift(gates.drift, canaries, controls))
-    if gates.silent is not None:
-        findings.append(_silent(gates.silent, canaries, controls))
-    return findings
+    if enough.mark is Mark.OPEN:  # a few windows decide nothing, whatever they say
+        findings = [replace(one, mark=Mark.OPEN) if one.mark is Mark.BAD else one for one in findings]
+    return [*plain, enough, *findings]
 
 
 # --- what devices say of themselves

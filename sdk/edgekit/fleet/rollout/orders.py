@@ -72,7 +72,7 @@ def planned(wanted: Wanted, devices: Sequence[DeviceRow], name: str) -> Plan:
     kinds = {(row.site, row.device): hardware_name(dict(row.hardware)) for row in devices}
     if not kinds:
         raise UsageError("no device fits: there is nothing to roll out to")
-    first = list(dict.fromkeys(tuple(key) for key in wanted.canaries))
+    first = list(dict.fromkeys(wanted.canaries))
     strange = [key for key in first if key not in kinds]
     if strange:
         raise UsageError(f"the canary {'/'.join(strange[0])} is not among the devices of the rollout")
