@@ -35,11 +35,14 @@ from edgekit.fleet.store.desired import DesiredStates
 from edgekit.fleet.store.devices import Devices
 from edgekit.fleet.store.engine import connect, writing
 from edgekit.fleet.store.events import Events
+from edgekit.fleet.store.history import History
+from edgekit.fleet.store.marks import Marks
 from edgekit.fleet.store.migrations import migrate
 from edgekit.fleet.store.reports import Reports
 from edgekit.fleet.store.rollouts import Rollouts
 from edgekit.fleet.store.rollups import Rollups
 from edgekit.fleet.store.series import Question, Series, hardware_name
+from edgekit.fleet.store.totals import Totals
 from edgekit.fleet.store.users import Accounts
 from edgekit.fleet.store.writer import DEVICE_LIMIT
 
@@ -77,6 +80,10 @@ class Store:
         self.rollouts = Rollouts(engine)
         self.audit = Audit(engine)
         self.accounts = Accounts(engine)
+        self.totals = Totals(engine)
+        self.marks = Marks(engine)
+        self.history = History(engine, lambda: self.devices.all(device_limit))
+        self.devices.when_forgotten(self.totals.forget)
 
     def __enter__(self) -> Self:
         """Use it in a block."""
