@@ -1,12 +1,15 @@
 """How many devices there are: by presence, and by the model they serve. What strangers can make many of is bounded."""
 
+import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, func, select
 
+from edgekit.fleet.store.base import DeviceKey
 from edgekit.fleet.store.engine import reading
+from edgekit.fleet.store.series import hardware_name
 from edgekit.fleet.store.tables import DEVICE_MODELS, DEVICES
 from edgekit.fleet.store.totals import LABEL_LIMIT, OVERFLOW
 
@@ -44,3 +47,15 @@ def _bounded(rows: Iterable[tuple[tuple[str, ...], int]], limit: int, *, named: 
             labels = (*[OVERFLOW] * named, *labels[named:])
         counts[labels] = counts.get(labels, 0) + count
     return counts
+
+
+def hardware_names(engine: Engine) -> dict[DeviceKey, str]:
+    """Return what the hardware of every device is called."""
+    names: dict[str, str] = {}
+    found = {}
+    with reading(engine) as connection:
+        for site, device, text in connection.execute(select(DEVICES.c.site, DEVICES.c.device, DEVICES.c.hardware)):
+            if text not in names:
+                names[text] = hardware_name(json.loads(text))
+            found[DeviceKey(site, device)] = names[text]
+    return found

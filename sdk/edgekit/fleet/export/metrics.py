@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgekit.fleet.export.census import Census, take_census
+from edgekit.fleet.store.counters import NAMES
 from edgekit.fleet.store.totals import TotalRow, TotalsState
 from edgekit_agent import __version__
 from edgekit_agent.protocol import ExpHistogram
@@ -109,9 +110,16 @@ def _gauge(name: str, factor: float = 1.0) -> Callable[[Snapshot], Iterator[Samp
 
 def _ingest(snapshot: Snapshot) -> Iterator[Sample]:
     for source, counters in sorted(snapshot.counters.items()):
-        if source != "totals":
+        if source != "totals" and not source.startswith(BRIDGE):
             for outcome, value in sorted(counters.items()):
                 yield Sample((("source", source), ("outcome", outcome)), value)
+
+
+def _bridges(snapshot: Snapshot) -> Iterator[Sample]:
+    for source, counters in sorted(snapshot.counters.items()):
+        for outcome, value in sorted(counters.items()) if source.startswith(BRIDGE) else ():
+            if value or outcome not in NAMES:
+                yield Sample((("bridge", source.removeprefix(BRIDGE)), ("outcome", outcome)), value)
 
 
 def _one(read: Callable[[Snapshot], float]) -> Callable[[Snapshot], Iterator[Sample]]:
@@ -131,6 +139,7 @@ def _counted(name: str, labels: tuple[str, ...]) -> Callable[[Snapshot], Iterato
 
 
 GAUGE_AGE_MS = 300_000
+BRIDGE = "bridge-"
 _LAST = "of the last one or two minutes, over the group's reports"
 METRICS: tuple[Metric, ...] = (
     Metric("edgekit_latency_seconds", Kind.HISTOGRAM, "Time of each stage of an inference.", _latency),
@@ -154,6 +163,7 @@ METRICS: tuple[Metric, ...] = (
         _counted("models", ("model", "version")),
     ),
     Metric("edgekit_ingest_messages_total", Kind.COUNTER, "Messages of devices, by what became of them.", _ingest),
+    Metric("edgekit_bridge_messages_total", Kind.COUNTER, "What bridges and exporters did.", _bridges),
     Metric("edgekit_rollup_waiting_reports", Kind.GAUGE, "Reports not in minutes yet.", _one(lambda s: s.unrolled)),
     Metric(
         "edgekit_metrics_waiting_reports", Kind.GAUGE, "Reports not counted here yet.", _one(lambda s: s.state.waiting)

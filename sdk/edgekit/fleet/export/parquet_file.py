@@ -33,16 +33,16 @@ def write_parquet(rows: Iterable[HistoryRow], columns: Sequence[Column], path: P
         EnvironmentMissingError: if pyarrow is not installed.
     """
     check_parquet()
-    import pyarrow
+    import pyarrow as pa
     from pyarrow import parquet
 
     kinds: dict[str, Any] = {
-        "text": pyarrow.string(),
-        "int": pyarrow.int64(),
-        "float": pyarrow.float64(),
-        "time": pyarrow.timestamp("ms", tz="UTC"),
+        "text": pa.string(),
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "time": pa.timestamp("ms", tz="UTC"),
     }
-    schema = pyarrow.schema([(column.name, kinds[column.kind]) for column in columns])
+    schema = pa.schema([(column.name, kinds[column.kind]) for column in columns])
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     count = 0
     try:
@@ -50,8 +50,8 @@ def write_parquet(rows: Iterable[HistoryRow], columns: Sequence[Column], path: P
             for part in _parts(rows):
                 arrays = [[column.read(row) for row in part] for column in columns]
                 writer.write_batch(
-                    pyarrow.record_batch(
-                        [pyarrow.array(a, kinds[c.kind]) for a, c in zip(arrays, columns, strict=True)], schema=schema
+                    pa.record_batch(
+                        [pa.array(a, kinds[c.kind]) for a, c in zip(arrays, columns, strict=True)], schema=schema
                     )
                 )
                 count += len(part)

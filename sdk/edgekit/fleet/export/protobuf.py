@@ -4,6 +4,7 @@ A message is written field by field and read as a list of (number, value): varin
 as `bytes`. What a number means is said by who asks.
 """
 
+import math
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -47,6 +48,15 @@ def signed(number: int, value: int) -> bytes:
 def double(number: int, value: float) -> bytes:
     """Return a field of `double`."""
     return _key(number, FIXED64) + struct.pack("<d", value)
+
+
+def single(number: int, value: float) -> bytes:
+    """Return a field of `float`; what is too large for one is infinite."""
+    try:
+        packed_value = struct.pack("<f", value)
+    except OverflowError:
+        packed_value = struct.pack("<f", math.copysign(math.inf, value))
+    return _key(number, FIXED32) + packed_value
 
 
 def text(number: int, value: str) -> bytes:
@@ -95,6 +105,12 @@ def fields(data: bytes, limit: int = 10_000) -> Iterator[tuple[int, int | bytes]
 def as_double(value: int) -> float:
     """Return a number of 64 fixed bits as the `double` it stands for."""
     found: float = struct.unpack("<d", value.to_bytes(8, "little"))[0]
+    return found
+
+
+def as_single(value: int) -> float:
+    """Return a number of 32 fixed bits as the `float` it stands for."""
+    found: float = struct.unpack("<f", (value & 0xFFFF_FFFF).to_bytes(4, "little"))[0]
     return found
 
 

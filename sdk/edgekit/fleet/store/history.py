@@ -1,4 +1,4 @@
-"""All rows of a time one after another, for who takes the data elsewhere: memory is that of a part, not of the answer."""
+"""All rows of a time one after another, for who takes them elsewhere: memory is that of a part, not of the answer."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from edgekit.fleet.store.engine import reading
 from edgekit.fleet.store.packing import unpack
 from edgekit.fleet.store.rollups import HOUR_MS, MINUTE_MS
 from edgekit.fleet.store.series import hardware_name
-from edgekit.fleet.store.tables import DEVICES, GAUGES, HOURS, MINUTES, REPORTS, STAGES, VARIANTS
+from edgekit.fleet.store.tables import GAUGES, HOURS, MINUTES, REPORTS, STAGES, VARIANTS
 from edgekit_agent.protocol import ExpHistogram
 
 CHUNK = 1_000

@@ -20,8 +20,8 @@ from edgekit.fleet.export.metrics import METRICS, Snapshot
 from edgekit.fleet.export.prometheus import OCTAVES, _classic, native_histogram, to_protobuf, to_text, wants_protobuf
 from edgekit.fleet.store import DeviceKey, Store
 from edgekit_agent.protocol import ExpHistogram
-from tests.sdk.fleet.export.client_model import CLIENT_MODEL, messages
 from tests.sdk.fleet.export.conftest import TOKEN
+from tests.sdk.fleet.export.described import CLIENT_MODEL, messages
 
 MODEL = messages("io.prometheus.client", CLIENT_MODEL)
 PROMETHEUS_ACCEPT = (
