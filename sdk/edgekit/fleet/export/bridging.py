@@ -25,6 +25,8 @@ class Bridge(Protocol):
     """What is told to a broker, and what is listened to; it is all one thread's."""
 
     name: str
+    client_id: str
+    """Its name at the broker: two of the same name throw each other out."""
     counted: Counter[str]
     """What to add to the store's counters of this bridge; emptied by who does."""
 
@@ -63,7 +65,7 @@ def run(bridge: Bridge, store: "Store", url: BrokerUrl, stop: threading.Event, *
     wait_s = FIRST_WAIT_S
     while not stop.is_set():
         try:
-            with Outlet(url, f"edgekit-{bridge.name}", bridge.will(), bridge.subscriptions()) as outlet:
+            with Outlet(url, bridge.client_id, bridge.will(), bridge.subscriptions()) as outlet:
                 once = False
                 bridge.begin(outlet)
                 while not stop.is_set():

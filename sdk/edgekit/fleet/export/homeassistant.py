@@ -75,6 +75,7 @@ class HomeAssistantBridge:
             base: where the figures are told; one a fleet, where several use one broker.
         """
         self._store, self._prefix, self._base = store, prefix, base
+        self.client_id = f"edgekit-{self.name}-{base}"
         self.counted: Counter[str] = Counter()
         self._retained: dict[str, str] = {}  # topic -> digest of what the broker keeps for us
         self._told: dict[tuple[DeviceKey, str], _Told] = {}

@@ -1,5 +1,6 @@
 """Bridges over a real broker."""
 
+import itertools
 import json
 import threading
 import time
@@ -47,6 +48,9 @@ def _bridging(bridge: Bridge, store: Store, url: str) -> Iterator[threading.Even
         assert not thread.is_alive()
 
 
+_EARS = itertools.count()
+
+
 class _Ear:
     """Another client of the broker: what it hears, in order."""
 
@@ -67,7 +71,7 @@ class _Ear:
 
 @contextmanager
 def _listening(url: str, *filters: str) -> Iterator[_Ear]:
-    with Outlet(parse(url), "ear", Will("ear/gone", b""), filters) as outlet:
+    with Outlet(parse(url), f"ear-{next(_EARS)}", Will("ear/gone", b""), filters) as outlet:
         yield _Ear(outlet)
 
 

@@ -28,6 +28,7 @@ class Collector:
     """Takes what is pushed; answers what it is told to, 200 otherwise."""
 
     def __init__(self) -> None:
+        """Begin with nothing."""
         self.taken: list[Any] = []
         self.headers: list[dict[str, str]] = []
         self.answers: list[tuple[int, dict[str, str], bytes]] = []

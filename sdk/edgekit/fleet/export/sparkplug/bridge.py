@@ -55,6 +55,7 @@ class SparkplugBridge:
             if not text or set(text) & set("/+#") or len(text) > MODEL_LIMIT:
                 raise UsageError(f"Sparkplug {what} '{text[:80]}' is empty, too long, or has '/', '+' or '#'")
         self._store, self._node, self._host = store, EdgeNode(group, node), primary_host
+        self.client_id = f"edgekit-{self.name}-{group}-{node}"
         self.counted: Counter[str] = Counter()
         self._mark = f"sparkplug:{group}/{node}"
         self._cursor = 0
