@@ -8,9 +8,6 @@ import typer
 from edgekit.cli.fleet._store_options import DEFAULT_STORE, StoreUrl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from edgekit.fleet.store import DeviceRow
     from edgekit.fleet.store.history import Extract
 
 app = typer.Typer(
@@ -20,9 +17,9 @@ app = typer.Typer(
 Begin = Annotated[str, typer.Option("--from", metavar="T", help="24h, 30m, 7d (ago), or ISO 8601, UTC.")]
 End = Annotated[str, typer.Option("--to", metavar="T", help="The same, or now.")]
 Detail = Annotated[str, typer.Option(metavar="D", help="report (kept for 24 h), minute (30 days) or hour (2 years).")]
-Site = Annotated[str | None, typer.Option(metavar="S", help="Only this site. [default: all]")]
-Device = Annotated[list[str] | None, typer.Option(metavar="D", help="Only this device; repeatable.")]
-Label = Annotated[list[str] | None, typer.Option(metavar="K=V", help="Only devices with this label; repeatable.")]
+Which = Annotated[
+    str, typer.Option("--filter", metavar="F", help="Only these devices, as label.room=lab and not state=offline.")
+]
 Model = Annotated[str | None, typer.Option(metavar="M", help="Only this model.")]
 Version = Annotated[str | None, typer.Option(metavar="V", help="Only this version.")]
 Histograms = Annotated[bool, typer.Option("--histograms", help="With each stage's whole histogram, as JSON.")]
@@ -35,9 +32,7 @@ def csv(
     begin: Begin = "24h",
     end: End = "now",
     detail: Detail = "minute",
-    site: Site = None,
-    device: Device = None,
-    label: Label = None,
+    devices: Which = "",
     model: Model = None,
     version: Version = None,
     histograms: Histograms = False,
@@ -48,15 +43,15 @@ def csv(
 
         edgekit fleet export csv --from 7d --detail hour --model kws > week.csv
 
-        edgekit fleet export csv today.csv --label room=lab --histograms
+        edgekit fleet export csv today.csv --filter label.room=lab --histograms
     """
     import os
     import sys
 
     from edgekit.cli.fleet._store_options import existing_store
 
-    extract = _extract(begin, end, detail, _devices(site, device, label), model, version)
     with existing_store(store) as opened:
+        extract = _extract(begin, end, detail, devices, model, version)
         from edgekit.fleet.export.columns import columns
         from edgekit.fleet.export.csv_file import write_csv
 
@@ -81,9 +76,7 @@ def parquet(
     begin: Begin = "24h",
     end: End = "now",
     detail: Detail = "minute",
-    site: Site = None,
-    device: Device = None,
-    label: Label = None,
+    devices: Which = "",
     model: Model = None,
     version: Version = None,
     histograms: Histograms = False,
@@ -98,8 +91,8 @@ def parquet(
     """
     from edgekit.cli.fleet._store_options import existing_store
 
-    extract = _extract(begin, end, detail, _devices(site, device, label), model, version)
     with existing_store(store) as opened:
+        extract = _extract(begin, end, detail, devices, model, version)
         from edgekit.fleet.export.columns import columns
         from edgekit.fleet.export.parquet_file import write_parquet
 
@@ -148,12 +141,11 @@ def telegraf(
     typer.echo(snippet(server, broker, str(token_file)), nl=False)
 
 
-def _extract(
-    begin: str, end: str, detail: str, wanted: "Callable[[DeviceRow], bool]", model: str | None, version: str | None
-) -> "Extract":
+def _extract(begin: str, end: str, detail: str, devices: str, model: str | None, version: str | None) -> "Extract":
     import time
 
     from edgekit.cli.fleet._store_options import moment_ms
+    from edgekit.fleet.query import parse
     from edgekit.fleet.store.history import Extract
 
     now_ms = int(time.time() * 1000)
@@ -161,25 +153,7 @@ def _extract(
         from_ms=moment_ms(begin, now_ms),
         to_ms=moment_ms(end, now_ms),
         detail=detail,
-        wanted=wanted,
+        wanted=parse(devices).matches if devices.strip() else None,
         model=model,
         version=version,
     )
-
-
-def _devices(site: str | None, device: list[str] | None, label: list[str] | None) -> "Callable[[DeviceRow], bool]":
-    from edgekit.errors import UsageError
-
-    labels = dict(one.partition("=")[::2] for one in label or ())
-    if any("=" not in one for one in label or ()):
-        raise UsageError("a label is written NAME=VALUE")
-    chosen = set(device or ())
-
-    def wanted(row: "DeviceRow") -> bool:
-        return (
-            (site is None or row.site == site)
-            and (not chosen or row.device in chosen)
-            and labels.items() <= dict(row.labels).items()
-        )
-
-    return wanted

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, func, select
 from edgekit.fleet.store.base import DeviceKey
 from edgekit.fleet.store.engine import reading
 from edgekit.fleet.store.series import hardware_name
-from edgekit.fleet.store.tables import DEVICE_MODELS, DEVICES
+from edgekit.fleet.store.tables import DEVICE_MODELS, DEVICES, ROLLOUT_JOBS, ROLLOUTS
 from edgekit.fleet.store.totals import LABEL_LIMIT, OVERFLOW
 
 LIMIT = 1_000
@@ -24,6 +24,8 @@ class Census:
     now_ms: int
     devices: Counts  # site, presence, reason
     models: Counts  # model, version
+    rollouts: Counts  # status
+    rollout_devices: Counts  # status, of rollouts that have not ended
 
 
 def take_census(engine: Engine, limit: int = LIMIT) -> Census:
@@ -35,7 +37,17 @@ def take_census(engine: Engine, limit: int = LIMIT) -> Census:
         presence = _bounded([(tuple(row[:3]), row[3]) for row in devices], limit, named=1)
         served = connection.execute(select(*by_model, func.count()).group_by(*by_model).order_by(*by_model))
         models = _bounded([(tuple(row[:2]), row[2]) for row in served], limit, named=2)
-    return Census(int(time.time() * 1000), presence, models)
+        rollouts = connection.execute(select(ROLLOUTS.c.status, func.count()).group_by(ROLLOUTS.c.status)).all()
+        under_way = select(ROLLOUT_JOBS.c.status, func.count()).join(ROLLOUTS, ROLLOUTS.c.id == ROLLOUT_JOBS.c.rollout)
+        under_way = under_way.where(ROLLOUTS.c.ended_ms.is_(None)).group_by(ROLLOUT_JOBS.c.status)
+        jobs = connection.execute(under_way).all()
+    return Census(
+        now_ms=int(time.time() * 1000),
+        devices=presence,
+        models=models,
+        rollouts={(status,): count for status, count in rollouts},
+        rollout_devices={(status,): count for status, count in jobs},
+    )
 
 
 def _bounded(rows: Iterable[tuple[tuple[str, ...], int]], limit: int, *, named: int) -> Counts:

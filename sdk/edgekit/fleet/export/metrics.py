@@ -162,6 +162,13 @@ METRICS: tuple[Metric, ...] = (
         "Devices that serve a model, by version.",
         _counted("models", ("model", "version")),
     ),
+    Metric("edgekit_rollouts", Kind.GAUGE, "Rollouts, by how they stand.", _counted("rollouts", ("status",))),
+    Metric(
+        "edgekit_rollout_devices",
+        Kind.GAUGE,
+        "Devices of rollouts that have not ended, by how they stand.",
+        _counted("rollout_devices", ("status",)),
+    ),
     Metric("edgekit_ingest_messages_total", Kind.COUNTER, "Messages of devices, by what became of them.", _ingest),
     Metric("edgekit_bridge_messages_total", Kind.COUNTER, "What bridges and exporters did.", _bridges),
     Metric("edgekit_rollup_waiting_reports", Kind.GAUGE, "Reports not in minutes yet.", _one(lambda s: s.unrolled)),

@@ -1,14 +1,22 @@
 """Bridges over a real broker."""
 
+import contextlib
 import itertools
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from edgekit.cli.main import app
 from edgekit.errors import EnvironmentMissingError, UsageError
 from edgekit.fleet._brokers import choose_engine, running
 from edgekit.fleet._url import parse
@@ -18,7 +26,7 @@ from edgekit.fleet.export.outlet import Outlet, Will
 from edgekit.fleet.export.sparkplug import DataType, Metric, Payload, SparkplugBridge, decode, encode
 from edgekit.fleet.export.sparkplug.node import REBIRTH
 from edgekit.fleet.store import DeviceKey, Store
-from edgekit_agent.errors import TransportError
+from edgekit_agent.errors import ConfigError, TransportError
 
 pytestmark = pytest.mark.slow
 Fill = Callable[..., None]
@@ -248,3 +256,42 @@ def test_names_that_sparkplug_forbids_and_brokers_that_are_not_there_are_told(st
         SparkplugBridge(store, group="a/b")
     with pytest.raises(TransportError, match="did not answer"):
         run(SparkplugBridge(store), store, parse("mqtt://127.0.0.1:9"), threading.Event(), once=True)
+
+
+def test_a_bridge_that_is_killed_dies_by_its_will_and_one_that_is_stopped_says_farewell(
+    store: Store, known: Know, mosquitto: str, tmp_path: Path
+) -> None:
+    known("dev-1")
+    command = [sys.executable, "-m", "edgekit.cli.main", "fleet", "bridge", "sparkplug", "--broker", mosquitto]
+    environment = {**os.environ, "EDGEKIT_FLEET_STORE": str(store.engine.url)}
+    codes = []
+    with _listening(mosquitto, "spBv1.0/#") as ear, (tmp_path / "log").open("w") as log:
+        for round_number, end in enumerate((signal.SIGKILL, signal.SIGTERM), 1):
+            process = subprocess.Popen(command, env=environment, stderr=log)
+            try:
+                ear.until(lambda heard: sum("/NBIRTH/" in topic for topic, _ in heard) == round_number)  # noqa: B023
+                process.send_signal(end)
+                ear.until(lambda heard: sum("/NDEATH/" in topic for topic, _ in heard) == round_number)  # noqa: B023
+            finally:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(30)
+                process.kill()
+                codes.append(process.wait())
+        told = [(topic, payload.metrics[0].value) for topic, payload in _payloads(ear.heard)]
+    assert codes == [-signal.SIGKILL, 0]
+    assert told == [("NBIRTH/fleet", 0), ("NDEATH/fleet", 0), ("NBIRTH/fleet", 1), ("NDEATH/fleet", 1)]
+
+
+def test_secrets_are_taken_from_private_files_only(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret\n")
+    file.chmod(0o644)
+    arguments = ["fleet", "bridge", "homeassistant", "--store", str(store.engine.url), "--password-file", str(file)]
+    with pytest.raises(ConfigError, match="everybody may read"):
+        CliRunner().invoke(app, [*arguments, "--broker", "mqtt://me@127.0.0.1:9"], catch_exceptions=False)
+    file.chmod(0o600)
+    with pytest.raises(UsageError, match="needs a user"):
+        CliRunner().invoke(app, [*arguments, "--broker", "mqtt://127.0.0.1:9"], catch_exceptions=False)
+    with pytest.raises(TransportError, match="did not answer") as caught:
+        CliRunner().invoke(app, [*arguments, "--broker", "mqtt://me@127.0.0.1:9"], catch_exceptions=False)
+    assert "secret" not in str(caught.value)

@@ -76,9 +76,9 @@ def test_rows_are_chosen_by_device_label_model_and_detail(filled: str, tmp_path:
 
     assert count("--detail", "report") == 12
     assert count("--detail", "hour", "--from", "2027-01-15T07:00") == 4  # 07:59 is another hour than 08:00
-    assert count("--device", "dev-1") == 3
-    assert count("--label", "room=lab", "--device", "dev-2", "--model", "kws") == 3
-    assert count("--label", "room=attic") == count("--model", "other") == count("--site", "other") == 0
+    assert count("--filter", "device=dev-1") == 3
+    assert count("--filter", "label.room=lab and device~*-2", "--model", "kws") == 3
+    assert count("--filter", "label.room=attic") == count("--model", "other") == count("--version", "9") == 0
     file = tmp_path / "out.csv"
     assert _run("export", "csv", str(file), "--store", filled, *SPAN).stderr == f"{file}: 6 rows\n"
     assert [path.name for path in tmp_path.iterdir() if "csv" in path.name] == ["out.csv"]

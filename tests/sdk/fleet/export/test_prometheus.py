@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import insert
 
 from edgekit.fleet._brokers import free_port
 from edgekit.fleet.export.metrics import METRICS, Snapshot
 from edgekit.fleet.export.prometheus import OCTAVES, _classic, native_histogram, to_protobuf, to_text, wants_protobuf
 from edgekit.fleet.store import DeviceKey, Store
+from edgekit.fleet.store.tables import ROLLOUT_JOBS, ROLLOUTS
 from edgekit_agent.protocol import ExpHistogram
 from tests.sdk.fleet.export.conftest import TOKEN
 from tests.sdk.fleet.export.described import CLIENT_MODEL, messages
@@ -99,6 +101,17 @@ def test_both_forms_tell_the_same(store: Store, fill: Callable[..., None], known
     known(board='Pi "5"')
     known("dev-2", presence="offline")
     fill(seq=1, values=(0.001, 0.003), temperature_c=41.5)
+    with store.engine.begin() as connection:
+        for name, ended_ms in (("r1", 5), ("r2", None)):
+            blank = dict.fromkeys(
+                ("model", "version", "filter", "plan", "reason", "step", "created_by", "findings"), ""
+            )
+            whole = dict.fromkeys(("rev", "wave", "since_ms", "created_ms"), 0)
+            status = "running" if ended_ms is None else "completed"
+            connection.execute(insert(ROLLOUTS).values(id=name, status=status, ended_ms=ended_ms, **blank, **whole))
+            job = dict.fromkeys(("wave", "position", "since_ms", "v", "tries"), 0)
+            job |= {"rollout": name, "site": "default", "device": "dev-1", "status": "told", "reason": ""}
+            connection.execute(insert(ROLLOUT_JOBS).values(**job))
     store.counters.add("ingest", {"received": 2, "stored": 1})
     store.totals.roll_all()
     snapshot = Snapshot.of(store)
@@ -112,6 +125,8 @@ def test_both_forms_tell_the_same(store: Store, fill: Callable[..., None], known
     assert f'edgekit_latency_seconds_bucket{{{labels},stage="infer",le="0.001953125"}} 1' in text
     assert 'edgekit_devices{site="default",presence="offline",reason="birth"} 1' in text
     assert 'edgekit_ingest_messages_total{source="ingest",outcome="received"} 2' in text
+    assert 'edgekit_rollouts{status="completed"} 1' in text
+    assert 'edgekit_rollout_devices{status="told"} 1' in text
     assert families["edgekit_inferences_total"].metric[0].counter.value == 2
     assert families["edgekit_devices"].metric[0].gauge.value == 1
     infer = families["edgekit_latency_seconds"].metric[0]
