@@ -2,7 +2,7 @@
 
 import typer
 
-from edgekit.cli.fleet import broker, check, pki, serve, simulate, watch
+from edgekit.cli.fleet import bridge, broker, check, export, pki, serve, simulate, watch
 
 app = typer.Typer(help="Watch a fleet, or run a broker to try things out.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -14,3 +14,5 @@ app.add_typer(pki.app, name="pki")
 app.command("enroll")(pki.enroll)
 app.command("revoke")(pki.revoke)
 app.command("check")(check.check)
+app.add_typer(export.app, name="export")
+app.add_typer(bridge.app, name="bridge")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # "module:attribute" of an APIRouter whose paths are complete (/api/v1/...). The first whose path fits answers.
 ROUTERS: tuple[str, ...] = (
     "edgekit.fleet.api.health:router",
+    "edgekit.fleet.api.metrics:router",
     "edgekit.fleet.api.sessions:router",
     "edgekit.fleet.api.accounts:router",
     "edgekit.fleet.api.live:router",

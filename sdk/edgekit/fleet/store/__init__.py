@@ -37,6 +37,8 @@ from edgekit.fleet.store.desired import DesiredStates
 from edgekit.fleet.store.devices import Devices
 from edgekit.fleet.store.engine import connect, writing
 from edgekit.fleet.store.events import Events
+from edgekit.fleet.store.history import History
+from edgekit.fleet.store.marks import Marks
 from edgekit.fleet.store.migrations import migrate
 from edgekit.fleet.store.presence import PresenceRows
 from edgekit.fleet.store.reports import Reports
@@ -44,6 +46,7 @@ from edgekit.fleet.store.retention import Keep, Retention
 from edgekit.fleet.store.rollouts import Rollouts
 from edgekit.fleet.store.rollups import Rollups
 from edgekit.fleet.store.series import Question, Series, hardware_name
+from edgekit.fleet.store.totals import Totals
 from edgekit.fleet.store.users import Accounts
 from edgekit.fleet.store.writer import DEVICE_LIMIT
 
@@ -86,6 +89,10 @@ class Store:
         self.retention = Retention(engine)
         self.presence = PresenceRows(engine)
         self.commands = Commands(engine)
+        self.totals = Totals(engine)
+        self.marks = Marks(engine)
+        self.history = History(engine, lambda: self.devices.all(device_limit))
+        self.devices.when_forgotten(self.totals.forget)
 
     def __enter__(self) -> Self:
         """Use it in a block."""

@@ -336,5 +336,25 @@ COMMANDS = Table(
     _maybe("answered_ms"),
     Index("commands_created", "created_ms"),
 )
+TOTALS = Table(
+    "totals",
+    _text("hardware"),
+    _text("model"),
+    _text("version"),
+    _text("device"),  # empty where devices are not told apart
+    _whole("first_ms"),
+    _whole("last_ms"),
+    _whole("reports"),
+    Column("window_s", Double, nullable=False),
+    _whole("inferences"),
+    _whole("errors"),
+    _whole("dropped"),
+    *_stages(),
+    _maybe("gauges", Text()),  # JSON: the newest minute, and the figures of it and of the one before
+    PrimaryKeyConstraint("site", "hardware", "model", "version", "device"),
+"""Everything reported since the beginning, by group: grows only, whatever becomes of the reports."""
+
+MARKS = Table("marks", METADATA, Column("name", Text, primary_key=True), _text("value"))
+"""Where a reader of the store has come to (JSON)."""
 
 APPLIED = Table("migrations", METADATA, Column("name", Text, primary_key=True), _whole("applied_ms"))
