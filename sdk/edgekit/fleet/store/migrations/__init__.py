@@ -11,7 +11,7 @@ from types import MappingProxyType
 from sqlalchemy import Connection, text
 
 from edgekit.errors import DataError
-from edgekit.fleet.store.migrations import m0001_fleet, m0002_rollouts, m0003_accounts
+from edgekit.fleet.store.migrations import m0001_fleet, m0002_rollouts, m0003_accounts, m0004_alerts
 
 Types = Mapping[str, str]
 Step = Callable[[Types], tuple[str, ...]]
@@ -20,6 +20,7 @@ MIGRATIONS: tuple[tuple[str, Step], ...] = (
     ("0001-fleet", m0001_fleet.statements),
     ("0002-rollouts", m0002_rollouts.statements),
     ("0003-accounts", m0003_accounts.statements),
+    ("0004-alerts", m0004_alerts.statements),
 )
 
 TYPES: Mapping[str, Types] = MappingProxyType(
