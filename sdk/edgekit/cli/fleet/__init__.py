@@ -2,7 +2,7 @@
 
 import typer
 
-from edgekit.cli.fleet import broker, check, pki, simulate, watch
+from edgekit.cli.fleet import alerts, broker, check, pki, simulate, watch
 
 app = typer.Typer(help="Watch a fleet, or run a broker to try things out.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -13,3 +13,4 @@ app.add_typer(pki.app, name="pki")
 app.command("enroll")(pki.enroll)
 app.command("revoke")(pki.revoke)
 app.command("check")(check.check)
+app.add_typer(alerts.app, name="alerts")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgekit.fleet.alerts.machine import Observation
 from edgekit.fleet.alerts.rules import CRASHES, DRIFT, GAUGES, QUANTILES, Rule, Signal
+from edgekit.fleet.query import parse
 from edgekit.fleet.store import DeviceKey, DeviceRow, Question, SeriesPoint, Store
 
 EVENT_LIMIT = 50_000
@@ -20,6 +21,15 @@ class Sources:
     store: Store
     select: Callable[[str], Collection[DeviceKey]] | None = None
     rollouts: Callable[[], Iterable[tuple[str, str]]] | None = None
+
+    @classmethod
+    def of(cls, store: Store) -> "Sources":
+        """Return all that a store has."""
+        return cls(
+            store=store,
+            select=lambda text: [row.key for row in parse(text).devices(store)],
+            rollouts=lambda: [(head.row.id, head.row.state.status) for head in store.rollouts.heads()],
+        )
 
 
 def observe(sources: Sources, rules: Iterable[Rule], now_ms: int) -> list[Observation]:

@@ -29,6 +29,7 @@ ROUTERS: tuple[str, ...] = (
     "edgekit.fleet.api.devices:router",
     "edgekit.fleet.api.events:router",
     "edgekit.fleet.api.series:router",
+    "edgekit.fleet.api.alerts:router",
 )
 
 _DESCRIPTION = """\
