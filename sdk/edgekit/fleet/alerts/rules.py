@@ -129,7 +129,9 @@ class Rule:
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         """Return the rule of a document of `to_json`; what is not known is left out."""
         known = {one.name for one in fields(cls)}
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in body.items()
+        }
         return cls(**{key: value for key, value in values.items() if key in known})
 
 

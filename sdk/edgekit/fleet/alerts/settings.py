@@ -108,10 +108,11 @@ def _notifier(table: dict[str, Any], folder: Path) -> tuple[str, Notifier]:
         raise UsageError(f"notifier '{name[:80]}': a name is a-z, 0-9 and '-', at most 64")
     if kind not in KINDS:
         raise UsageError(f"notifier '{name}': there is no kind '{kind[:40]}'; there are: {', '.join(KINDS)}")
+    made: Notifier
     if kind == "webhook":
         table["secret"] = _secret(table, "secret", folder)
-        made: Notifier = Webhook(**table)
-        _check_url(name, made.url)
+        hook = made = Webhook(**table)
+        _check_url(name, hook.url)
     elif kind == "mqtt":
         made = Mqtt(**table)
         if any(one in made.topic for one in "+#\0") or not made.topic or made.topic.startswith("ek/1/"):
