@@ -36,6 +36,7 @@ ROUTERS: tuple[str, ...] = (
     "edgekit.fleet.api.series:router",
     "edgekit.fleet.api.rollouts:router",
     "edgekit.fleet.api.audit:router",
+    "edgekit.fleet.api.alerts:router",
 )
 
 _DESCRIPTION = """\

@@ -165,7 +165,7 @@ class Pki:
         )
         certificate = certificates.sign(authority, wanted, _now())
         until = certificate.not_valid_after_utc
-        record = {
+        record: dict[str, object] = {
             "do": "issue", "serial": f"{certificate.serial_number:x}", "common_name": order.common_name,
             "role": order.role.value, "site": order.site, "issued_ms": _ms(_now()), "until_ms": _ms(until),
         }  # fmt: skip

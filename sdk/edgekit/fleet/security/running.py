@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -83,7 +84,9 @@ class ProductionBroker:
         self.log = self.folder / "broker" / "mosquitto.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [executable, "-c", str(settings)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                # by way of `parent`: whoever is killed here leaves no broker behind
+                [sys.executable, "-P", "-m", "edgekit_agent.parent", str(os.getpid()), executable, "-c", str(settings)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,  # Ctrl-C is for us: we end it after the clients have left
             )  # fmt: skip
         try:

@@ -18,6 +18,7 @@ from typing import Self
 from sqlalchemy import Engine
 
 from edgekit.fleet.store.audit import Audit
+from edgekit.fleet.store.alerts import Alerts
 from edgekit.fleet.store.base import (
     Ack,
     Arrived,
@@ -82,6 +83,7 @@ class Store:
         self.series = Series(engine)
         self.rollups = Rollups(engine)
         self.counters = Counters(engine)
+        self.alerts = Alerts(engine)
         self.desired = DesiredStates(engine)
         self.rollouts = Rollouts(engine)
         self.audit = Audit(engine)

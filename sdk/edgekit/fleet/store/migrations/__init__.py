@@ -11,7 +11,14 @@ from types import MappingProxyType
 from sqlalchemy import Connection, text
 
 from edgekit.errors import DataError
-from edgekit.fleet.store.migrations import m0001_fleet, m0002_rollouts, m0003_accounts, m0004_commands, m0036_totals
+from edgekit.fleet.store.migrations import (
+    m0001_fleet,
+    m0002_rollouts,
+    m0003_accounts,
+    m0004_alerts,
+    m0004_commands,
+    m0036_totals,
+)
 
 Types = Mapping[str, str]
 Step = Callable[[Types], tuple[str, ...]]
@@ -22,6 +29,7 @@ MIGRATIONS: tuple[tuple[str, Step], ...] = (
     ("0003-accounts", m0003_accounts.statements),
     ("0004-commands", m0004_commands.statements),
     ("0036-totals", m0036_totals.statements),
+    ("0004-alerts", m0004_alerts.statements),
 )
 
 TYPES: Mapping[str, Types] = MappingProxyType(

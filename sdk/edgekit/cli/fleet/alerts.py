@@ -1,0 +1,222 @@
+"""`edgekit fleet alerts ls|rules|add|rm|test|silence|unsilence|ack`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgekit.fleet.alerts.remote import AlertsServer
+
+app = typer.Typer(help="Alerts: what fires, the rules, and silences.", no_args_is_help=True, rich_markup_mode=None)
+
+Server = Annotated[
+    str | None, typer.Option(metavar="URL", help="The fleet service. [default: EDGEKIT_FLEET_SERVER, or this machine]")
+]
+TokenFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A file with a token (0600). [default: EDGEKIT_FLEET_TOKEN]")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+_TEST_S = 30.0
+
+
+@app.command("ls")
+def list_(server: Server = None, token_file: TokenFile = None, json: Json = False) -> None:
+    """List what is pending or firing.
+
+    Examples:
+
+        edgekit fleet alerts ls
+    """
+    import time
+
+    found = _server(server, token_file).ask("GET", "")
+    if json:
+        _print(found)
+        return
+    now = time.time() * 1000
+    for one in found["alerts"]:
+        marks = [mark for mark, on in (("silenced", one["silenced"]), ("seen", one["acked_by"])) if on]
+        minutes = max(0.0, now - one["since_ms"]) / 60_000
+        print(
+            f"{one['phase']:<8} {one['severity']:<9} {one['rule']:<24} {one['group']:<32} {one['value']:g} "
+            f"(worst {one['worst']:g}) for {minutes:.0f} min {' '.join(marks)}".rstrip()
+        )
+    if not found["alerts"]:
+        print("nothing is pending or firing")
+
+
+@app.command()
+def rules(server: Server = None, token_file: TokenFile = None, json: Json = False) -> None:
+    """List the rules.
+
+    Examples:
+
+        edgekit fleet alerts rules --json
+    """
+    found = _server(server, token_file).ask("GET", "/rules")
+    if json:
+        _print(found)
+        return
+    for one in found["rules"]:
+        off = "" if one["enabled"] else " (off)"
+        print(f"{one['name']:<24} {one['when']:<24} for {one['for_s']:g} s by {one['by']}, {one['severity']}{off}")
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The rule's name.")],
+    when: Annotated[str, typer.Argument(metavar="WHEN", help="SIGNAL > NUMBER, as in 'p99 > 50'.")],
+    for_: Annotated[str | None, typer.Option("--for", metavar="T", help="How long without a break.")] = None,
+    clear: Annotated[float | None, typer.Option(metavar="X", help="It is over when not beyond this.")] = None,
+    resolve: Annotated[str | None, typer.Option(metavar="T", help="... for so long.")] = None,
+    window: Annotated[str | None, typer.Option(metavar="T", help="What time a value is of.")] = None,
+    by: Annotated[str | None, typer.Option(metavar="G", help="device, version, hardware, model or none.")] = None,
+    stage: Annotated[str | None, typer.Option(metavar="S", help="pre, infer, post, e2e or queue.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="M", help="Only this model.")] = None,
+    version: Annotated[str | None, typer.Option(metavar="V", help="Only this version.")] = None,
+    filter_: Annotated[str | None, typer.Option("--filter", metavar="F", help="Only these devices.")] = None,
+    code: Annotated[list[str] | None, typer.Option(metavar="C", help="With events: which; repeatable.")] = None,
+    least: Annotated[int | None, typer.Option(metavar="N", help="So many samples at least.")] = None,
+    severity: Annotated[str | None, typer.Option(metavar="S", help="info, warning or critical.")] = None,
+    notify: Annotated[list[str] | None, typer.Option(metavar="N", help="Whom to tell; repeatable.")] = None,
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="What to tell with it.")] = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Add a rule, or put it in the place of one of that name.
+
+    Signals: p50, p90, p99, p999 (ms), error-rate (0 to 1), dropped, reports, silent (s), crashes, drift, events,
+    rollout-stopped, temperature, cpu, memory, throttled, power, waiting.
+
+    Examples:
+
+        edgekit fleet alerts add slow-kws 'p99 > 50' --for 2m --clear 40 --model kws --notify ops
+
+        edgekit fleet alerts add gone 'silent > 60' --for 0 --severity critical
+    """
+    from edgekit.fleet.alerts.remote import part
+
+    settings = {
+        "for": for_, "clear": clear, "resolve": resolve, "window": window, "by": by, "stage": stage, "model": model,
+        "version": version, "filter": filter_, "codes": code, "least": least, "severity": severity, "notify": notify,
+        "note": note,
+    }  # fmt: skip
+    given = {key: value for key, value in settings.items() if value is not None}
+    _server(server, token_file).ask("PUT", f"/rules/{part(name)}", {"when": when, **given})
+    print(f"{name}: {when}")
+
+
+@app.command("rm")
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The rule's name.")],
+    server: Server = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Remove a rule; its alerts are over.
+
+    Examples:
+
+        edgekit fleet alerts rm slow-kws
+    """
+    from edgekit.fleet.alerts.remote import part
+
+    _server(server, token_file).ask("DELETE", f"/rules/{part(name)}")
+    print(f"{name}: removed")
+
+
+@app.command("test")
+def try_notifier(
+    notifier: Annotated[str, typer.Argument(metavar="NOTIFIER", help="A name of the service's file.")],
+    server: Server = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Send a test by a notifier, and wait up to 30 s to see whether it arrives.
+
+    Examples:
+
+        edgekit fleet alerts test ops
+    """
+    import time
+
+    from edgekit.errors import DeviceError
+
+    service = _server(server, token_file)
+    number = service.ask("POST", "/tests", {"notifier": notifier})["id"]
+    end = time.monotonic() + _TEST_S
+    while True:
+        found = service.ask("GET", f"/messages/{number}")
+        if found["state"] == "sent":
+            print(f"{notifier}: sent")
+            return
+        if found["problem"] or time.monotonic() > end:
+            problem = found["problem"] or f"not tried within {_TEST_S:g} s: does the service run its alerts?"
+            raise DeviceError(f"{notifier}: {problem}")
+        time.sleep(0.2)
+
+
+@app.command()
+def silence(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="A rule's name; may end in '*'.")],
+    group: Annotated[str, typer.Argument(metavar="[GROUP]", help="A site/device, version, ...; may end in '*'.")] = "*",
+    for_: Annotated[str, typer.Option("--for", metavar="T", help="How long.")] = "1h",
+    comment: Annotated[str, typer.Option(metavar="TEXT", help="Why.")] = "",
+    server: Server = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Tell nobody of some alerts for a while; what still fires then is told.
+
+    Examples:
+
+        edgekit fleet alerts silence 'slow-*' 'lab/*' --for 2h --comment 'new cooling'
+    """
+    from edgekit.fleet.alerts.rules import seconds
+
+    body = {"rule": rule, "group": group, "seconds": seconds(for_), "comment": comment}
+    number = _server(server, token_file).ask("POST", "/silences", body)["id"]
+    print(f"silence {number}: {rule} {group} for {for_}")
+
+
+@app.command()
+def unsilence(
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The silence's number.")],
+    server: Server = None,
+    token_file: TokenFile = None,
+) -> None:
+    """End a silence.
+
+    Examples:
+
+        edgekit fleet alerts unsilence 3
+    """
+    _server(server, token_file).ask("DELETE", f"/silences/{number}")
+    print(f"silence {number}: over")
+
+
+@app.command()
+def ack(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="The rule.")],
+    group: Annotated[str, typer.Argument(metavar="GROUP", help="The site/device, version, ...")],
+    server: Server = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Note that you have seen an alert, for everybody else to see.
+
+    Examples:
+
+        edgekit fleet alerts ack slow-kws lab/pi-7
+    """
+    _server(server, token_file).ask("POST", "/ack", {"rule": rule, "group": group})
+    print(f"{rule} {group}: seen")
+
+
+def _server(server: str | None, token_file: Path | None) -> "AlertsServer":
+    from edgekit.fleet.alerts.remote import AlertsServer
+
+    return AlertsServer(server, token_file)
+
+
+def _print(document: dict[str, Any]) -> None:
+    import json
+
+    print(json.dumps({"schema": 1, **document}, indent=2))

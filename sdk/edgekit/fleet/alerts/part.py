@@ -1,0 +1,107 @@
+"""The part of the service that looks at rules every few seconds and tells what is to be told."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edgekit.errors import EdgeKitError
+from edgekit.fleet.alerts.machine import step
+from edgekit.fleet.alerts.notifiers import Publish, tell
+from edgekit.fleet.alerts.settings import Email, Mqtt, Settings
+from edgekit.fleet.alerts.watching import Sources, observe
+from edgekit.fleet.store.alerts import MessageRow
+
+_LOG = logging.getLogger(__name__)
+
+LOOK_S = 5.0
+TELL_S = 1.0
+BACKOFF_S = (5.0, 900.0)
+GIVE_UP_S = 86_400.0
+
+
+def _clock_ms() -> int:
+    return int(time.time() * 1000)
+
+
+@dataclass(slots=True, kw_only=True)
+class AlertsPart:
+    """Rules, and whom to tell. All that must survive is in the store; one process runs it."""
+
+    sources: Sources
+    settings: Settings = field(default_factory=Settings)
+    publish: Publish | None = None
+    now_ms: Callable[[], int] = _clock_ms
+
+    async def run(self) -> None:
+        """Look and tell until cancelled."""
+        await asyncio.to_thread(self.configure)
+        await asyncio.gather(self._every(LOOK_S, self.look), self._every(TELL_S, self.deliver))
+
+    async def _every(self, seconds: float, work: Callable[[], int]) -> None:
+        while True:
+            await asyncio.to_thread(work)
+            await asyncio.sleep(seconds)
+
+    def configure(self) -> None:
+        """Take over rules and names of notifiers from the service's file.
+
+        Raises:
+            UsageError: if a rule names a notifier that is none.
+        """
+        kinds = {name: _kind(one) for name, one in self.settings.notifiers.items()}
+        self.sources.store.alerts.configure(self.settings.rules, kinds, self.now_ms())
+
+    def look(self) -> int:
+        """Evaluate all rules once; return how many things happened."""
+        store, now = self.sources.store.alerts, self.now_ms()
+        rules = store.rules()
+        seen = []
+        for rule in rules.values():
+            try:
+                seen += observe(self.sources, [rule], now)
+            except EdgeKitError as exc:  # a rule that cannot be looked at must not stop the others
+                _LOG.warning("rule=%s cannot be evaluated: %s", rule.name, exc)
+        standings = [row.standing for row in store.standing()]
+        after, changes = step(rules, seen, standings, store.silences(now), now)
+        store.save(rules, after, changes, now)
+        return len(changes)
+
+    def deliver(self) -> int:
+        """Tell what is due, once each; return how many arrived.
+
+        After one that does not arrive, its notifier has a rest until the next round: others are not to wait for it.
+        """
+        arrived, resting = 0, set[str]()
+        for message in self.sources.store.alerts.due(self.now_ms()):
+            if message.notifier in resting:
+                continue
+            if self._deliver(message):
+                arrived += 1
+            else:
+                resting.add(message.notifier)
+        return arrived
+
+    def _deliver(self, message: MessageRow) -> bool:
+        store, now = self.sources.store.alerts, self.now_ms()
+        notifier = self.settings.notifiers.get(message.notifier)
+        if notifier is None:
+            store.tried(message.id, "given-up", now, "there is no such notifier any more")
+            return False
+        try:
+            tell(notifier, message.id, message.body, now // 1000, self.publish)
+        except EdgeKitError as exc:
+            late = now - message.created_ms > 1000 * GIVE_UP_S
+            wait_s = min(BACKOFF_S[1], BACKOFF_S[0] * 2.0 ** min(message.tries, 16))
+            store.tried(message.id, "given-up" if late else "waiting", now + int(1000 * wait_s), str(exc))
+            _LOG.warning("message=%d notifier=%s failed: %s", message.id, message.notifier, exc)
+            return False
+        store.tried(message.id, "sent", now)
+        return True
+
+
+def _kind(notifier: object) -> str:
+    if isinstance(notifier, Email):
+        return "email"
+    return "mqtt" if isinstance(notifier, Mqtt) else "webhook"
