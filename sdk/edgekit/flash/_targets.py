@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -163,10 +164,12 @@ def _attached(command: list[str]) -> int:
         except KeyboardInterrupt:
             process.terminate()
         try:
-            return process.wait(GOODBYE_S)
+            code = process.wait(GOODBYE_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            return process.wait()
+            code = process.wait()
+        # asked twice, by the terminal and by us, it may end of the second while it leaves for the first
+        return 0 if code == -signal.SIGTERM else code
 
 
 def _known_hosts() -> Path:

@@ -48,7 +48,6 @@ class Service:
             for handler in self._handlers.get(kind, ()):
                 try:
                     await handler(messages[begin:at])
-                except Exception:  # a part's mistake must not stop the others
                 except Exception:  # noqa: BLE001  # a part's mistake must not stop the others
                     _log.exception("a handler of '%s' failed", kind)
             begin = at

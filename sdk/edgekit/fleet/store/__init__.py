@@ -17,8 +17,8 @@ from typing import Self
 
 from sqlalchemy import Engine
 
-from edgekit.fleet.store.audit import Audit
 from edgekit.fleet.store.alerts import Alerts
+from edgekit.fleet.store.audit import Audit
 from edgekit.fleet.store.base import (
     Ack,
     Arrived,

@@ -336,8 +336,11 @@ COMMANDS = Table(
     _maybe("answered_ms"),
     Index("commands_created", "created_ms"),
 )
+
 TOTALS = Table(
     "totals",
+    METADATA,
+    _text("site"),
     _text("hardware"),
     _text("model"),
     _text("version"),
@@ -352,6 +355,7 @@ TOTALS = Table(
     *_stages(),
     _maybe("gauges", Text()),  # JSON: the newest minute, and the figures of it and of the one before
     PrimaryKeyConstraint("site", "hardware", "model", "version", "device"),
+)
 """Everything reported since the beginning, by group: grows only, whatever becomes of the reports."""
 
 MARKS = Table("marks", METADATA, Column("name", Text, primary_key=True), _text("value"))
