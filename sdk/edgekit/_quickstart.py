@@ -125,7 +125,9 @@ def _agent(folder: Path, artifact: ArtifactReport, url: str) -> Iterator[Agent]:
     }
     (home / "agent.toml").write_text(tomli_w.dumps(settings))
     python = os.environ.get("EDGEKIT_DEVICE_PYTHON") or sys.executable
-    command = [python, "-P", "-m", "edgekit_agent", "run", "--config", str(home / "agent.toml")]
+    # by way of `parent`: if we are killed, the agent ends too
+    command = [python, "-P", "-m", "edgekit_agent.parent", str(os.getpid())]
+    command += [python, "-P", "-m", "edgekit_agent", "run", "--config", str(home / "agent.toml")]
     log = home / "agent.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
