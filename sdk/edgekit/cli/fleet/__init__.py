@@ -2,7 +2,7 @@
 
 import typer
 
-from edgekit.cli.fleet import alerts, bridge, broker, check, export, pki, serve, simulate, watch
+from edgekit.cli.fleet import alerts, bridge, broker, check, export, pki, serve, simulate, users, watch
 
 app = typer.Typer(help="Watch a fleet, or run a broker to try things out.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,3 +17,5 @@ app.command("check")(check.check)
 app.add_typer(export.app, name="export")
 app.add_typer(bridge.app, name="bridge")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(users.users, name="user")
+app.add_typer(users.tokens, name="token")

@@ -1,17 +1,17 @@
 """The application: the ordered table of routers, the guards before them, the page's files behind them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
 
 from edgekit.fleet.api import access, errors
 from edgekit.fleet.api.context import Context, Link
 from edgekit.fleet.api.feeder import Feeder
-from edgekit.fleet.api.gatekeeper import Gatekeeper
+from edgekit.fleet.api.gatekeeper import COOKIE, Gatekeeper
 from edgekit.fleet.api.guards import Guard
 from edgekit.fleet.api.settings import ApiSettings
 from edgekit.fleet.web import Assets
@@ -47,7 +47,12 @@ Errors are `{"error": {"code", "message", "hints"}}`. Times ending in `_ms` are 
 
 
 def create_app(
-    store: "Store", *, settings: ApiSettings | None = None, token: str | None = None, link: Link | None = None
+    store: "Store",
+    *,
+    settings: ApiSettings | None = None,
+    token: str | None = None,
+    link: Link | None = None,
+    health: Callable[[], Mapping[str, object]] | None = None,
 ) -> FastAPI:
     """Return the ASGI application.
 
@@ -56,6 +61,7 @@ def create_app(
         settings: Addresses, trust and limits. Default: this machine only.
         token: The local token (`secrets.local_token`), which lets in as admin.
         link: The connection to the broker; what needs one answers 503 without.
+        health: Tells of each part of the service whether it has trouble.
 
     Raises:
         TypeError: A route does not say which role it needs.
@@ -78,13 +84,26 @@ def create_app(
         openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan,
         responses={"default": {"model": errors.ErrorBody, "description": "Refused or failed."}},
     )  # fmt: skip
-    app.state.context = Context(store=store, settings=settings, gatekeeper=gatekeeper, feeder=feeder, link=link)
+    app.state.context = Context(
+        store=store, settings=settings, gatekeeper=gatekeeper, feeder=feeder, link=link, health=health
+    )
     errors.install(app)
     for place in ROUTERS:
         app.include_router(_load(place))
     app.router.routes.extend(Assets().routes())
+    app.openapi_schema = _document(app)
     app.add_middleware(Guard, settings=settings, gatekeeper=gatekeeper)
     return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with how one signs in."""
+    document: dict[str, Any] = app.openapi()
+    document["components"]["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer"},
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+    }
+    return document
 
 
 def _load(place: str) -> APIRouter:

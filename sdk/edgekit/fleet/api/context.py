@@ -1,5 +1,6 @@
 """What routes work with: one object for the application, handed to a route by `InContext`."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -28,13 +29,17 @@ class Link(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """The store, the settings and the other parts of the service that routes use; `link` is None without a broker."""
+    """The store, the settings and the other parts of the service that routes use.
+
+    `link` is None without a broker. `health` tells of each part its `trouble`, None when it is well.
+    """
 
     store: "Store"
     settings: ApiSettings
     gatekeeper: "Gatekeeper"
     feeder: "Feeder"
     link: Link | None = None
+    health: Callable[[], Mapping[str, object]] | None = None
     # failed sign-ins: of an address, of a name from an address, of a name from everywhere
     by_address: Throttle = field(default_factory=lambda: Throttle(20, 300.0))
     by_pair: Throttle = field(default_factory=lambda: Throttle(5, 300.0))

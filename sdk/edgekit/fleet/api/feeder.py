@@ -94,27 +94,33 @@ class Feeder:
         return True
 
     async def _poll(self) -> bool:
-        cursor, epoch = await asyncio.to_thread(self._reader.cursors)
-        if epoch != self._epoch:
+        """Bring the board up to date; one turn in another thread, since each may have to wait for a busy machine."""
+        found = await asyncio.to_thread(self._read)
+        if found is None:
             return await self._begin()
+        reports, devices, events = found
         before = self.board.version
-        now = time.monotonic()
-        devices: list[DeviceRow] = []
-        reports: list[Newest] = []
-        if cursor > self._cursor:
-            reports = await asyncio.to_thread(self._reader.since, self._cursor, REPORT_LIMIT)
-        if now - self._devices_at >= DEVICES_S or any(not self.board.known(one.device_id) for one in reports):
-            devices = await asyncio.to_thread(self._changed_devices)
-            self._devices_at = now
-        events = await asyncio.to_thread(self._store.events.since, self._event, EVENTS_KEPT)
         if reports:
             self._cursor = reports[-1].id
         if events:
             self._event = events[-1].id
             self.events.extend(events)
         self.board.update(devices, reports)
-        self.read_at = now
+        self.read_at = time.monotonic()
         return self.board.version != before or bool(events)
+
+    def _read(self) -> tuple[list[Newest], list[DeviceRow], list[EventRow]] | None:
+        """Return what is new in the store; None when devices were removed, and all has to be read again."""
+        cursor, epoch = self._reader.cursors()
+        if epoch != self._epoch:
+            return None
+        reports = self._reader.since(self._cursor, REPORT_LIMIT) if cursor > self._cursor else []
+        devices: list[DeviceRow] = []
+        now = time.monotonic()
+        if now - self._devices_at >= DEVICES_S or any(not self.board.known(one.device_id) for one in reports):
+            devices = self._changed_devices()
+            self._devices_at = now
+        return reports, devices, self._store.events.since(self._event, EVENTS_KEPT)
 
     def _changed_devices(self) -> list[DeviceRow]:
         presences = self._reader.presences()

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
 from sqlalchemy import event
 
 from edgekit.fleet.store import Arrived, DeviceKey, Store
-from edgekit.fleet.wire import Event, Info, State, decode, decode_report
+from edgekit.fleet.wire import Event, Info, Report, State, decode, decode_report
 from edgekit_agent.protocol import ExpHistogram, Kind
 
 SITES = ("aachen", "bremen", "celle")
@@ -103,10 +104,10 @@ def report(made: Made, seq: int, at_ms: int, rng: random.Random, samples: int = 
 
 
 def history(store: Store, fleet: Sequence[Made], times_ms: Sequence[int], samples: int = 24) -> None:
-    """Let the devices have reported at those times."""
+    """Let the devices have reported at those times, a minute apart."""
     rng = random.Random(7)  # noqa: S311 - made-up figures
-    for seq, at_ms in enumerate(times_ms, start=1):
-        store.reports.add([report(made, seq, at_ms, rng, samples) for made in fleet])
+    for at_ms in times_ms:
+        store.reports.add([report(made, at_ms // MINUTE_MS, at_ms, rng, samples) for made in fleet])
 
 
 def happen(store: Store, made: Made, now_ms: int, code: str, text: str) -> None:
@@ -115,3 +116,9 @@ def happen(store: Store, made: Made, now_ms: int, code: str, text: str) -> None:
     told = decode(Kind.EVENT, json.dumps(body).encode())
     assert isinstance(told, Event)
     store.events.add(made.key, told, now_ms)
+
+
+def again(made: Made, like: Report, seq: int, at_ms: int) -> Arrived:
+    """Return a report of a device with the figures of another one, which costs less than new ones."""
+    report = structs.replace(like, ts_ms=at_ms, boot=made.boot, seq=seq, model=made.model, version=made.version)
+    return Arrived(*made.key, at_ms, report)

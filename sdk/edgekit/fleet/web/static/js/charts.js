@@ -66,6 +66,12 @@ class Chart {
 
 const scaleX = (answer) => ({ time: true, range: () => [answer.from_ms / 1000, answer.to_ms / 1000] });
 
+/** A point between two gaps has no line to be seen by. */
+function alone(plot, at) {
+  const values = plot.data[at];
+  return values.flatMap((value, index) => value !== null && (values[index - 1] ?? null) === null && (values[index + 1] ?? null) === null ? [index] : []);
+}
+
 /** Lines: series are [name, color, value(point)]. */
 export class Lines extends Chart {
   constructor(label, series, unit) {
@@ -78,7 +84,7 @@ export class Lines extends Chart {
     const all = steps(answer, points);
     const value = (pick) => (point) => point.reports === undefined ? null : pick(point) ?? null;
     const data = [all.map((point) => point.start_ms / 1000), ...this.series.map(([, , pick]) => all.map(value(pick)))];
-    const lines = this.series.map(([name, ink]) => ({ label: name, stroke: color(ink), width: 1.6, points: { show: all.length < 3, size: 5 }, spanGaps: false, value: (_, one) => one === null || one === undefined ? "–" : `${digits(one)} ${this.unit}` }));
+    const lines = this.series.map(([name, ink]) => ({ label: name, stroke: color(ink), width: 1.6, points: { show: true, size: 4, filter: alone }, spanGaps: false, value: (_, one) => one === null || one === undefined ? "–" : `${digits(one)} ${this.unit}` }));
     this.make({
       scales: { x: scaleX(answer), y: { range: (_, low, high) => high === null ? [0, 1] : [Math.min(0, low), high * 1.08 || 1] } },
       axes: [axis({ values: times }), axis({ size: GUTTER, values: (_, list) => list.map(plain) })],

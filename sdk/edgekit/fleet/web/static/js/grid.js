@@ -35,6 +35,7 @@ export class Grid {
   order(name) {
     this.sort = { name, down: this.sort.name === name ? !this.sort.down : false };
     this.mark();
+    this.node.scrollTop = 0;
     this.show(this.rows);
     this.changed?.(this.sort);
   }

@@ -1,0 +1,73 @@
+"""`edgekit fleet user` and `edgekit fleet token` on a store, without a service."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edgekit.cli.main import app
+from edgekit.fleet.api.secrets import hashed
+from edgekit.fleet.passwords import verify_password
+from edgekit.fleet.store import open_store
+from tests.sdk.fleet.web.conftest import PASSWORD
+
+
+def run(*arguments: str, given: str | None = None) -> str:
+    result = CliRunner().invoke(app, ["fleet", *arguments], input=given, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'fleet.db'}"
+
+
+def test_a_user_is_added_changed_and_removed(url: str) -> None:
+    run("user", "add", "ann", "--role", "admin", "--store", url, given=f"{PASSWORD}\n{PASSWORD}\n")
+    run("user", "add", "bob", "--password-file", "-", "--store", url, given=f"{PASSWORD}\n")
+    listed = json.loads(run("user", "ls", "--json", "--store", url))
+    assert [(one["name"], one["role"]) for one in listed["users"]] == [("ann", "admin"), ("bob", "viewer")]
+    assert PASSWORD not in json.dumps(listed)
+    run("user", "passwd", "bob", "--password-file", "-", "--store", url, given="another password\n")
+    run("user", "passwd", "bob", "--role", "operator", "--store", url)
+    with open_store(url) as store:
+        bob = store.accounts.user("bob")
+        assert bob is not None
+        assert bob.role == "operator"
+        assert verify_password("another password", bob.password)
+    run("user", "remove", "bob", "--store", url)
+    assert "bob" not in run("user", "ls", "--store", url)
+
+
+def test_a_token_is_printed_once_and_revoked(url: str) -> None:
+    made = json.loads(run("token", "create", "ci", "--role", "operator", "--days", "30", "--json", "--store", url))
+    assert made["token"].startswith("ekt_")
+    listed = run("token", "ls", "--json", "--store", url)
+    assert made["token"] not in listed
+    with open_store(url) as store:
+        assert store.accounts.token_by(digest=hashed(made["token"])) is not None
+    run("token", "revoke", made["id"], "--store", url)
+    assert json.loads(run("token", "ls", "--json", "--store", url))["tokens"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["user", "add", "ann", "--role", "king"], 2, "there is no role 'king'"),
+        (["user", "add", "a b"], 2, "is no name"),
+        (["user", "remove", "nobody"], 3, "there is no user 'nobody'"),
+        (["token", "revoke", "nothing"], 3, "there is no token 'nothing'"),
+        (["user", "add", "ann", "--password-file", "-"], 2, "at least 10 characters"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_an_exit_code(url: str, arguments: list[str], code: int, sentence: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgekit.cli.main", "fleet", *arguments, "--store", url],
+        capture_output=True, text=True, check=False, input="short\n",
+    )  # fmt: skip
+    assert (done.returncode, sentence in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
