@@ -5,7 +5,7 @@ import queue
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -124,6 +124,19 @@ class FleetClient:
         """Hand a message to the broker, at least once (QoS 1)."""
         if self._client is not None:
             self._client.publish(topic, payload, qos=1)
+
+    def clear(self, topics: Iterable[str]) -> None:
+        """Take away what the broker keeps under topics, and wait until it has.
+
+        Raises:
+            TransportError: if it did not within 10 s.
+        """
+        waiting = [self._client.publish(topic, b"", qos=1, retain=True) for topic in topics]
+        end = time.monotonic() + CONNECT_TIMEOUT_S
+        for one in waiting:
+            one.wait_for_publish(max(0.0, end - time.monotonic()))
+            if not one.is_published():
+                raise TransportError(f"broker {self.url} did not take a message in time")
 
     # --- the connection, in its thread
 
