@@ -1,4 +1,4 @@
-"""Listen to a fleet of devices over MQTT.
+"""Listen to a fleet of devices over MQTT, or ask the service that stores what they report (`FleetServer`).
 
 ```python
 from edgekit.fleet import FleetClient
@@ -11,5 +11,6 @@ with FleetClient("mqtt://127.0.0.1:1883") as client:
 
 from edgekit.fleet._client import FleetClient
 from edgekit.fleet._fleet import Device, Fleet, ModelRow, Received, quantiles_ms
+from edgekit.fleet.remote import FleetServer
 
-__all__ = ["Device", "Fleet", "FleetClient", "ModelRow", "Received", "quantiles_ms"]
+__all__ = ["Device", "Fleet", "FleetClient", "FleetServer", "ModelRow", "Received", "quantiles_ms"]

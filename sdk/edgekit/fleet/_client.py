@@ -5,7 +5,7 @@ import queue
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,6 +58,8 @@ class FleetClient:
         self._queue: queue.Queue[tuple[str, bytes]] = queue.Queue(QUEUE_LIMIT)
         self._stopping = threading.Event()
         self._subscribed = threading.Event()
+        self._up = threading.Event()
+        self._was_up = True
         self._reason = "did not answer in time"
         self._thread: threading.Thread | None = None
         self._client: Any = None
@@ -110,7 +112,10 @@ class FleetClient:
 
     def next_message(self, timeout_s: float) -> Received | None:
         """Return the next message within the time if it is valid and new, else None; it is noted in `fleet`."""
-        raw = self.next_raw(timeout_s)
+        raw, up = self.next_raw(timeout_s), self._up.is_set()
+        if up is not self._was_up:  # while we are cut off nobody is taken for dead
+            self._was_up = up
+            self.fleet.roll.host(time.monotonic(), connected=up)
         return None if raw is None else self.fleet.feed(*raw, time.monotonic())
 
     def next_raw(self, timeout_s: float) -> tuple[str, bytes] | None:
@@ -125,6 +130,19 @@ class FleetClient:
         if self._client is not None:
             self._client.publish(topic, payload, qos=1)
 
+    def clear(self, topics: Iterable[str]) -> None:
+        """Take away what the broker keeps under topics, and wait until it has.
+
+        Raises:
+            TransportError: if it did not within 10 s.
+        """
+        waiting = [self._client.publish(topic, b"", qos=1, retain=True) for topic in topics]
+        end = time.monotonic() + CONNECT_TIMEOUT_S
+        for one in waiting:
+            one.wait_for_publish(max(0.0, end - time.monotonic()))
+            if not one.is_published():
+                raise TransportError(f"broker {self.url} did not take a message in time")
+
     # --- the connection, in its thread
 
     def _run(self) -> None:
@@ -134,6 +152,7 @@ class FleetClient:
         tries = 0
         while not self._stopping.is_set():
             outcome = self._connection(versions[0])
+            self._up.clear()
             if outcome == "closed":
                 versions.reverse()  # perhaps it knows the other version only
                 tries += 1
@@ -198,6 +217,7 @@ class FleetClient:
                 outcome[0], self._reason = "refused", f"refused the subscription: {reasons[0]}"
                 client.disconnect()
             else:
+                self._up.set()
                 self._subscribed.set()
 
         def on_message(_client: Any, _data: Any, message: Any) -> None:  # noqa: ANN401  # paho's

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from edgekit.fleet.presence import Roll
 from edgekit_agent.errors import ProtocolError
 from edgekit_agent.protocol import HOST, Event, ExpHistogram, Info, Kind, Message, Report, State, Topic
 
@@ -13,8 +14,6 @@ SEEN_LIMIT = 50_000
 DEVICE_LIMIT = 10_000
 ROW_LIMIT = 20_000
 EVENTS = 50
-STALE_BEATS = 3.0
-DEFAULT_BEAT_S = 10.0
 QUANTILES = MappingProxyType({"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99})
 
 
@@ -84,15 +83,6 @@ class Device:
     info: Info | None = None
     heard: float = 0.0
 
-    def presence(self, now: float) -> str:
-        """Return `online`, `offline`, `stopped`, `stale` (silent for three heartbeats) or `unknown`."""
-        if self.state is None:
-            return "unknown"
-        if self.state.state != "online":
-            return "stopped" if self.state.why == "stop" else "offline"
-        beat = self.state.heartbeat_s or DEFAULT_BEAT_S
-        return "stale" if now - self.heard > STALE_BEATS * beat else "online"
-
 
 @dataclass(slots=True)
 class Counters:
@@ -119,6 +109,7 @@ class Fleet:
         self.counters = Counters()
         self._rows: dict[tuple[str, str, str], ModelRow] = {}
         self._seen: dict[tuple[str, str, str, int], None] = {}
+        self.roll = Roll()
 
     def feed(self, topic: str, payload: bytes, now: float) -> Received | None:
         """Take a message; return it when it is valid, new and of a device, else None."""
@@ -147,6 +138,7 @@ class Fleet:
         """An empty retained state takes a device out of the fleet."""
         if place.kind is Kind.STATE:
             self.devices.pop((place.site, place.device), None)
+            self.roll.forget((place.site, place.device))
             self._rows = {key: row for key, row in self._rows.items() if key[:2] != (place.site, place.device)}
 
     def _check_room(self, place: Topic, message: Message) -> None:
@@ -166,19 +158,24 @@ class Fleet:
         return True
 
     def _note(self, received: Received, now: float) -> bool:
-        device = self.devices.setdefault((received.site, received.device), Device())
+        key = (received.site, received.device)
+        device = self.devices.setdefault(key, Device())
         match received.message:
             case State() as state:
-                if _says_nothing(state, device.state):
+                if self.roll.says_nothing(key, state):
                     return False
                 device.state = state
+                self.roll.state(key, state, now)
             case Info() as info:
                 device.info = info
             case Event():
                 self.events.append(received)
             case Report() as report:
-                key = (received.site, received.device, report.model)
-                self._rows.setdefault(key, ModelRow(*key)).add(report, now, self.window_s)
+                self._rows.setdefault((*key, report.model), ModelRow(*key, report.model)).add(
+                    report, now, self.window_s
+                )
+        if not isinstance(received.message, State | Info):
+            self.roll.heard(key, now)
         device.heard = now
         return True
 
@@ -188,17 +185,10 @@ class Fleet:
             row.forget(now - self.window_s)
         return [self._rows[key] for key in sorted(self._rows)]
 
-    def presence(self, row: ModelRow, now: float) -> str:
-        """Return the presence of a row's device."""
-        return self.devices[row.site, row.device].presence(now)
-
-
-def _says_nothing(new: State, known: State | None) -> bool:
-    """Whether an `offline` is the will of another connection, or of one that has said goodbye."""
-    if new.state != "offline" or known is None:
-        return False
-    same = (new.birth, new.boot) == (known.birth, known.boot)
-    return not same if known.state == "online" else same and known.why is not None and new.why is None
+    def presence(self, site: str, device: str, now: float) -> str:
+        """Return the presence of a device: online, stale, offline, stopped or unknown."""
+        self.roll.tick(now)
+        return self.roll.verdict((site, device)).presence.value
 
 
 _KINDS: Mapping[Kind, type[Message]] = MappingProxyType(

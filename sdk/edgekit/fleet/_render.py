@@ -110,7 +110,7 @@ def _crop(rows: "list[list[Text]]", headings: list[str], names: int, width: int)
 def _cells(fleet: Fleet, row: ModelRow, now: float, *, wide: bool) -> "list[Text]":
     from rich.text import Text
 
-    latest, presence = row.latest(), fleet.presence(row, now)
+    latest, presence = row.latest(), fleet.presence(row.site, row.device, now)
     style = _STYLES[presence]
     # what a silent device said last is no present: it is shown dimly
     body = "" if presence in _PRESENT else "dim"

@@ -243,7 +243,7 @@ def test_a_lost_and_a_silent_device_are_marked(make_report: MakeReport) -> None:
     assert "offline" not in drawn["dev-one"]
     assert "stale" not in drawn["dev-one"]
     assert "offline 31 s" in drawn["dev-two"]
-    assert "stale 31 s" in drawn["dev-three"]
+    assert "offline 31 s" in drawn["dev-three"]
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -2,11 +2,41 @@
 
 import typer
 
-from edgekit.cli.fleet import alerts, bridge, broker, check, export, pki, serve, simulate, users, watch
+from edgekit.cli.fleet import (
+    alerts,
+    bridge,
+    broker,
+    check,
+    devices,
+    events,
+    export,
+    figures,
+    forget,
+    operate,
+    pki,
+    serve,
+    simulate,
+    users,
+    watch,
+)
 
-app = typer.Typer(help="Watch a fleet, or run a broker to try things out.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Watch, ask and steer a fleet of devices; simulate one; run a broker to try things out.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 app.command("watch")(watch.watch)
+app.command("ls")(devices.ls)
+app.command("show")(devices.show)
+app.command("top")(figures.top)
+app.command("query")(figures.query)
+app.command("events")(events.events)
+app.command("logs")(operate.logs)
+app.command("bench")(operate.bench)
+app.add_typer(operate.config_app, name="config")
+app.command("counters")(devices.counters)
+app.command("forget")(forget.forget)
 app.command("broker")(broker.broker)
 app.command("serve")(serve.serve)
 app.command("simulate")(simulate.simulate)

@@ -105,6 +105,11 @@ class Roll:
             return self._set(key, Presence.STOPPED, Cause.CLEAN_STOP, now_s)
         return self._lost(key, device, now_s, retained=retained)
 
+    def says_nothing(self, key: Key, told: Told) -> bool:
+        """Whether a state changes nothing: the will of another connection, or of one that has said goodbye."""
+        known = self._devices.get(key)
+        return known is not None and known.says_nothing(told)
+
     def heard(self, key: Key, now_s: float, at_s: float | None = None) -> list[Change]:
         """Note that something else of a device has come, a moment ago or `at_s`."""
         at_s = now_s if at_s is None else min(at_s, now_s)

@@ -8,6 +8,8 @@ from typing import Protocol
 
 PARTS: tuple[tuple[str, str], ...] = (
     ("devices", "edgekit.fleet.service.devices:DevicesPart"),
+    ("presence", "edgekit.fleet.presence.part:PresencePart"),
+    ("answers", "edgekit.fleet.answers:AnswersPart"),
     ("upkeep", "edgekit.fleet.service.upkeep:UpkeepPart"),
     ("ingest", "edgekit.fleet.service.children:IngestPart"),
 )
