@@ -2,7 +2,7 @@
 
 import typer
 
-from edgekit.cli.fleet import broker, check, pki, simulate, watch
+from edgekit.cli.fleet import broker, check, pki, rollout, simulate, watch
 
 app = typer.Typer(help="Watch a fleet, or run a broker to try things out.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -13,3 +13,7 @@ app.add_typer(pki.app, name="pki")
 app.command("enroll")(pki.enroll)
 app.command("revoke")(pki.revoke)
 app.command("check")(check.check)
+app.command("deploy")(rollout.deploy)
+app.command("rollback")(rollout.rollback)
+app.add_typer(rollout.rollout, name="rollout")
+app.add_typer(rollout.audit, name="audit")
