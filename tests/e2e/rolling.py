@@ -27,7 +27,7 @@ class Hub:
         self.received: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         self.client.on_connect = self._connected
-        self.client.on_message = lambda _c, _u, message: self.received.put((message.topic, message.payload))
+        self.client.on_message = lambda _c, _u, message: self.received.put((message.topic, bytes(message.payload)))
         self.client.reconnect_delay_set(1, 1)
         self.driver = Driver(self.store, self)
         self.client.connect_async("127.0.0.1", port)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 # Devices share one machine that does other things too, updates among them: what is looked for is many times slower.
 GATES = Gates(
-    latency=(LatencyGate(quantile=0.5, limit=5.0, tolerated=2.5),), least_inferences=100, silent=None, crashes=None
+    latency=(LatencyGate(quantile=0.5, limit=5.0, tolerated=1.0),), least_inferences=100, silent=None, crashes=None
 )
 MODEL = {"latency_ms": [10.0]}
 

@@ -14,6 +14,7 @@ from edgekit.cli.fleet import (
     forget,
     operate,
     pki,
+    rollout,
     serve,
     simulate,
     users,
@@ -49,3 +50,7 @@ app.add_typer(bridge.app, name="bridge")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(users.users, name="user")
 app.add_typer(users.tokens, name="token")
+app.command("deploy")(rollout.deploy)
+app.command("rollback")(rollout.rollback)
+app.add_typer(rollout.rollout, name="rollout")
+app.add_typer(rollout.audit, name="audit")
