@@ -5,20 +5,41 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from edgekit.errors import EdgeKitError
 from edgekit.fleet.alerts.machine import step
 from edgekit.fleet.alerts.notifiers import Publish, tell
-from edgekit.fleet.alerts.settings import Email, Mqtt, Settings
-from edgekit.fleet.alerts.watching import Sources, observe
+from edgekit.fleet.alerts.settings import Email, Mqtt, Settings, load
+from edgekit.fleet.alerts.watching import Look, Sources
+from edgekit.fleet.store import Store
 from edgekit.fleet.store.alerts import MessageRow
 
 _LOG = logging.getLogger(__name__)
 
-LOOK_S = 5.0
+LOOK_S = 10.0
 TELL_S = 1.0
 BACKOFF_S = (5.0, 900.0)
 GIVE_UP_S = 86_400.0
+
+
+class Service(Protocol):
+    """What this part needs of the service: a store, a folder, and a connection to the broker."""
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        ...
+
+    @property
+    def settings(self) -> Any:  # noqa: ANN401  # has `data`, the service's folder
+        """What the service was told."""
+        ...
+
+    @property
+    def link(self) -> Any:  # noqa: ANN401  # has `publish(topic, payload)`
+        """The connection to the broker."""
+        ...
 
 
 def _clock_ms() -> int:
@@ -57,10 +78,10 @@ class AlertsPart:
         """Evaluate all rules once; return how many things happened."""
         store, now = self.sources.store.alerts, self.now_ms()
         rules = store.rules()
-        seen = []
+        seen, looking = [], Look(self.sources, now)
         for rule in rules.values():
             try:
-                seen += observe(self.sources, [rule], now)
+                seen += looking.observe(rule)
             except EdgeKitError as exc:  # a rule that cannot be looked at must not stop the others
                 _LOG.warning("rule=%s cannot be evaluated: %s", rule.name, exc)
         standings = [row.standing for row in store.standing()]
@@ -99,6 +120,17 @@ class AlertsPart:
             return False
         store.tried(message.id, "sent", now)
         return True
+
+
+def for_service(service: Service) -> AlertsPart:
+    """Return the part for a service: its file is `alerts.toml` in the service's folder, where there is one.
+
+    Raises:
+        DataError: if the file is broken.
+    """
+    file = service.settings.data / "alerts.toml"
+    settings = load(file) if file.exists() else Settings()
+    return AlertsPart(sources=Sources.of(service.store), settings=settings, publish=service.link.publish)
 
 
 def _kind(notifier: object) -> str:

@@ -32,6 +32,89 @@ class Sources:
         )
 
 
+class Look:
+    """One look at the store: what several rules ask for is read once."""
+
+    def __init__(self, sources: Sources, now_ms: int) -> None:
+        """Look at what is there at a time."""
+        self._sources, self._now_ms = sources, now_ms
+        self._points: dict[tuple[object, ...], list[SeriesPoint]] = {}
+        self._counts: dict[float, Counter[tuple[DeviceKey, str, str | None]]] = {}
+        self._chosen: dict[str, frozenset[DeviceKey]] = {}
+        self._rows: list[DeviceRow] | None = None
+
+    def observe(self, rule: Rule) -> list[Observation]:
+        """Return what is seen for a rule."""
+        return list(self._observe(rule)) if rule.enabled else []
+
+    def _observe(self, rule: Rule) -> Iterator[Observation]:
+        if rule.signal == Signal.ROLLOUT:
+            for name, status in self._sources.rollouts() if self._sources.rollouts else ():
+                yield Observation(rule=rule.name, group=name, value=float(status in STOPPED))
+        elif rule.signal == Signal.SILENT:
+            yield from self._silent(rule)
+        elif rule.signal in {Signal.CRASHES, Signal.DRIFT, Signal.EVENTS}:
+            yield from self._events(rule)
+        else:
+            yield from self._series(rule)
+
+    def _devices(self, rule: Rule) -> list[DeviceRow]:
+        if self._rows is None:
+            self._rows = self._sources.store.devices.all()
+        chosen = self._wanted(rule)
+        return self._rows if chosen is None else [row for row in self._rows if row.key in chosen]
+
+    def _wanted(self, rule: Rule) -> frozenset[DeviceKey] | None:
+        if not rule.filter or self._sources.select is None:
+            return None
+        if rule.filter not in self._chosen:
+            self._chosen[rule.filter] = frozenset(self._sources.select(rule.filter))
+        return self._chosen[rule.filter]
+
+    def _silent(self, rule: Rule) -> Iterator[Observation]:
+        """Look at devices that did not say goodbye: one that was switched off is not silent."""
+        for row in self._devices(rule):
+            if not _left(row):
+                heard = max(row.last_seen_ms, row.last_report_ms or 0)
+                value = max(0, self._now_ms - heard) / 1000
+                yield Observation(rule=rule.name, group=f"{row.site}/{row.device}", value=value)
+
+    def _events(self, rule: Rule) -> Iterator[Observation]:
+        codes = {Signal.CRASHES: CRASHES, Signal.DRIFT: DRIFT}.get(Signal(rule.signal), rule.codes)
+        wanted = {str(code) for code in codes}
+        counts: Counter[DeviceKey] = Counter()
+        for (key, code, model), count in self._events_of(rule.window_s).items():
+            if code in wanted and rule.model in {None, model}:
+                counts[key] += count
+        for row in self._devices(rule):
+            yield Observation(rule=rule.name, group=f"{row.site}/{row.device}", value=float(counts[row.key]))
+
+    def _events_of(self, window_s: float) -> Counter[tuple[DeviceKey, str, str | None]]:
+        if window_s not in self._counts:
+            since = self._now_ms - int(1000 * window_s)
+            found = self._sources.store.events.latest(since_ms=since, limit=EVENT_LIMIT)
+            self._counts[window_s] = Counter((DeviceKey(one.site, one.device), one.code, one.model) for one in found)
+        return self._counts[window_s]
+
+    def _series(self, rule: Rule) -> Iterator[Observation]:
+        asked = (rule.window_s, rule.stage, rule.by, rule.filter, rule.model, rule.version)
+        if asked not in self._points:
+            question = Question(
+                from_ms=self._now_ms - int(1000 * rule.window_s),
+                to_ms=self._now_ms + MINUTE_MS,
+                stage=rule.stage,
+                group=rule.by,
+                devices=self._wanted(rule),
+                model=rule.model,
+                version=rule.version,
+            )
+            self._points[asked] = self._sources.store.series.points(question)
+        for point in self._points[asked]:
+            found = _value(rule, point)
+            if found is not None:
+                yield Observation(rule=rule.name, group=point.group or "all", value=found[0], samples=found[1])
+
+
 def observe(sources: Sources, rules: Iterable[Rule], now_ms: int) -> list[Observation]:
     """Return what is seen for each rule that is on.
 
@@ -40,64 +123,12 @@ def observe(sources: Sources, rules: Iterable[Rule], now_ms: int) -> list[Observ
         rules: what is watched.
         now_ms: the end of their windows.
     """
-    return [one for rule in rules if rule.enabled for one in _observe(sources, rule, now_ms)]
-
-
-def _observe(sources: Sources, rule: Rule, now_ms: int) -> Iterator[Observation]:
-    if rule.signal == Signal.ROLLOUT:
-        for name, status in sources.rollouts() if sources.rollouts else ():
-            yield Observation(rule=rule.name, group=name, value=float(status in STOPPED))
-        return
-    chosen = set(sources.select(rule.filter)) if rule.filter and sources.select else None
-    if rule.signal == Signal.SILENT:
-        yield from _silent(sources.store, rule, chosen, now_ms)
-    elif rule.signal in {Signal.CRASHES, Signal.DRIFT, Signal.EVENTS}:
-        yield from _events(sources.store, rule, chosen, now_ms)
-    else:
-        yield from _series(sources.store, rule, chosen, now_ms)
-
-
-def _silent(store: Store, rule: Rule, chosen: set[DeviceKey] | None, now_ms: int) -> Iterator[Observation]:
-    """Look at devices that did not say goodbye: one that was switched off is not silent."""
-    for row in store.devices.all():
-        if (chosen is None or row.key in chosen) and not _left(row):
-            heard = max(row.last_seen_ms, row.last_report_ms or 0)
-            value = max(0, now_ms - heard) / 1000
-            yield Observation(rule=rule.name, group=f"{row.site}/{row.device}", value=value)
+    look = Look(sources, now_ms)
+    return [one for rule in rules for one in look.observe(rule)]
 
 
 def _left(row: DeviceRow) -> bool:
     return row.state == "offline" and row.why == "stop"
-
-
-def _events(store: Store, rule: Rule, chosen: set[DeviceKey] | None, now_ms: int) -> Iterator[Observation]:
-    codes = {Signal.CRASHES: CRASHES, Signal.DRIFT: DRIFT}.get(Signal(rule.signal), rule.codes)
-    wanted = {str(code) for code in codes}
-    counts: Counter[DeviceKey] = Counter()
-    since = now_ms - int(1000 * rule.window_s)
-    for event in store.events.latest(since_ms=since, limit=EVENT_LIMIT):
-        if event.code in wanted and (rule.model is None or event.model == rule.model):
-            counts[DeviceKey(event.site, event.device)] += 1
-    for row in store.devices.all():
-        if chosen is None or row.key in chosen:
-            yield Observation(rule=rule.name, group=f"{row.site}/{row.device}", value=float(counts[row.key]))
-
-
-def _series(store: Store, rule: Rule, chosen: set[DeviceKey] | None, now_ms: int) -> Iterator[Observation]:
-    question = Question(
-        from_ms=now_ms - int(1000 * rule.window_s),
-        to_ms=now_ms + MINUTE_MS,
-        stage=rule.stage,
-        group=rule.by,
-        devices=chosen,
-        model=rule.model,
-        version=rule.version,
-    )
-    for point in store.series.points(question):
-        found = _value(rule, point)
-        if found is not None:
-            group = point.group or "all"
-            yield Observation(rule=rule.name, group=group, value=found[0], samples=found[1])
 
 
 def _value(rule: Rule, point: SeriesPoint) -> tuple[float, int] | None:

@@ -249,9 +249,10 @@ def _replace(connection: Connection, before: Mapping[Key, AlertRow], after: Mapp
             connection.execute(delete(ALERTS).where((ALERTS.c.rule == key.rule) & (ALERTS.c.grp == key.group)))
     rows = []
     for key, standing in after.items():
-        row = before.get(key)
-        if row is None or row.standing != standing:
-            rows.append(_values(standing) | ({"acked_ms": row.acked_ms, "acked_by": row.acked_by} if row else _NOBODY))
+        known = before.get(key)
+        if known is None or known.standing != standing:
+            seen = {"acked_ms": known.acked_ms, "acked_by": known.acked_by} if known else _NOBODY
+            rows.append(_values(standing) | seen)
     if rows:
         connection.execute(insert(ALERTS), rows)
 

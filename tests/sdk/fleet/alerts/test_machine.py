@@ -1,5 +1,6 @@
 """When alerts begin and end, for any history of values."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ KEY = Key("slow", "default/pi-7")
 
 
 def _run(
-    values: list[float | None], *, every_s: float = 10, rule: Rule = RULE, silences: tuple[Silence, ...] = ()
+    values: Sequence[float | None], *, every_s: float = 10, rule: Rule = RULE, silences: tuple[Silence, ...] = ()
 ) -> list[tuple[int, dict[Key, Standing], list[Change]]]:
     """Return time, what stands and what happened for each value, None for one that was not seen."""
     standings: dict[Key, Standing] = {}
@@ -26,7 +27,7 @@ def _run(
     return out
 
 
-def _told(values: list[float | None], **more: object) -> list[tuple[int, Kind]]:
+def _told(values: Sequence[float | None], **more: object) -> list[tuple[int, Kind]]:
     return [(now // 1000, one.kind) for now, _, changes in _run(values, **more) for one in changes if one.tell]  # type: ignore[arg-type]
 
 

@@ -12,6 +12,7 @@ import paho.mqtt.client as paho
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edgekit.errors import UsageError
 from edgekit.fleet import FleetClient
@@ -278,10 +279,10 @@ def test_mqtt_reaches_who_listens_at_the_broker(store: Store, engine: str, clock
     with running(engine=engine) as broker:
         heard = threading.Event()
         got: list[tuple[str, bytes]] = []
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
 
         def on_message(_client: object, _data: object, message: paho.MQTTMessage) -> None:
-            got.append((message.topic, message.payload))
+            got.append((message.topic, bytes(message.payload)))
             heard.set()
 
         ready = threading.Event()
