@@ -1,6 +1,7 @@
 """Which reports go now: those just made at once, those that waited behind them, oldest first. The spool keeps them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -27,6 +28,8 @@ class Waiting(Protocol):
     """Reports that wait, by position: a `Spool`, or memory where nothing has to last."""
 
     host: bool
+    on_its_way: Callable[[int], bool]
+    """Asked of a position whose report is dropped: one that was sent may still arrive, and is not lost yet."""
 
     @property
     def first(self) -> int:
@@ -60,6 +63,14 @@ class Waiting(Protocol):
 
     def release_before(self, position: int) -> None:
         """Forget every report before a position."""
+        ...
+
+    def arrived(self, position: int) -> None:
+        """Note that a report has arrived, which may have been dropped while it was on its way."""
+        ...
+
+    def lost_on_the_way(self) -> None:
+        """Count what was dropped while it was on its way as lost."""
         ...
 
 

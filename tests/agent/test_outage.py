@@ -43,7 +43,8 @@ class Device:
     def start(self, seconds: float) -> None:
         self.runs += 1
         self.core = Core(CONFIG, f"boot-{self.runs}", {}, {})
-        self.outbox = Outbox(open_spool(self.files, self.limits), settle_s=3)
+        self.spool = open_spool(self.files, self.limits)
+        self.outbox = Outbox(self.spool, settle_s=3)
         self.outbox.disconnected()
         self.do(self.core.start(at(seconds)), seconds)
         for number, model in enumerate(MODELS, 1):
@@ -61,7 +62,7 @@ class Device:
         for number, model in enumerate(MODELS, 1):
             self.do(self.core.measured(WorkerId(model.name, number), self.measured, at(seconds)), seconds)
         self.do(self.core.tick(at(seconds)), seconds)
-        self.outbox._spool.sync()
+        self.spool.sync()
         assert self.outbox.take(at(seconds)) == []
 
     def hour(self, kills: Sequence[int]) -> None:
@@ -99,7 +100,7 @@ def test_nothing_is_lost_the_order_is_kept_and_all_are_late(device: Device, kill
     found = device.deliver(host)
     assert [(report.boot, report.seq) for report in found] == device.made
     assert {report.history for report in found} == {1}
-    assert len(device.outbox._spool) == device.outbox._spool.dropped == 0
+    assert len(device.spool) == device.spool.dropped == 0
     # a kill costs what was measured since the last window of each model, and nothing else
     assert len(found) >= (HOUR_S // 10 - len(kills)) * len(MODELS) - len(kills) * len(MODELS)
     assert sum(report.inferences for report in found) <= 5 * HOUR_S * len(MODELS)
@@ -122,9 +123,9 @@ def test_a_clock_that_jumps_by_years_makes_no_report_too_old(device: Device, bac
     for seconds in range(1, 61):
         device.turn(seconds)
     now = at(61)
-    device.outbox._spool.expire(replace(now, ms=now.ms + (-years if back else years)))
-    assert len(device.outbox._spool) == len(device.made)
-    assert device.outbox._spool.dropped == 0
+    device.spool.expire(replace(now, ms=now.ms + (-years if back else years)))
+    assert len(device.spool) == len(device.made)
+    assert device.spool.dropped == 0
 
 
 @pytest.mark.parametrize("kills", [(), (600, 1800, 3590)], ids=["none", "three"])
@@ -136,5 +137,5 @@ def test_a_small_spool_keeps_the_newest_and_counts_every_other(device: Device, k
     kept = [(report.boot, report.seq) for report in found]
     assert 20 < len(kept) < len(device.made)
     assert kept == device.made[-len(kept) :]
-    assert device.outbox._spool.dropped == len(device.made) - len(kept)
+    assert device.spool.dropped == len(device.made) - len(kept)
     assert {report.history for report in found} == {1}

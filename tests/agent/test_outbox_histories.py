@@ -101,16 +101,18 @@ def test_in_the_end_every_report_has_arrived(hosted: bool, steps: Sequence[str])
 def test_an_hour_without_a_broker_and_a_kill_in_the_middle_lose_nothing() -> None:
     """A report each ten seconds; the agent is killed after half an hour; everything comes late and in order."""
     files, host = MemoryFiles(), Host()
-    outbox = Outbox(open_spool(files), settle_s=3)
+    spool = open_spool(files)
+    outbox = Outbox(spool, settle_s=3)
     outbox.host(State(state="online"))
     outbox.disconnected()
     for half, boot in enumerate(("one", "two")):
         if half:
-            outbox = Outbox(open_spool(files), settle_s=3)
+            spool = open_spool(files)
+            outbox = Outbox(spool, settle_s=3)
             outbox.disconnected()
         for index in range(180):
             put(outbox, index + 1, boot=boot, now=1800 * half + 10 * index)
-            outbox._spool.sync()
+            spool.sync()
             assert outbox.take(at(1800 * half + 10 * index)) == []
     outbox.connected(at(3600))
     found, now = [], 3603.0
@@ -123,20 +125,21 @@ def test_an_hour_without_a_broker_and_a_kill_in_the_middle_lose_nothing() -> Non
     assert found == [(boot, seq, 1) for boot in ("one", "two") for seq in range(1, 181)]
     for boot, mark in host.marks.items():
         outbox.acknowledged(boot, mark, at(now))
-    assert len(outbox._spool) == outbox._spool.dropped == 0
+    assert len(spool) == spool.dropped == 0
 
 
 def test_an_hour_without_a_broker_in_a_small_spool_keeps_the_newest_and_counts_the_rest() -> None:
     files, host = MemoryFiles(), Host()
     limits = Limits(disk_bytes=40_000, age_s=1e6, in_memory=10)
-    outbox = Outbox(open_spool(files, limits), settle_s=3)
+    spool = open_spool(files, limits)
+    outbox = Outbox(spool, settle_s=3)
     outbox.host(State(state="online"))
     for index in range(360):
         if index == 180:
-            outbox = Outbox(open_spool(files, limits), settle_s=3)
+            spool = open_spool(files, limits)
+            outbox = Outbox(spool, settle_s=3)
         put(outbox, index + 1, now=10 * index)
-        outbox._spool.sync()
-    spool = outbox._spool
+        spool.sync()
     outbox.connected(at(3600))
     while parcels := outbox.take(at(3600)):
         for parcel in parcels:

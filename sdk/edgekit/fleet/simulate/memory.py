@@ -1,7 +1,7 @@
 """What the agent keeps on its disk, kept in memory: a simulated device loses it with its power, as it is told to."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgekit_agent.actions import Now
@@ -38,6 +38,8 @@ class MemorySpool:
         self.first = 0
         self.host = False
         self.dropped = self.released = 0
+        self.on_its_way: Callable[[int], bool] = lambda _position: False
+        self._unsure: dict[int, tuple[str, int]] = {}
 
     def __len__(self) -> int:
         """Return how many wait."""
@@ -63,14 +65,21 @@ class MemorySpool:
         )
         self._records.append(record)
         while len(self._records) > self._most:
+            first = self._records[0]
+            if self.on_its_way(self.first):
+                self._unsure[self.first] = (first.boot, first.seq)
+            else:
+                self.dropped += 1
             self._pop()
-            self.dropped += 1
 
     def expire(self, _now: Now) -> None:
         """Drop nothing: a simulation is shorter than a report's life."""
 
     def release(self, boot: str, seq: int) -> None:
         """Forget every report of a boot up to a sequence number."""
+        for position, (own, number) in list(self._unsure.items()):
+            if own == boot and number <= seq:
+                self.arrived(position)
         made = max((one.seq for one in self._records if one.boot == boot), default=0)
         if not made:
             return
@@ -85,6 +94,15 @@ class MemorySpool:
         while self._records and self.first < position:
             self._pop()
             self.released += 1
+
+    def arrived(self, position: int) -> None:
+        """Note that a report has arrived, which may have been dropped while it was on its way."""
+        self.released += self._unsure.pop(position, None) is not None
+
+    def lost_on_the_way(self) -> None:
+        """Count what was dropped while it was on its way as lost."""
+        self.dropped += len(self._unsure)
+        self._unsure.clear()
 
     def _pop(self) -> None:
         gone = self._records.popleft()
