@@ -23,6 +23,7 @@ class IngestPart:
         """Use the service's settings."""
         self._service = service
         self._id = host_id(service.settings.data)
+        self._connected: set[int] = set()
 
     async def run(self) -> None:
         """Go on as long as the service runs."""
@@ -43,8 +44,7 @@ class IngestPart:
             tries = 0 if loop.time() - began > LASTING_S else tries + 1
             health.part(name).restarts += 1
             health.says(name, f"{health.part(name).trouble or 'ended'} (exit code {code}); starts again")
-            # what it had read and not stored is with the devices: they send it again at once
-            self._service.link.announce_again()
+            self._now(number, connected=False)
             await asyncio.sleep(BACK_OFF_S[min(tries - 1, len(BACK_OFF_S) - 1)] if tries else 0.0)
 
     async def _live(self, number: int, name: str) -> int:
@@ -62,11 +62,25 @@ class IngestPart:
                 with contextlib.suppress(ValueError, AttributeError):
                     told = json.loads(line)
                     self._service.health.says(name, told.get("trouble"))
+                    self._now(number, connected=told.get("connected") is True)
             return await process.wait()
         except (ConnectionError, BrokenPipeError):
             return await process.wait()
         finally:
             await _ended(process)
+
+    def _now(self, number: int, *, connected: bool) -> None:
+        """Tell devices when reports are stored, and again when what a process had read may be lost with it."""
+        known = number in self._connected
+        if connected == known:
+            return
+        if connected:
+            self._connected.add(number)
+            self._service.link.storing(able=True)
+            return
+        self._connected.discard(number)
+        if not self._connected:
+            self._service.link.storing(able=False)
 
     def _settings(self, number: int, name: str) -> bytes:
         settings = self._service.settings

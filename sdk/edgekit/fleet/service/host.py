@@ -1,7 +1,7 @@
 """The service's own connection to the broker: low-rate messages in, everything out, and `$host/state`.
 
 Devices learn that a host stores their reports by the retained `ek/1/{site}/$host/state`, and send what was not
-acknowledged again when it says a new boot or birth.
+acknowledged again when it says a new boot or birth. It is `online` while an ingest process is connected.
 """
 
 import contextlib
@@ -47,6 +47,7 @@ class HostLink:
         self._url, self._site, self._health = url, site, health
         self.boot, self.birth = uuid.uuid4().hex, 0
         self.sites = {site}
+        self._able = False
         # full: the thread waits, nothing more is read, and the broker keeps it
         self._messages: queue.Queue[Message] = queue.Queue(WAITING)
         self._stopping = threading.Event()
@@ -68,7 +69,8 @@ class HostLink:
         """Say that the host is gone, and end."""
         if self.connected:
             with contextlib.suppress(TransportError):
-                infos = [self._say(site, "offline", why="stop") for site in self.sites]
+                self._able = False
+                infos = [self._say(site, why="stop") for site in self.sites]
                 end = time.monotonic() + STOP_S
                 for info in infos:
                     info.wait_for_publish(max(0.01, end - time.monotonic()))
@@ -92,14 +94,17 @@ class HostLink:
             if len(self.sites) < SITE_LIMIT:
                 self.sites.add(site)
                 with contextlib.suppress(TransportError):
-                    self._say(site, "online")
+                    self._say(site)
 
-    def announce_again(self) -> None:
-        """Have the devices send what was not acknowledged: some of it may be lost here."""
-        self.birth += 1
+    def storing(self, *, able: bool) -> None:
+        """Tell the devices whether their reports are stored. Said again, it has them send what was not acknowledged."""
+        if not able and not self._able:
+            return
+        self._able = able
+        self.birth += able
         with contextlib.suppress(TransportError):
             for site in self.sites:
-                self._say(site, "online")
+                self._say(site)
 
     def take(self, timeout_s: float, limit: int) -> list[Message]:
         """Return what came, waiting so long for the first message."""
@@ -118,8 +123,9 @@ class HostLink:
             raise TransportError(f"there is no connection to the broker {self._url}")
         return client.publish(topic, payload, qos=1, retain=retain)
 
-    def _say(self, site: str, state: str, why: str | None = None) -> Any:  # noqa: ANN401  # paho's
-        return self._publish(device_topic(site, HOST, Kind.STATE), self._state(state, why), retain=True)
+    def _say(self, site: str, why: str | None = None) -> Any:  # noqa: ANN401  # paho's
+        state = self._state("online" if self._able else "offline", why)
+        return self._publish(device_topic(site, HOST, Kind.STATE), state, retain=True)
 
     def _state(self, state: str, why: str | None = None) -> bytes:
         now_ms = int(time.time() * 1000)
@@ -197,7 +203,7 @@ class HostLink:
         self._connected.set()
         self._health.says(NAME, None)
         for site in self.sites:
-            self._say(site, "online")
+            self._say(site)
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:  # noqa: ANN401  # paho's
         if len(message.payload) > MAX_MESSAGE_BYTES:

@@ -4,23 +4,26 @@
 so what comes behind it is the rest; questions add it themselves (`series.py`), exact at any moment.
 """
 
-import json
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Engine, Row, Table, select, tuple_, update
 
 from edgekit.fleet.store import bulk
 from edgekit.fleet.store.engine import writing
-from edgekit.fleet.store.merging import merge
-from edgekit.fleet.store.packing import pack
+from edgekit.fleet.store.merging import merge_packed
 from edgekit.fleet.store.tables import GAUGES, HOURS, META, MINUTES, REPORTS, STAGES
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 CHUNK = 5_000
 MOST = 2**63 - 1
 Key = tuple[int, int, int]  # start_ms, device, variant
+_TOLD = operator.attrgetter(*GAUGES)
+_GAUGES = msgspec.json.Decoder(dict[str, list[float]])
+_KINDS = msgspec.json.Decoder(dict[str, int])
 _COLUMNS = [column.name for column in MINUTES.columns]
 
 
@@ -39,15 +42,27 @@ class Sums:
     def add_report(self, row: Row[Any]) -> None:
         """Add a row of reports."""
         self._add(1, row)
-        for name in GAUGES:
-            value = getattr(row, name)
+        for name, value in zip(GAUGES, _TOLD(row), strict=True):
             if value is not None:
                 self._gauge(name, [1, value, value, value])
 
     def add_rollup(self, row: Row[Any]) -> None:
         """Add a row of a roll-up."""
         self._add(row.reports, row)
-        for name, values in (json.loads(row.gauges) if row.gauges else {}).items():
+        if row.gauges:
+            for name, values in _GAUGES.decode(row.gauges).items():
+                self._gauge(name, values)
+
+    def add(self, other: "Sums") -> None:
+        """Add other sums, which stay as they are."""
+        self.reports += other.reports
+        self.window_s += other.window_s
+        self.inferences += other.inferences
+        self.errors += other.errors
+        self.dropped += other.dropped
+        for name, count in other.error_kinds.items():
+            self.error_kinds[name] = self.error_kinds.get(name, 0) + count
+        for name, values in other.gauges.items():
             self._gauge(name, values)
 
     def _add(self, reports: int, row: Row[Any]) -> None:
@@ -57,7 +72,7 @@ class Sums:
         self.errors += row.errors
         self.dropped += row.dropped
         if row.error_kinds:
-            for name, count in json.loads(row.error_kinds).items():
+            for name, count in _KINDS.decode(row.error_kinds).items():
                 self.error_kinds[name] = self.error_kinds.get(name, 0) + count
 
     def _gauge(self, name: str, values: Sequence[float]) -> None:
@@ -102,8 +117,9 @@ class Rollups:
             rows = connection.execute(query).all()
             if not rows:
                 return 0
-            _add_to(connection, MINUTES, MINUTE_MS, rows)
-            _add_to(connection, HOURS, HOUR_MS, rows)
+            parts = _minutes(rows)
+            _add_to(connection, MINUTES, MINUTE_MS, parts)
+            _add_to(connection, HOURS, HOUR_MS, parts)
             connection.execute(update(META).where(META.c.key == "rolled").values(value=str(rows[-1].id)))
         return len(rows)
 
@@ -115,35 +131,63 @@ class Rollups:
         return rolled
 
 
-def _add_to(connection: Connection, table: Table, step_ms: int, rows: Sequence[Row[Any]]) -> None:
+@dataclass(slots=True)
+class _Part:
+    """What is to be added to a minute or an hour."""
+
+    key: Key
+    sums: Sums
+    stages: tuple[bytes | None, ...]
+
+
+def _minutes(rows: Sequence[Row[Any]]) -> list[_Part]:
+    """Add reports up by minute, device and variant."""
     numbers: dict[Key, int] = {}
     sums: list[Sums] = []
     groups: list[int] = []
     for row in rows:
-        key = (row.at_ms - row.at_ms % step_ms, row.device_id, row.variant_id)
+        key = (row.at_ms - row.at_ms % MINUTE_MS, row.device_id, row.variant_id)
         group = numbers.setdefault(key, len(numbers))
         if group == len(sums):
             sums.append(Sums())
         sums[group].add_report(row)
         groups.append(group)
-    before: list[Row[Any]] = []
-    for part in bulk.chunks(list(numbers)):
-        wanted = tuple_(table.c.start_ms, table.c.device_id, table.c.variant_id).in_(part)
-        before += connection.execute(select(table).where(wanted)).all()
-    for row in before:
-        group = numbers[row.start_ms, row.device_id, row.variant_id]
-        sums[group].add_rollup(row)
+    return _parts(numbers, sums, groups, [[getattr(row, name) for row in rows] for name in STAGES])
+
+
+def _add_to(connection: Connection, table: Table, step_ms: int, parts: Sequence[_Part]) -> None:
+    """Add to the rows of a roll-up."""
+    numbers: dict[Key, int] = {}
+    sums: list[Sums] = []
+    groups: list[int] = []
+    for part in parts:
+        start_ms, device, variant = part.key
+        group = numbers.setdefault((start_ms - start_ms % step_ms, device, variant), len(numbers))
+        if group == len(sums):
+            sums.append(Sums())
+        sums[group].add(part.sums)
         groups.append(group)
-    stages = [_packed([getattr(row, name) for row in (*rows, *before)], groups, len(numbers)) for name in STAGES]
-    made = [_row(key, sums[group], [stage[group] for stage in stages]) for key, group in numbers.items()]
+    blobs = [[part.stages[at] for part in parts] for at in range(len(STAGES))]
+    for some in bulk.chunks(list(numbers)):
+        wanted = tuple_(table.c.start_ms, table.c.device_id, table.c.variant_id).in_(some)
+        for row in connection.execute(select(table).where(wanted)):
+            group = numbers[row.start_ms, row.device_id, row.variant_id]
+            sums[group].add_rollup(row)
+            groups.append(group)
+            for stage, name in zip(blobs, STAGES, strict=True):
+                stage.append(getattr(row, name))
+    made = [_row(part.key, part.sums, part.stages) for part in _parts(numbers, sums, groups, blobs)]
     bulk.replace(connection, table, _COLUMNS, made)
 
 
-def _packed(blobs: list[bytes | None], groups: list[int], count: int) -> list[bytes | None]:
-    return [pack(one) for one in merge(blobs, groups, count)]
+def _parts(
+    numbers: Mapping[Key, int], sums: Sequence[Sums], groups: Sequence[int], blobs: Sequence[Sequence[bytes | None]]
+) -> list[_Part]:
+    stages = [merge_packed(stage, groups, len(numbers)) for stage in blobs]
+    return [_Part(key, sums[at], tuple(stage[at] for stage in stages)) for key, at in numbers.items()]
 
 
-def _row(key: Key, sums: Sums, stages: list[bytes | None]) -> bulk.Row:
+def _row(key: Key, sums: Sums, stages: Sequence[bytes | None]) -> bulk.Row:
     return (
         *key,
         sums.reports,
@@ -156,4 +200,4 @@ def _row(key: Key, sums: Sums, stages: list[bytes | None]) -> bulk.Row:
 
 
 def _json(table: Mapping[str, object]) -> str | None:
-    return json.dumps(table, separators=(",", ":")) if table else None
+    return msgspec.json.encode(table).decode() if table else None
