@@ -7,21 +7,20 @@ import typer
 if TYPE_CHECKING:
     from edgekit.fleet.store import Store
 
-DEFAULT_STORE = "sqlite:///fleet/fleet.db"
 StoreUrl = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--store",
         metavar="URL",
         envvar="EDGEKIT_FLEET_STORE",
-        help="sqlite:///PATH or postgresql://[user[:password]@]host/database; a password is best in the environment.",
+        help="The service's: sqlite:///PATH or postgresql://... [default: fleet.db in its folder]",
     ),
 ]
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-def existing_store(url: str) -> "Store":
-    """Open a store that is there: a file is not made.
+def existing_store(url: str | None) -> "Store":
+    """Open a store that is there, by default that of `edgekit fleet serve` of this user: a file is not made.
 
     Raises:
         EnvironmentMissingError: if the extra is not installed, or there is no such file.
@@ -40,6 +39,7 @@ def existing_store(url: str) -> "Store":
     from edgekit.fleet.store import open_store
     from edgekit.fleet.store.engine import parse
 
+    url = url or f"sqlite:///{Path.home() / '.local' / 'share' / 'edgekit' / 'fleet' / 'fleet.db'}"
     place = parse(url)
     if place.get_backend_name() == "sqlite" and not Path(place.database or "").is_file():
         error = EnvironmentMissingError(f"there is no store '{place.database}'")

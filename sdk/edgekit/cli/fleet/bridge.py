@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgekit.cli.fleet._broker_options import DEFAULT_BROKER, Ca, Cert, Key
-from edgekit.cli.fleet._store_options import DEFAULT_STORE, StoreUrl
+from edgekit.cli.fleet._store_options import StoreUrl
 
 if TYPE_CHECKING:
     import threading
@@ -30,7 +30,7 @@ Password = Annotated[Path | None, typer.Option(metavar="FILE", help="A file with
 
 @app.command("homeassistant")
 def homeassistant(
-    store: StoreUrl = DEFAULT_STORE,
+    store: StoreUrl = None,
     broker: Broker = DEFAULT_BROKER,
     password_file: Password = None,
     ca: Ca = None,
@@ -57,7 +57,7 @@ def homeassistant(
 
 @app.command("sparkplug")
 def sparkplug(
-    store: StoreUrl = DEFAULT_STORE,
+    store: StoreUrl = None,
     broker: Broker = DEFAULT_BROKER,
     password_file: Password = None,
     ca: Ca = None,
@@ -91,7 +91,7 @@ def otlp(
     endpoint: Annotated[
         str, typer.Argument(metavar="URL", envvar="OTEL_EXPORTER_OTLP_ENDPOINT", help="http(s)://host:4318")
     ],
-    store: StoreUrl = DEFAULT_STORE,
+    store: StoreUrl = None,
     delta: Annotated[bool, typer.Option("--delta", help="Tell what is new, instead of totals.")] = False,
     every: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds between pushes.")] = 15.0,
     headers_file: Annotated[

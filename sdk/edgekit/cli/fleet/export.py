@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekit.cli.fleet._store_options import DEFAULT_STORE, StoreUrl
+from edgekit.cli.fleet._store_options import StoreUrl
 
 if TYPE_CHECKING:
     from edgekit.fleet.store.history import Extract
@@ -28,7 +28,7 @@ Histograms = Annotated[bool, typer.Option("--histograms", help="With each stage'
 @app.command("csv")
 def csv(
     output: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Where to. [default: stdout]")] = None,
-    store: StoreUrl = DEFAULT_STORE,
+    store: StoreUrl = None,
     begin: Begin = "24h",
     end: End = "now",
     detail: Detail = "minute",
@@ -72,7 +72,7 @@ def csv(
 @app.command("parquet")
 def parquet(
     output: Annotated[Path, typer.Argument(metavar="FILE", help="Where to.")],
-    store: StoreUrl = DEFAULT_STORE,
+    store: StoreUrl = None,
     begin: Begin = "24h",
     end: End = "now",
     detail: Detail = "minute",

@@ -30,6 +30,9 @@ def serve(
     keep_reports: Annotated[float, typer.Option(metavar="HOURS", min=0.1, help="How long reports stay.")] = 24.0,
     keep_minutes: Annotated[float, typer.Option(metavar="DAYS", min=0.1, help="How long minutes stay.")] = 30.0,
     keep_hours: Annotated[float, typer.Option(metavar="DAYS", min=0.1, help="How long hours stay.")] = 730.0,
+    metrics_devices: Annotated[
+        bool, typer.Option("--metrics-devices", help="Name the device in /metrics: as many series then as devices.")
+    ] = False,
     ca: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: whom to trust, PEM.")] = None,
     cert: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: our certificate, PEM.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: its key, PEM.")] = None,
@@ -82,6 +85,7 @@ def serve(
         listen_host=host,
         listen_port=port,
         keep=Keep(reports_h=keep_reports, minutes_d=keep_minutes, hours_d=keep_hours),
+        metrics_devices=metrics_devices,
     )
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     if _run(settings, json=json):

@@ -76,7 +76,7 @@ def take_delta(store: "Store", mark: str) -> Taken:
     for row in rows:
         group = _group(row, hardware)
         if group not in deltas and len(deltas) >= GROUP_LIMIT:
-            group = Group(*[OVERFLOW] * 4, "")
+            group = Group._make((*[OVERFLOW] * 4, ""))
         deltas.setdefault(group, Delta(group=group, first_ms=begin_ms)).add(row)
     kept = {"cursor": rows[-1].id if rows else cursor, "end_ms": end_ms}
     lost = rows[0].id - cursor - 1 if rows else 0
@@ -85,4 +85,4 @@ def take_delta(store: "Store", mark: str) -> Taken:
 
 def _group(row: ReportRow, hardware: Mapping[DeviceKey, str]) -> Group:
     named = hardware.get(DeviceKey(row.site, row.device), "unknown")
-    return Group(row.site, *(text[:LABEL_LIMIT] for text in (named, row.model, row.version)), "")
+    return Group(row.site, named[:LABEL_LIMIT], row.model[:LABEL_LIMIT], row.version[:LABEL_LIMIT], "")

@@ -1,6 +1,6 @@
 """Three dashboards for Grafana, over what Prometheus has scraped: the fleet, its models, its hardware.
 
-They need native histograms (Prometheus 2.40 and later, `--enable-feature=native-histograms` before 3.8).
+They need native histograms: see `docs/guide/exporters.md`.
 """
 
 import json

@@ -120,9 +120,8 @@ class OtlpPusher:
 
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip", **self._settings.headers}
         headers["User-Agent"] = f"edgekit/{__version__}"
-        options = {"ca_certs": self._settings.ca} if self._settings.ca else {}
         try:
-            with urllib3.PoolManager(timeout=TIMEOUT_S, retries=False, **options) as pool:
+            with urllib3.PoolManager(timeout=TIMEOUT_S, retries=False, ca_certs=self._settings.ca) as pool:
                 answer = pool.request(
                     "POST", self._url, body=data, headers=headers, redirect=False, preload_content=False
                 )

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgekit.fleet.store import Store
+    from edgekit.fleet.service.service import Service
 
 EVERY_S = 5.0
 
@@ -12,18 +12,15 @@ EVERY_S = 5.0
 class TotalsPart:
     """Adds reports to the totals every few seconds."""
 
-    def __init__(self, store: "Store", *, by_device: bool = False, limit: int | None = None) -> None:
-        """Work on the store.
-
-        Args:
-            store: where reports and totals are.
-            by_device: tell devices apart: a label more, and as many groups as devices serve models.
-            limit: how many groups there may be. Default: 1,000, with devices 20,000.
-        """
-        self._store, self._by_device, self._limit = store, by_device, limit
+    def __init__(self, service: "Service") -> None:
+        """Use the service's store; its settings say whether devices are told apart."""
+        self._service = service
 
     async def run(self) -> None:
-        """Work until cancelled; the database's errors end it."""
+        """Go on as long as the service runs."""
+        by_device = self._service.settings.metrics_devices
         while True:
-            await asyncio.to_thread(self._store.totals.roll_all, by_device=self._by_device, limit=self._limit)
+            while await asyncio.to_thread(self._service.store.totals.roll, by_device=by_device):
+                pass
+            self._service.health.says("totals", None)
             await asyncio.sleep(EVERY_S)

@@ -11,6 +11,7 @@ PARTS: tuple[tuple[str, str], ...] = (
     ("presence", "edgekit.fleet.presence.part:PresencePart"),
     ("answers", "edgekit.fleet.answers:AnswersPart"),
     ("upkeep", "edgekit.fleet.service.upkeep:UpkeepPart"),
+    ("totals", "edgekit.fleet.export.part:TotalsPart"),
     ("ingest", "edgekit.fleet.service.children:IngestPart"),
 )
 

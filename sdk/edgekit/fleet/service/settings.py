@@ -15,7 +15,8 @@ class ServeSettings:
     """Where the store and the broker are, and what is kept.
 
     `data` is the service's own folder; `site` is the one whose devices learn by a last will that the service is gone;
-    `client` is the ingest's MQTT client; `listen_host` and `listen_port` are for the page and the REST API.
+    `client` is the ingest's MQTT client; `listen_host` and `listen_port` are for the page and the REST API;
+    `metrics_devices` has a label of the device in `/metrics`.
     """
 
     store: str
@@ -27,6 +28,7 @@ class ServeSettings:
     listen_host: str = "127.0.0.1"
     listen_port: int = 8650
     keep: Keep = field(default_factory=Keep)
+    metrics_devices: bool = False
 
     def __post_init__(self) -> None:
         """Check the values.

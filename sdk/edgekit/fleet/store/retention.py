@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, Table, delete, func, select
+from sqlalchemy import Connection, Engine, Table, delete, func, select
 
 from edgekit.errors import UsageError
 from edgekit.fleet.store.engine import writing
 from edgekit.fleet.store.known import bump_epoch
+from edgekit.fleet.store.marks import read_mark
 from edgekit.fleet.store.rollups import HOUR_MS, rolled_up_to
 from edgekit.fleet.store.tables import BOOTS, EVENTS, HOURS, MINUTES, REPORTS
+from edgekit.fleet.store.totals import MARK
 
 CHUNK = 5_000
 DAY_MS = 86_400_000
@@ -43,7 +45,10 @@ class Retention:
         self._engine = engine
 
     def apply(self, keep: Keep, now_ms: int) -> dict[str, int]:
-        """Remove what is too old; return how many rows of each table. Reports stay until they are rolled up."""
+        """Remove what is too old; return how many rows of each table.
+
+        Reports stay until roll-ups and totals have them.
+        """
         return {
             "reports": self._reports(now_ms - int(keep.reports_h * HOUR_MS)),
             "minutes": self._rollup(MINUTES, now_ms - int(keep.minutes_d * DAY_MS)),
@@ -56,7 +61,7 @@ class Retention:
         removed = 0
         while True:
             with writing(self._engine) as connection:
-                query = select(REPORTS.c.id, REPORTS.c.arrived_ms).where(REPORTS.c.id <= rolled_up_to(connection))
+                query = select(REPORTS.c.id, REPORTS.c.arrived_ms).where(REPORTS.c.id <= _taken(connection))
                 rows = connection.execute(query.order_by(REPORTS.c.id).limit(CHUNK)).all()
                 # they are numbered as they came, so the first that is young enough ends it
                 old = next((at for at, row in enumerate(rows) if row.arrived_ms >= before_ms), len(rows))
@@ -86,3 +91,10 @@ class Retention:
                 removed += count
                 if count < CHUNK:
                     return removed
+
+
+def _taken(connection: Connection) -> int:
+    """Return the number of the last report that is in the roll-ups, and in the totals where any are kept."""
+    totals = read_mark(connection, MARK)
+    rolled = rolled_up_to(connection)
+    return min(rolled, int(totals.get("cursor", 0))) if totals else rolled

@@ -158,7 +158,7 @@ class _Adder:
     def __init__(self, connection: Connection, *, by_device: bool, limit: int) -> None:
         self._connection, self._by_device = connection, by_device
         known = connection.execute(select(*TOTALS.primary_key).where(_told_apart(by_device))).all()
-        self._known = {Group(*row) for row in known}
+        self._known = {Group._make(row) for row in known}
         self._limit = limit
         self._hardware: dict[str, str] = {}
         self.overflowed = 0
@@ -170,7 +170,7 @@ class _Adder:
         before: dict[Group, Row[Any]] = {}
         for part in bulk.chunks(list(numbers), 100):
             wanted = tuple_(*TOTALS.primary_key).in_([tuple(group) for group in part])
-            before |= {Group(*row[:5]): row for row in self._connection.execute(select(TOTALS).where(wanted))}
+            before |= {Group._make(row[:5]): row for row in self._connection.execute(select(TOTALS).where(wanted))}
         sums = [_Sums(before.get(group)) for group in numbers]
         for row, number in zip(rows, of, strict=True):
             sums[number].add(row)
@@ -190,11 +190,11 @@ class _Adder:
         if hardware is None:
             hardware = self._hardware[row.hardware] = hardware_name(json.loads(row.hardware))
         names = (text[:LABEL_LIMIT] for text in (hardware, row.model, row.version))
-        group = Group(row.site, *names, row.device if self._by_device else "")
+        group = Group._make((row.site, *names, row.device if self._by_device else ""))
         if group not in self._known:
             if len(self._known) >= self._limit:
                 self.overflowed += 1
-                return Group(*[OVERFLOW] * 4, OVERFLOW if self._by_device else "")
+                return Group._make((*[OVERFLOW] * 4, OVERFLOW if self._by_device else ""))
             self._known.add(group)
         return group
 
@@ -261,7 +261,7 @@ def _add_values(gauges: Gauges, name: str, values: Sequence[float]) -> None:
 
 def _row(row: Row[Any]) -> TotalRow:
     return TotalRow(
-        group=Group(*row[:5]),
+        group=Group._make(row[:5]),
         first_ms=row.first_ms,
         last_ms=row.last_ms,
         **{name: getattr(row, name) for name in _SUMS},

@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import uvicorn
@@ -15,15 +14,17 @@ from edgekit.fleet.api import create_app
 from edgekit.fleet.store import Arrived, DeviceKey, Store, open_store
 from edgekit.fleet.wire import decode_report
 from edgekit_agent.protocol import Kind, Report
+from tests.sdk.fleet.store.conftest import postgresql, url
 
+__all__ = ["postgresql", "url"]  # fixtures: stores of both kinds
 TOKEN = "ekt_" + "t" * 40
 
 Fill = Callable[..., None]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(f"sqlite:///{tmp_path}/fleet.db") as opened:
+def store(url: str) -> Iterator[Store]:
+    with open_store(url) as opened:
         yield opened
 
 

@@ -27,7 +27,7 @@ def messages(package: str, described: dict[str, Fields]) -> dict[str, Any]:
             if bare not in _TYPES:
                 one.type_name = f".{package}.{bare}"
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
+    pool.Add(file)
     return {
         name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in described
     }

@@ -33,6 +33,12 @@ PROMETHEUS_ACCEPT = (
 _VALUES = st.lists(st.one_of(st.just(0.0), st.floats(1e-9, 1e6)), max_size=60)
 
 
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """One kind of store: what differs is not of the database."""
+    return f"sqlite:///{tmp_path}/fleet.db"
+
+
 @settings(deadline=None, max_examples=60)
 @given(_VALUES, st.integers(-4, 8))
 def test_a_native_histogram_is_a_copy_of_ours(values: list[float], scale: int) -> None:
@@ -109,7 +115,7 @@ def test_both_forms_tell_the_same(store: Store, fill: Callable[..., None], known
             whole = dict.fromkeys(("rev", "wave", "since_ms", "created_ms"), 0)
             status = "running" if ended_ms is None else "completed"
             connection.execute(insert(ROLLOUTS).values(id=name, status=status, ended_ms=ended_ms, **blank, **whole))
-            job = dict.fromkeys(("wave", "position", "since_ms", "v", "tries"), 0)
+            job: dict[str, Any] = dict.fromkeys(("wave", "position", "since_ms", "v", "tries"), 0)
             job |= {"rollout": name, "site": "default", "device": "dev-1", "status": "told", "reason": ""}
             connection.execute(insert(ROLLOUT_JOBS).values(**job))
     store.counters.add("ingest", {"received": 2, "stored": 1})
@@ -165,8 +171,12 @@ def prometheus(served: str, tmp_path: Path) -> Iterator[str]:
     token = tmp_path / "token"
     token.write_text(TOKEN)
     token.chmod(0o600)
+    # from 3.8 on it is asked for in the configuration, which older ones refuse
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True)
+    major, minor = (int(part) for part in (version.stdout + version.stderr).split("version ")[1].split(".")[:2])
+    native = "  scrape_native_histograms: true\n" if (major, minor) >= (3, 8) else ""
     (tmp_path / "prometheus.yml").write_text(
-        "scrape_configs:\n- job_name: edgekit\n  scrape_interval: 1s\n"
+        f"scrape_configs:\n- job_name: edgekit\n  scrape_interval: 1s\n{native}"
         f"  authorization: {{credentials_file: {token}}}\n  static_configs: [{{targets: ['{served}']}}]\n"
     )
     address = f"127.0.0.1:{free_port()}"

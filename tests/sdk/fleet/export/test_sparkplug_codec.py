@@ -1,6 +1,7 @@
 """Sparkplug's payloads against protobuf's own code, and the rules of an edge node."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.sdk.fleet.export.described import SPARKPLUG, messages
 
 THEIRS = messages("org.eclipse.tahu.protobuf", SPARKPLUG)["Payload"]
 _U64 = st.integers(0, 2**64 - 1)
-_FIELDS = {
+_FIELDS: dict[DataType, tuple[str, Callable[[Any], Any]]] = {
     DataType.INT32: ("int_value", lambda value: value % 2**32), DataType.UINT32: ("int_value", int),
     DataType.INT64: ("long_value", lambda value: value % 2**64), DataType.UINT64: ("long_value", int),
     DataType.FLOAT: ("float_value", float), DataType.DOUBLE: ("double_value", float),

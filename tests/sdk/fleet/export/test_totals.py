@@ -1,11 +1,18 @@
 """Counters that go on over a restart, and are exact."""
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from edgekit.fleet.store import DeviceKey, Store, open_store
+from edgekit.fleet._url import parse
+from edgekit.fleet.export.part import TotalsPart
+from edgekit.fleet.service.service import Service
+from edgekit.fleet.service.settings import ServeSettings
+from edgekit.fleet.store import DeviceKey, Keep, Store, open_store
 from edgekit.fleet.store import totals as module
 from edgekit_agent.protocol import ExpHistogram
 
@@ -76,3 +83,36 @@ def test_gauges_are_of_the_last_two_minutes(store: Store, fill: Callable[..., No
     store.totals.roll_all()
     (row,) = store.totals.rows()
     assert row.gauges["temp"] == pytest.approx([2, 110.0, 50.0, 60.0])
+
+
+def test_reports_stay_until_the_totals_have_them(store: Store, fill: Callable[..., None]) -> None:
+    fill(seq=1)
+    store.totals.roll_all()
+    fill(seq=2)
+    store.rollups.roll_all()
+    later_ms = int(time.time() * 1000) + 10_000_000
+    keep = Keep(reports_h=1.0)
+    assert store.retention.apply(keep, later_ms)["reports"] == 1
+    store.totals.roll_all()
+    assert store.retention.apply(keep, later_ms)["reports"] == 1
+    assert [row.reports for row in store.totals.rows()] == [2]
+
+
+def test_the_part_of_the_service_keeps_them_up_to_date(store: Store, fill: Callable[..., None], tmp_path: Path) -> None:
+    place = parse("mqtt://127.0.0.1:9")
+    settings = ServeSettings(store=str(store.engine.url), broker=place, data=tmp_path, metrics_devices=True)
+    service = Service(settings, store)
+    fill(seq=1)
+
+    async def live() -> None:
+        task = asyncio.create_task(TotalsPart(service).run())
+        while not service.health.parts:
+            assert not task.done()
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(live())
+    assert [(row.group.device, row.reports) for row in store.totals.rows()] == [("dev-1", 1)]
+    assert service.health.well
