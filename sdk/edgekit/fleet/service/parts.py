@@ -12,6 +12,7 @@ PARTS: tuple[tuple[str, str], ...] = (
     ("answers", "edgekit.fleet.answers:AnswersPart"),
     ("upkeep", "edgekit.fleet.service.upkeep:UpkeepPart"),
     ("ingest", "edgekit.fleet.service.children:IngestPart"),
+    ("alerts", "edgekit.fleet.alerts.part:for_service"),
 )
 
 
