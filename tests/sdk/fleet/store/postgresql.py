@@ -59,9 +59,6 @@ def cluster(folder: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ["-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "fsync=off"]
-    process = subprocess.Popen(
-        [server, "-D", str(data), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **common
-    )  # type: ignore[call-overload]  # keyword table
     log = folder / "postgresql.log"
     with log.open("wb") as told:
         process = subprocess.Popen([server, "-D", str(data), *options], stdout=told, stderr=told, **common)  # type: ignore[call-overload]  # keyword table
