@@ -17,6 +17,9 @@ def serve(
         str | None,
         typer.Option(metavar="URL", help="sqlite:///PATH or postgresql://... [default: fleet.db in the data folder]"),
     ] = None,
+    store_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file (0600) with that URL, when it holds a password.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The service's folder. [default: ~/.local/share/edgekit/fleet]")
     ] = None,
@@ -74,6 +77,12 @@ def serve(
         check_name(site, "site")
     except ProtocolError as exc:
         raise UsageError(str(exc)) from exc
+    if store_file is not None:
+        from edgekit.fleet.security import read_secret
+
+        if store is not None:
+            raise UsageError("--store and --store-file are two stores")
+        store = read_secret(store_file)
     folder = (data or Path.home() / ".local" / "share" / "edgekit" / "fleet").absolute()
     host, port = parse_listen(listen)
     settings = ServeSettings(

@@ -13,6 +13,7 @@ PARTS: tuple[tuple[str, str], ...] = (
     ("upkeep", "edgekit.fleet.service.upkeep:UpkeepPart"),
     ("totals", "edgekit.fleet.export.part:TotalsPart"),
     ("ingest", "edgekit.fleet.service.children:IngestPart"),
+    ("alerts", "edgekit.fleet.alerts.part:for_service"),
 )
 
 

@@ -4,23 +4,16 @@ import http.server
 import json
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgekit.fleet.store import Arrived, Store, open_store
+from edgekit.fleet.store import Arrived
 from edgekit.fleet.wire import decode_report
 from edgekit_agent.protocol import Report
+from tests.sdk.fleet.store.conftest import postgresql, store, url  # noqa: F401  # fixtures: stores of both kinds
 
 NOW_MS = 1_800_000_000_000
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty store."""
-    with open_store(f"sqlite:///{tmp_path}/fleet.db") as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -38,9 +31,9 @@ def report(make_report: Callable[..., Report]) -> Callable[..., Arrived]:
 class Receiver:
     """What a web hook got; `status` is what it answers."""
 
-    def __init__(self, url: str) -> None:
-        """Listen at `url`."""
-        self.url = url
+    def __init__(self, address: str) -> None:
+        """Listen at an address."""
+        self.url = address
         self.status = 200
         self.got: list[tuple[dict[str, str], bytes]] = []
 

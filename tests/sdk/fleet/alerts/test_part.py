@@ -17,13 +17,16 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edgekit.errors import UsageError
 from edgekit.fleet import FleetClient
 from edgekit.fleet._brokers import free_port, running
+from edgekit.fleet._url import parse
 from edgekit.fleet.alerts.machine import Key, Phase
 from edgekit.fleet.alerts.notifiers import signature
-from edgekit.fleet.alerts.part import AlertsPart
+from edgekit.fleet.alerts.part import AlertsPart, for_service
 from edgekit.fleet.alerts.rules import Rule, Silence
 from edgekit.fleet.alerts.settings import Email, Mqtt, Settings, Webhook
 from edgekit.fleet.alerts.watching import Sources, observe
 from edgekit.fleet.security import Pki
+from edgekit.fleet.service.service import Service
+from edgekit.fleet.service.settings import ServeSettings
 from edgekit.fleet.store import Arrived, DeviceKey, Store, open_store
 from edgekit.fleet.wire import Event, State
 from tests.sdk.fleet.alerts.conftest import NOW_MS, Receiver
@@ -300,3 +303,17 @@ def test_mqtt_reaches_who_listens_at_the_broker(store: Store, engine: str, clock
         client.disconnect()
         client.loop_stop()
     assert got[0][0] == "ek/alerts/test"
+
+
+def test_the_service_takes_its_file_from_its_folder(store: Store, tmp_path: Path) -> None:
+    settings = ServeSettings(store="sqlite:///unused", broker=parse("mqtt://127.0.0.1:1"), data=tmp_path)
+    service = Service(settings, store)
+    assert for_service(service).settings == Settings()
+    (tmp_path / "alerts.toml").write_text('[[notifier]]\nname = "bus"\nkind = "mqtt"\n')
+    part = for_service(service)
+    part.configure()
+    assert store.alerts.notifiers() == {"bus": "mqtt"}
+    store.alerts.test("bus", part.now_ms())
+    assert part.deliver() == 0  # there is no connection: it waits
+    (waiting,) = store.alerts.due(2**50)
+    assert waiting.problem

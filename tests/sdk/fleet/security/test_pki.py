@@ -14,9 +14,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edgekit.errors import DataError, EnvironmentMissingError, UsageError
 from edgekit.fleet.security import Pki, Role, common_name, read_secret
-from edgekit.fleet.security.mosquitto import Listening, access_rules, configuration
+from edgekit.fleet.security.mosquitto import READS, WRITES, Listening, access_rules, configuration
 from edgekit.fleet.security.records import Records
 from edgekit.fleet.security.roles import role_of
+from edgekit_agent.protocol import Kind
 from tests.sdk.fleet.security.conftest import passphrase
 
 
@@ -166,6 +167,10 @@ def test_the_rules_name_sites_and_deny_who_was_revoked(pki: Pki) -> None:
     assert rules[rules.index("user operator.alice") + 1] == "topic read ek/1/#"
     pki.enroll("pi-7", site="lab")
     assert "user pi-7" not in access_rules(pki.records(), pki.sites(), 0)
+
+
+def test_every_kind_of_topic_has_a_direction() -> None:
+    assert sorted(WRITES + READS) == sorted(Kind)
 
 
 def test_the_configuration_of_2_1_uses_the_plugin(tmp_path: Path) -> None:
