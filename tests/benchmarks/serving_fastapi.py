@@ -28,14 +28,14 @@ class Model:
         return self.interpreter.get_tensor(self.output["index"])
 
 
-@app.post("/binary")  # type: ignore[untyped-decorator]  # FastAPI is not in the environment that checks
+@app.post("/binary")
 async def binary(request: Request) -> Response:
     """Take and give the tensors' bytes."""
     answer = app.state.model.run(np.frombuffer(await request.body(), app.state.model.input["dtype"]))
     return Response(answer.tobytes(), media_type="application/octet-stream")
 
 
-@app.post("/json")  # type: ignore[untyped-decorator]
+@app.post("/json")
 async def as_json(request: Request) -> dict[str, Any]:
     """Take and give lists of numbers."""
     array = np.asarray((await request.json())["data"], app.state.model.input["dtype"])

@@ -50,7 +50,7 @@ def describe(folder: Path) -> Described:
         ModelFileError: if the folder is damaged or has no such signature.
         UnsupportedError: if an operator reaches outside the model, or a rank is not known.
     """
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes without types
+    from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
     parsed = saved_model_pb2.SavedModel()

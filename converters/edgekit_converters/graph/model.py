@@ -37,7 +37,7 @@ def load(path: Path) -> "ir.Model":
     """
     import onnx
     import onnx_ir as ir
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it has no types
+    from google.protobuf.message import DecodeError
 
     try:
         if path.stat().st_size == 0:

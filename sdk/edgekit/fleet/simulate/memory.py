@@ -35,8 +35,6 @@ class MemorySpool:
         self._most = most
         self._records: deque[Record] = deque()
         self._floors: dict[str, int] = {}
-        self._unsure: set[int] = set()
-        self.on_its_way: Callable[[int], bool] = lambda _position: False
         self.first = 0
         self.host = False
         self.dropped = self.released = 0
@@ -90,17 +88,6 @@ class MemorySpool:
         while self._records and self._records[0].seq <= self._floors.get(self._records[0].boot, 0):
             self._pop()
             self.released += 1
-
-    def arrived(self, position: int) -> None:
-        """Note that a report has arrived, which may have been dropped while it was on its way."""
-        if position in self._unsure:
-            self._unsure.remove(position)
-            self.released += 1
-
-    def lost_on_the_way(self) -> None:
-        """Count what was dropped while it was on its way as lost."""
-        self.dropped += len(self._unsure)
-        self._unsure.clear()
 
     def release_before(self, position: int) -> None:
         """Forget every report before a position."""

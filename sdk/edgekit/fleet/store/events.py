@@ -71,9 +71,6 @@ class Events:
 
 
 def _number(connection: Connection, key: DeviceKey) -> int:
-    return connection.scalars(
-        select(DEVICES.c.id).where(DEVICES.c.site == key.site, DEVICES.c.device == key.device)
-    ).one()
     query = select(DEVICES.c.id).where(DEVICES.c.site == key.site, DEVICES.c.device == key.device)
     return int(connection.scalars(query).one())
 
