@@ -33,7 +33,7 @@ def heard(job: Job, plan: Plan, seen: "Seen | None", now_ms: int) -> Job:
 
 
 def _coming(job: Job, plan: Plan, seen: "Seen", now_ms: int) -> Job:
-    if seen.v > job.v:
+    if seen.foreign:
         return job.to(JobStatus.REJECTED, now_ms, f"somebody else announced a desired state (v {seen.v})")
     decided = seen.phase == "committed"
     if seen.version != plan.release.version or (decided and seen.serving not in {"", plan.release.version}):

@@ -25,10 +25,14 @@ SECOND_MS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A device as it was last heard: `v` and what follows is of its `reported` message."""
+    """A device as it was last heard: `v` and what follows is of its `reported` message.
+
+    `foreign` is a device whose desired state is newer than any of this store: another host has told it something.
+    """
 
     online: bool = False
     v: int = 0
+    foreign: bool = False
     version: str = ""
     phase: str = ""
     reason: str = ""

@@ -1,13 +1,13 @@
-"""The part of `fleet serve` that drives the rollouts."""
+"""The part of `fleet serve` that drives the rollouts, and publishes what devices are wanted to be."""
 
 import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from edgekit.fleet.rollout.driver import Driver, Publisher
+from edgekit.fleet.rollout.driver import Driver
 
 if TYPE_CHECKING:
-    from edgekit.fleet.store import Store
+    from edgekit.fleet.service.service import Service
 
 TURN_S = 0.5
 
@@ -15,17 +15,20 @@ TURN_S = 0.5
 class RolloutsPart:
     """Runs the driver, a turn at a time, in a thread: the database may take its time."""
 
-    def __init__(self, store: "Store", publisher: Publisher) -> None:
-        """Take the store and the service's connection to the broker."""
-        self._driver = Driver(store, publisher)
-
-    def connected(self) -> None:
-        """The broker is there (again)."""
-        self._driver.connected()
+    def __init__(self, service: "Service") -> None:
+        """Use the service's store and its connection to the broker."""
+        self._service = service
+        self._driver = Driver(service.store, service.link)
+        self._birth = 0
 
     async def run(self) -> None:
         """Run until cancelled."""
+        link, health = self._service.link, self._service.health
         while True:
             began = time.monotonic()
+            if link.connected and link.birth != self._birth:  # another connection: perhaps another, empty, broker
+                self._birth = link.birth
+                self._driver.connected()
             await asyncio.to_thread(self._driver.tick, time.time_ns() // 1_000_000)
+            health.says("rollouts", None)
             await asyncio.sleep(max(0.05, TURN_S - (time.monotonic() - began)))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, select, tuple_
@@ -10,12 +11,13 @@ from edgekit.fleet.rollout.machine import Seen
 from edgekit.fleet.rollout.plan import Key
 from edgekit.fleet.store.bulk import chunks
 from edgekit.fleet.store.engine import reading
-from edgekit.fleet.store.tables import DEVICES
+from edgekit.fleet.store.tables import DESIRED, DEVICES
 
 _THERE = frozenset({"online", "stale"})
 _GONE = frozenset({"offline", "stale"})
 _CLEAN = "clean-stop"
 _TEXT_LIMIT = 500
+_SAME = (DESIRED.c.site == DEVICES.c.site) & (DESIRED.c.device == DEVICES.c.device)
 
 
 class Question(NamedTuple):
@@ -32,51 +34,53 @@ class Sight:
     def __init__(self, engine: Engine) -> None:
         """Use the database."""
         self._engine = engine
-        self._known: dict[Key, tuple[int | None, Mapping[str, Any]]] = {}
+        self._known: dict[Key, tuple[str | None, Mapping[str, Any]]] = {}
 
     def of(self, keys: Sequence[Key], model: str) -> tuple[dict[Key, Seen], frozenset[Key]]:
         """Return what is seen of devices, and which of them have fallen silent."""
         columns = (
             DEVICES.c.site, DEVICES.c.device, DEVICES.c.presence, DEVICES.c.presence_reason, DEVICES.c.state,
-            DEVICES.c.reported, DEVICES.c.reported_at_ms,
+            DEVICES.c.reported, DESIRED.c.v,
         )  # fmt: skip
         seen: dict[Key, Seen] = {}
         silent: set[Key] = set()
         with reading(self._engine) as connection:
             for part in chunks(keys, 200):
-                query = select(*columns).where(tuple_(DEVICES.c.site, DEVICES.c.device).in_(list(part)))
+                query = select(*columns).outerjoin(DESIRED, _SAME)
+                query = query.where(tuple_(DEVICES.c.site, DEVICES.c.device).in_(list(part)))
                 for row in connection.execute(query):
                     key = (row.site, row.device)
                     # before presence was concluded, what the device says of itself counts
                     there = row.presence in _THERE or (row.presence == "unknown" and row.state == "online")
-                    seen[key] = _seen(self._reported(key, row.reported, row.reported_at_ms), model, online=there)
+                    one = _seen(self._reported(key, row.reported), model, online=there)
+                    seen[key] = replace(one, foreign=one.v > (row.v or 0))
                     if row.presence in _GONE and row.presence_reason != _CLEAN:
                         silent.add(key)
         return seen, frozenset(silent)
 
     def questions(self) -> list[Question]:
         """Return which devices ask for leave."""
-        query = select(DEVICES.c.site, DEVICES.c.device, DEVICES.c.reported, DEVICES.c.reported_at_ms)
+        query = select(DEVICES.c.site, DEVICES.c.device, DEVICES.c.reported)
         with reading(self._engine) as connection:
             rows = list(connection.execute(query.where(DEVICES.c.reported.contains('"lease":"', autoescape=True))))
         found = []
         for row in rows:
             key = (row.site, row.device)
-            body = self._reported(key, row.reported, row.reported_at_ms)
+            body = self._reported(key, row.reported)
             asked = [one.get("lease") for one in _models(body)]
             found += [Question(key, _whole(body.get("v")), text) for text in asked if isinstance(text, str)]
         return found
 
-    def _reported(self, key: Key, text: str | None, at_ms: int | None) -> Mapping[str, Any]:
+    def _reported(self, key: Key, text: str | None) -> Mapping[str, Any]:
         known = self._known.get(key)
-        if known is not None and known[0] == at_ms:
+        if known is not None and known[0] == text:
             return known[1]
         try:
             body = json.loads(text) if text else {}
         except ValueError:
             body = {}
         kept = body if isinstance(body, dict) else {}
-        self._known[key] = (at_ms, kept)
+        self._known[key] = (text, kept)
         return kept
 
 

@@ -243,7 +243,7 @@ def test_what_was_reported_of_an_earlier_announcement_says_nothing() -> None:
 def test_somebody_else_who_announces_is_noticed() -> None:
     world = World()
     world.turn()
-    world.seen[KEYS[0]] = Seen(online=True, v=99, version="3.0.0", phase="committed", serving="3.0.0")
+    world.seen[KEYS[0]] = Seen(online=True, v=99, foreign=True, version="3.0.0", phase="committed", serving="3.0.0")
     world.turn()
     assert world.state.jobs[KEYS[0]].status is JobStatus.REJECTED
     assert "somebody else" in world.state.jobs[KEYS[0]].reason

@@ -112,6 +112,26 @@ def test_leave_is_given_once_to_who_asks_about_what_is_wanted_while_the_rollout_
     assert len(broker.passed) == 1
 
 
+def test_a_configuration_that_is_set_meanwhile_is_no_other_host(store: Store) -> None:
+    name = rolled(store)
+    broker = Broker()
+    driver = Driver(store, broker)
+    driver.tick(NOW_MS)
+    ((device, _),) = broker.retained.items()
+    store.desired.put([Wish(key=DeviceKey("lab", device), conf={"log_level": "debug"})], NOW_MS)
+    driver.tick(NOW_MS + 1)
+    body = broker.retained[device]
+    assert (body["conf"], body["models"][0]["version"]) == ({"log_level": "debug"}, "2.0.0")
+    reports(store, device, body["v"], "staged", lease="abc")
+    driver.tick(NOW_MS + 2)
+    assert broker.passed[-1][1]["lease"] == "abc"
+    reports(store, device, body["v"] + 7, "staged")
+    driver.tick(NOW_MS + 3)
+    row = store.rollouts.get(name)
+    assert row is not None
+    assert "somebody else" in row.state.jobs["lab", device].reason
+
+
 def test_after_an_abort_no_device_gets_leave_and_each_is_told_what_it_served(store: Store) -> None:
     name = rolled(store)
     broker = Broker()
