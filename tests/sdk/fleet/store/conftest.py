@@ -1,6 +1,7 @@
 """Stores of both kinds, and reports as they come."""
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ from tests.sdk.fleet.store.postgresql import cluster
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The URL of a PostgreSQL that runs for the tests."""
-    # a folder that an unprivileged user may go through
-    folder = tmp_path_factory.mktemp("postgresql")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(parent.stat().st_mode | 0o055)
-    with cluster(folder) as url:
-        yield url
+    # not pytest's own folder: an unprivileged user may not go through it, and other runs reset what it is allowed
+    with tempfile.TemporaryDirectory(prefix="edgekit-postgresql-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        with cluster(folder) as url:
+            yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -66,7 +67,7 @@ def cluster(folder: Path) -> Iterator[str]:
         _wait(port, process)
         yield f"postgresql://edgekit@127.0.0.1:{port}/postgres"
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # at once: SIGTERM would wait for whoever is connected
         process.wait(30)
 
 
