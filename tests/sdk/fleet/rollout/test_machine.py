@@ -66,6 +66,10 @@ class World:
             if self.state.step is Step.BAKING:
                 return
 
+    @property
+    def status(self) -> Status:
+        return self.state.status
+
     def statuses(self) -> list[str]:
         return [job.status.value for job in self.state.jobs.values()]
 
@@ -94,11 +98,13 @@ def test_a_bad_finding_takes_every_told_device_back_to_what_it_served_and_tells_
     actions = world.turn(BAD)
     assert told(actions) == [(key, "1.2.0", True) for key in KEYS[:2]]
     assert world.status() is Status.ROLLING_BACK
+    assert world.status is Status.ROLLING_BACK
     assert world.state.reason == "e2e-p99: +10%"
     assert world.statuses() == ["going-back"] * 2 + ["skipped"] * 4
     world.answers(KEYS[0], "committed")
     world.turn()
     assert world.status() is Status.ROLLING_BACK
+    assert world.status is Status.ROLLING_BACK
     world.answers(KEYS[1], "committed")
     world.turn()
     assert (world.state.status, world.statuses()[:2]) == (Status.ROLLED_BACK, ["back"] * 2)
@@ -143,6 +149,7 @@ def test_a_device_that_comes_back_after_the_rollout_is_over_converges() -> None:
     world.turn(after_s=121)
     world.turn(GOOD, after_s=61)
     assert world.status() is Status.COMPLETED
+    assert world.status is Status.COMPLETED
     assert world.state.grants(KEYS[1])
     world.answers(KEYS[1], "committed")
     world.turn(after_s=3e6)
@@ -171,6 +178,9 @@ def test_too_little_to_judge_by_waits_and_then_pauses_with_the_reason() -> None:
     assert world.status() is Status.RUNNING
     world.turn(OPEN, after_s=600)
     assert world.status() is Status.PAUSED
+    assert world.status is Status.RUNNING
+    world.turn(OPEN, after_s=600)
+    assert world.status is Status.PAUSED
     assert "too little" in world.state.reason
     world.take(machine.approve(world.plan, world.state, world.now_ms))  # somebody has looked
     assert (world.state.status, world.state.wave) == (Status.RUNNING, 1)
@@ -185,6 +195,7 @@ def test_a_wave_nobody_took_is_not_passed() -> None:
     world.turn(after_s=61)
     world.turn(after_s=601)
     assert world.status() is Status.PAUSED
+    assert world.status is Status.PAUSED
     assert "no device" in world.state.reason
 
 
@@ -211,6 +222,11 @@ def test_a_wave_that_needs_approval_waits_for_it_and_not_for_ever() -> None:
     assert (approved.status, approved.wave) == (Status.RUNNING, 1)
     world.turn(after_s=PLAN.pause_limit_s + 1)
     assert world.status() is Status.STOPPED
+    assert world.status is Status.APPROVAL
+    approved = machine.approve(world.plan, world.state, world.now_ms)[0]
+    assert (approved.status, approved.wave) == (Status.RUNNING, 1)
+    world.turn(after_s=PLAN.pause_limit_s + 1)
+    assert world.status is Status.STOPPED
     assert "nobody decided" in world.state.reason
 
 
@@ -220,6 +236,7 @@ def test_a_paused_rollout_is_still_aborted_by_what_the_gates_find() -> None:
     world.take(machine.pause(world.plan, world.state, "lunch", world.now_ms))
     world.turn(BAD)
     assert world.status() is Status.ROLLING_BACK
+    assert world.status is Status.ROLLING_BACK
 
 
 def test_a_device_the_host_did_not_answer_in_time_is_told_again_and_given_up_after_three_times() -> None:
