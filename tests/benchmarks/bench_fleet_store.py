@@ -49,14 +49,15 @@ def fill(store: Store, devices: int, every_s: int) -> float:
     return 1e6 * (spent + time.process_time() - began) / count
 
 
-def best_s(work: Callable[[], object]) -> float:
-    """Return the shortest of three times."""
-    times = []
+def best_s(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the shortest of three times, and the least processor time."""
+    walls, spent = [], []
     for _ in range(3):
-        began = time.perf_counter()
+        began, began_s = time.perf_counter(), time.process_time()
         work()
-        times.append(time.perf_counter() - began)
-    return min(times)
+        walls.append(time.perf_counter() - began)
+        spent.append(time.process_time() - began_s)
+    return min(walls), min(spent)
 
 
 def main() -> None:
@@ -79,7 +80,10 @@ def main() -> None:
                 "p99 of the fleet in each of 60 minutes": replace(hour, step_s=60),
             }
             times = {name: best_s(partial(store.series.points, asked)) for name, asked in questions.items()}
-        rows: list[Row] = [(name, f"{1000 * value:.0f} ms", f"{AIM_S:g} s") for name, value in times.items()]
+        rows: list[Row] = [
+            (name, f"{1000 * wall:.0f} ms ({1000 * spent:.0f} ms of processor)", f"{AIM_S:g} s")
+            for name, (wall, spent) in times.items()
+        ]
         rows += [
             ("devices, reports, inferences", f"{chosen.devices:,}, {whole.reports:,}, {whole.inferences:,}", ""),
             ("processor to store and roll up a report", f"{cost_us:.1f} us", ""),

@@ -3,6 +3,7 @@
 It prints a JSON line whenever it is connected or has trouble.
 """
 
+import gc
 import json
 import logging
 import os
@@ -26,6 +27,9 @@ def main() -> int:
     """Run until SIGTERM or the end of stdin; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     settings = json.loads(sys.stdin.readline())
+    # what is made here lives for a batch: looking for cycles in it took a third of the time
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
     try:
         store = open_store(settings["store"])
     except EdgeKitError as exc:

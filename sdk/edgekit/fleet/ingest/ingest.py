@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 BATCH = 2_000
 FLUSH_S = 0.2
-ROLL_REPORTS, ROLL_S, ROLL_CHUNK = 20_000, 60.0, 2_000
+ROLL_REPORTS, ROLL_S = 20_000, 60.0
 RECONNECT_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -110,13 +110,13 @@ class Ingest:
             self._roll()
 
     def _roll(self) -> None:
-        """Roll up what waits, when it is much or old: a part at a time, so that reading goes on."""
+        """Roll up what waits, when it is much or old: the more at once, the less each costs."""
         if time.monotonic() - self._looked_s < ROLL_S / 12:
             return
         self._looked_s = time.monotonic()
         waiting, since_ms = self._store.rollups.waiting()
         if waiting > ROLL_REPORTS or (waiting and time.time() - since_ms / 1000 > ROLL_S):
-            self._looked_s = 0.0 if self._store.rollups.roll(ROLL_CHUNK) == ROLL_CHUNK else self._looked_s
+            self._looked_s = 0.0 if self._store.rollups.roll() >= ROLL_REPORTS else self._looked_s
 
     # --- waiting
 

@@ -92,7 +92,7 @@ def _sqlite(place: URL) -> Engine:
     def connected(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's
         connection.isolation_level = None  # SQLAlchemy's begin decides, see below
         # FULL: what was acknowledged survives a power cut too
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=8000", "cache_size=-65536"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

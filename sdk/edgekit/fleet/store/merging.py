@@ -67,9 +67,9 @@ def merge_packed(blobs: Sequence[bytes | None], groups: Sequence[int], count: in
 
 def _merged(blobs: list[bytes], of: _Whole, count: int) -> list[bytes | None]:
     """Merge histograms into groups that all have some."""
-    heads = np.frombuffer(b"".join([blob[: HEAD.size] for blob in blobs]), _HEADS)
-    if len(heads) != len(blobs):
+    if min(map(len, blobs)) < HEAD.size:
         raise DataError("the store has a damaged histogram")
+    heads = np.frombuffer(b"".join([blob[: HEAD.size] for blob in blobs]), _HEADS)
     scales = np.full(count, 127, np.int64)
     np.minimum.at(scales, of, heads["scale"].astype(np.int64))
     zeros, totals = np.zeros(count, np.uint64), np.zeros(count)

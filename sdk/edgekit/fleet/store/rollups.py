@@ -4,9 +4,8 @@
 so what comes behind it is the rest; questions add it themselves (`series.py`), exact at any moment.
 """
 
-import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -15,75 +14,16 @@ from sqlalchemy import Connection, Engine, Row, Table, select, tuple_, update
 from edgekit.fleet.store import bulk
 from edgekit.fleet.store.engine import writing
 from edgekit.fleet.store.merging import merge_packed
-from edgekit.fleet.store.tables import GAUGES, HOURS, META, MINUTES, REPORTS, STAGES
+from edgekit.fleet.store.sums import Sums, add_up
+from edgekit.fleet.store.tables import HOURS, META, MINUTES, REPORTS, STAGES
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
-CHUNK = 5_000
+CHUNK = 20_000
 MOST = 2**63 - 1
 Key = tuple[int, int, int]  # start_ms, device, variant
-_TOLD = operator.attrgetter(*GAUGES)
-_GAUGES = msgspec.json.Decoder(dict[str, list[float]])
-_KINDS = msgspec.json.Decoder(dict[str, int])
+_LEFT_OUT = {"boot_id", "seq", "ts_ms", "arrived_ms", "history", "statistics"}
+_READ = [column for column in REPORTS.columns if column.name not in _LEFT_OUT]
 _COLUMNS = [column.name for column in MINUTES.columns]
-
-
-@dataclass(slots=True)
-class Sums:
-    """What is added up beside histograms."""
-
-    reports: int = 0
-    window_s: float = 0.0
-    inferences: int = 0
-    errors: int = 0
-    dropped: int = 0
-    gauges: dict[str, list[float]] = field(default_factory=dict)  # count, sum, least, most
-    error_kinds: dict[str, int] = field(default_factory=dict)
-
-    def add_report(self, row: Row[Any]) -> None:
-        """Add a row of reports."""
-        self._add(1, row)
-        for name, value in zip(GAUGES, _TOLD(row), strict=True):
-            if value is not None:
-                self._gauge(name, [1, value, value, value])
-
-    def add_rollup(self, row: Row[Any]) -> None:
-        """Add a row of a roll-up."""
-        self._add(row.reports, row)
-        if row.gauges:
-            for name, values in _GAUGES.decode(row.gauges).items():
-                self._gauge(name, values)
-
-    def add(self, other: "Sums") -> None:
-        """Add other sums, which stay as they are."""
-        self.reports += other.reports
-        self.window_s += other.window_s
-        self.inferences += other.inferences
-        self.errors += other.errors
-        self.dropped += other.dropped
-        for name, count in other.error_kinds.items():
-            self.error_kinds[name] = self.error_kinds.get(name, 0) + count
-        for name, values in other.gauges.items():
-            self._gauge(name, values)
-
-    def _add(self, reports: int, row: Row[Any]) -> None:
-        self.reports += reports
-        self.window_s += row.window_s
-        self.inferences += row.inferences
-        self.errors += row.errors
-        self.dropped += row.dropped
-        if row.error_kinds:
-            for name, count in _KINDS.decode(row.error_kinds).items():
-                self.error_kinds[name] = self.error_kinds.get(name, 0) + count
-
-    def _gauge(self, name: str, values: Sequence[float]) -> None:
-        known = self.gauges.get(name)
-        if known is None:
-            self.gauges[name] = list(values)
-            return
-        known[0] += values[0]
-        known[1] += values[1]
-        known[2] = min(known[2], values[2])
-        known[3] = max(known[3], values[3])
 
 
 def rolled_up_to(connection: Connection, *, lock: bool = False) -> int:
@@ -113,7 +53,7 @@ class Rollups:
         """Add the next reports to their minutes and hours; return how many."""
         with writing(self._engine) as connection:
             done = rolled_up_to(connection, lock=True)
-            query = select(REPORTS).where(REPORTS.c.id > done).order_by(REPORTS.c.id).limit(limit)
+            query = select(*_READ).where(REPORTS.c.id > done).order_by(REPORTS.c.id).limit(limit)
             rows = connection.execute(query).all()
             if not rows:
                 return 0
@@ -142,17 +82,12 @@ class _Part:
 
 def _minutes(rows: Sequence[Row[Any]]) -> list[_Part]:
     """Add reports up by minute, device and variant."""
+    columns = dict(zip((one.name for one in _READ), zip(*rows, strict=True), strict=True))
     numbers: dict[Key, int] = {}
-    sums: list[Sums] = []
     groups: list[int] = []
-    for row in rows:
-        key = (row.at_ms - row.at_ms % MINUTE_MS, row.device_id, row.variant_id)
-        group = numbers.setdefault(key, len(numbers))
-        if group == len(sums):
-            sums.append(Sums())
-        sums[group].add_report(row)
-        groups.append(group)
-    return _parts(numbers, sums, groups, [[getattr(row, name) for row in rows] for name in STAGES])
+    for at_ms, device, variant in zip(columns["at_ms"], columns["device_id"], columns["variant_id"], strict=True):
+        groups.append(numbers.setdefault((at_ms - at_ms % MINUTE_MS, device, variant), len(numbers)))
+    return _parts(numbers, add_up(columns, groups, len(numbers)), groups, [columns[name] for name in STAGES])
 
 
 def _add_to(connection: Connection, table: Table, step_ms: int, parts: Sequence[_Part]) -> None:
@@ -167,7 +102,7 @@ def _add_to(connection: Connection, table: Table, step_ms: int, parts: Sequence[
             sums.append(Sums())
         sums[group].add(part.sums)
         groups.append(group)
-    blobs = [[part.stages[at] for part in parts] for at in range(len(STAGES))]
+    blobs: list[list[bytes | None]] = [[part.stages[at] for part in parts] for at in range(len(STAGES))]
     for some in bulk.chunks(list(numbers)):
         wanted = tuple_(table.c.start_ms, table.c.device_id, table.c.variant_id).in_(some)
         for row in connection.execute(select(table).where(wanted)):

@@ -1,7 +1,7 @@
 """Figures over time: reports of a group and a step of time added up, their histograms merged exactly."""
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ from edgekit.errors import UsageError
 from edgekit.fleet.store.base import DeviceKey, Gauge, SeriesPoint
 from edgekit.fleet.store.engine import reading
 from edgekit.fleet.store.merging import merge
-from edgekit.fleet.store.rollups import HOUR_MS, MINUTE_MS, Sums, rolled_up_to
+from edgekit.fleet.store.rollups import HOUR_MS, MINUTE_MS, rolled_up_to
+from edgekit.fleet.store.sums import Sums, add_up
 from edgekit.fleet.store.tables import DEVICES, HOURS, MINUTES, REPORTS, STAGES, VARIANTS
 
 GROUPS = ("none", "device", "version", "hardware", "model")
@@ -61,10 +62,8 @@ class Series:
             hours = question.step_ms % HOUR_MS == 0 and question.from_ms % HOUR_MS == 0
             table, unit = (HOURS, HOUR_MS) if hours else (MINUTES, MINUTE_MS)
             done = rolled_up_to(connection)
-            for row in _rollups(connection, table, unit, question, devices):
-                adder.add(row, row.start_ms, Sums.add_rollup)
-            for row in _rest(connection, done, unit, question, devices):
-                adder.add(row, row.at_ms - row.at_ms % unit, Sums.add_report)
+            adder.add(*_rollups(connection, table, unit, question, devices))
+            adder.add(*_rest(connection, done, unit, question, devices))
         return adder.points()
 
     def models(self) -> list[tuple[str, str, str]]:
@@ -85,29 +84,34 @@ class _Adder:
         self._blobs: list[bytes | None] = []
         self._groups: list[int] = []
 
-    def add(self, row: Row[Any], start_ms: int, adding: Callable[[Sums, Row[Any]], None]) -> None:
-        if row.device_id not in self._devices or row.variant_id not in self._variants:
+    def add(self, names: Sequence[str], rows: Sequence[Row[Any]]) -> None:
+        """Add rows, given with the names of their columns."""
+        kept = [row for row in rows if row[1] in self._devices and row[2] in self._variants]
+        if not kept:
             return
+        columns = dict(zip(names, zip(*kept, strict=True), strict=True))
         step_ms, begin = self._question.step_ms, self._question.from_ms
-        start = begin + (max(start_ms, begin) - begin) // step_ms * step_ms
-        key = (start, self._name(row))
-        number = self._numbers.setdefault(key, len(self._numbers))
-        if number == len(self._sums):
-            self._sums.append(Sums())
-        adding(self._sums[number], row)
-        self._blobs.append(getattr(row, self._question.stage))
-        self._groups.append(number)
+        groups = []
+        times, owners, made = (columns[name] for name in names[:3])
+        for at_ms, device, variant in zip(times, owners, made, strict=True):
+            start = begin + (max(at_ms, begin) - begin) // step_ms * step_ms
+            groups.append(self._numbers.setdefault((start, self._name(device, variant)), len(self._numbers)))
+        self._sums += [Sums() for _ in range(len(self._numbers) - len(self._sums))]
+        for known, more in zip(self._sums, add_up(columns, groups, len(self._numbers)), strict=True):
+            known.add(more)
+        self._blobs += columns[self._question.stage]
+        self._groups += groups
 
-    def _name(self, row: Row[Any]) -> str:
+    def _name(self, device: int, variant: int) -> str:
         match self._question.group:
             case "device":
-                return self._devices[row.device_id][0]
+                return self._devices[device][0]
             case "hardware":
-                return self._devices[row.device_id][1]
+                return self._devices[device][1]
             case "version":
-                return self._variants[row.variant_id][1]
+                return self._variants[variant][1]
             case "model":
-                return self._variants[row.variant_id][0]
+                return self._variants[variant][0]
         return ""
 
     def points(self) -> list[SeriesPoint]:
@@ -186,19 +190,23 @@ def _narrowed(query: Select[Any], column: Any, devices: dict[int, tuple[str, str
 
 def _rollups(
     connection: Connection, table: Table, unit: int, question: Question, devices: dict[int, tuple[str, str]]
-) -> Iterable[Row[Any]]:
+) -> tuple[list[str], Sequence[Row[Any]]]:
+    """Return rows of a roll-up, time, device and variant first, with the names of the columns."""
     begin, end = question.from_ms - question.from_ms % unit, question.to_ms
     columns = [one for one in table.columns if one.name not in STAGES or one.name == question.stage]
     query = select(*columns).where(table.c.start_ms >= begin, table.c.start_ms < end)
-    return connection.execute(_narrowed(query, table.c.device_id, devices, question))
+    rows = connection.execute(_narrowed(query, table.c.device_id, devices, question)).all()
+    return [one.name for one in columns], rows
 
 
 def _rest(
     connection: Connection, done: int, unit: int, question: Question, devices: dict[int, tuple[str, str]]
-) -> Iterable[Row[Any]]:
+) -> tuple[list[str], Sequence[Row[Any]]]:
+    """Return the reports that are in no roll-up yet, in the same way."""
     begin, end = question.from_ms - question.from_ms % unit, question.to_ms + (-question.to_ms) % unit
-    left_out = {*STAGES, "statistics"} - {question.stage}
-    query = select(*(one for one in REPORTS.columns if one.name not in left_out)).where(
-        REPORTS.c.id > done, REPORTS.c.at_ms >= begin, REPORTS.c.at_ms < end
-    )
-    return connection.execute(_narrowed(query, REPORTS.c.device_id, devices, question))
+    first = [REPORTS.c.at_ms, REPORTS.c.device_id, REPORTS.c.variant_id]
+    left_out = {"id", "boot_id", "seq", "ts_ms", "arrived_ms", "history", "statistics", *STAGES} - {question.stage}
+    rest = [one for one in REPORTS.columns if one.name not in {*left_out, *(known.name for known in first)}]
+    query = select(*first, *rest).where(REPORTS.c.id > done, REPORTS.c.at_ms >= begin, REPORTS.c.at_ms < end)
+    rows = connection.execute(_narrowed(query, REPORTS.c.device_id, devices, question)).all()
+    return [one.name for one in (*first, *rest)], rows

@@ -15,7 +15,7 @@ from edgekit.fleet.store.tables import DEVICE_MODELS, GAUGES, REPORTS, STAGES
 from edgekit.fleet.wire import Histogram, Report, document
 
 DEVICE_LIMIT = 200_000
-MOST = 2**63 - 1
+MOST = 2**40  # of anything in one report: more is made up, and would spoil sums
 BOOT_LIMIT, NAMES_LIMIT = 128, 600  # characters
 
 COLUMNS = (
@@ -137,9 +137,9 @@ def _row(one: Arrived, device: KnownDevice, boot: KnownBoot, variant: int) -> bu
         one.arrived_ms,
         1 if report.history else 0,
         report.window_s,
-        report.inferences,
-        min(MOST, max(-MOST, sum(errors.values()))) if errors else 0,
-        report.dropped,
+        _bounded(report.inferences),
+        _bounded(sum(errors.values())) if errors else 0,
+        _bounded(report.dropped),
         _packed(latency.pre),
         _packed(latency.infer),
         _packed(latency.post),
@@ -155,6 +155,10 @@ def _row(one: Arrived, device: KnownDevice, boot: KnownBoot, variant: int) -> bu
         document(errors) if errors else None,
         bytes(report.statistics).decode() if len(report.statistics) > 2 else None,  # noqa: PLR2004  # more than `{}`
     )
+
+
+def _bounded(value: int) -> int:
+    return value if 0 <= value <= MOST else min(MOST, max(0, value))
 
 
 def _packed(one: Histogram) -> bytes | None:
