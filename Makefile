@@ -81,6 +81,7 @@ docs: setup
 	$(V)/bin/python docs/generate_precisions.py
 	$(V)/bin/python docs/generate_techniques.py
 	$(V)/bin/python docs/generate_bundle.py
+	$(V)/bin/python docs/generate_openapi.py
 
 # What `edgekit check` knows of the runtimes: probes run on their wheels, each in an environment of its own.
 compat-table: setup

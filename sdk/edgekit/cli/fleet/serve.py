@@ -39,12 +39,23 @@ def serve(
     ca: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: whom to trust, PEM.")] = None,
     cert: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: our certificate, PEM.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: its key, PEM.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="https: the page's certificate, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="https: its key, PEM.")] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IP", help="Address or network of a proxy that signs people in; repeatable."),
+    ] = None,
+    group_role: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP=ROLE", help="What a group that the proxy names may do; repeatable."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line when it runs.")] = False,
 ) -> None:
-    """Store the reports of all devices and acknowledge them, until SIGTERM or Ctrl-C.
+    """Store the reports of all devices, show them on a page, and answer programs, until SIGTERM or Ctrl-C.
 
     A report is acknowledged to its device after it is committed; what is not, the device sends again. A broker that is
-    away is tried again.
+    away is tried again. The page is for this machine; on another address it needs users (`edgekit fleet user add`) and
+    TLS, its own or a proxy's. Whoever reads the file `token` in the service's folder is admin.
 
     Examples:
 
@@ -61,8 +72,10 @@ def serve(
     from edgekit_agent.protocol import check_name
 
     try:
-        import msgspec  # noqa: F401  # is the extra here?
+        import fastapi  # noqa: F401  # is the extra here?
+        import msgspec  # noqa: F401
         import sqlalchemy  # noqa: F401
+        import uvicorn  # noqa: F401
     except ImportError as exc:
         error = EnvironmentMissingError(f"the fleet service needs {exc.name}")
         error.add_note("pip install 'edgekit-sdk[fleet]'")
@@ -93,6 +106,10 @@ def serve(
         site=site,
         listen_host=host,
         listen_port=port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        trusted_proxies=tuple(trusted_proxy or ()),
+        group_roles=tuple(group_role or ()),
         keep=Keep(reports_h=keep_reports, minutes_d=keep_minutes, hours_d=keep_hours),
         metrics_devices=metrics_devices,
     )
@@ -123,7 +140,7 @@ def _run(settings: "ServeSettings", *, json: bool) -> bool:
 
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, end, number)
-        await service.run(stop, lambda: _ready(settings, json=json))
+        await service.run(stop, lambda: _ready(settings, service.page_url, json=json))
 
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
@@ -134,21 +151,22 @@ def _run(settings: "ServeSettings", *, json: bool) -> bool:
     return signal.SIGINT in interrupted
 
 
-def _ready(settings: "ServeSettings", *, json: bool) -> None:
+def _ready(settings: "ServeSettings", page: str | None, *, json: bool) -> None:
     import json as text
 
     from edgekit.fleet.store.engine import parse, shown
 
-    store, listen = shown(parse(settings.store)), f"{settings.listen_host}:{settings.listen_port}"
+    store = shown(parse(settings.store))
     if json:
         document = {
             "schema": 1,
             "store": store,
             "broker": str(settings.broker),
-            "listen": listen,
+            "url": page,
             "ingest": settings.ingest,
             "data": str(settings.data),
         }
         print(text.dumps(document), flush=True)
     else:
         print(f"storing what comes over {settings.broker} in {store}; Ctrl-C ends it", flush=True)
+        print(f"{page} shows it; sign in with the token in '{settings.data / 'token'}', or as a user", flush=True)

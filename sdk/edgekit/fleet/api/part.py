@@ -1,49 +1,64 @@
 """The page and the API as a part of `edgekit fleet serve`."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from edgekit.errors import UsageError
 from edgekit.fleet.api.app import create_app
-from edgekit.fleet.api.context import Link
 from edgekit.fleet.api.secrets import local_token
 from edgekit.fleet.api.server import WebServer, check_safe
-from edgekit.fleet.api.settings import ApiSettings
-from edgekit.fleet.store import Store
+from edgekit.fleet.api.settings import ApiSettings, ProxySettings, parse_group_roles, parse_networks
+
+if TYPE_CHECKING:
+    from edgekit.fleet.service.service import Service
+    from edgekit.fleet.service.settings import ServeSettings
 
 
 class WebPart:
     """Serves until cancelled; the address is taken when it is made, so that a service that cannot listen says so."""
 
-    def __init__(
-        self,
-        store: Store,
-        settings: ApiSettings,
-        data: Path,
-        *,
-        link: Link | None = None,
-        health: Callable[[], Mapping[str, object]] | None = None,
-    ) -> None:
+    def __init__(self, service: "Service") -> None:
         """Make the application and take the address.
 
-        Args:
-            store: The fleet's store.
-            settings: Where to listen and whom to trust.
-            data: The service's folder, which gets the local token.
-            link: The connection to the broker.
-            health: Tells of each part of the service whether it has trouble.
-
         Raises:
-            UsageError: The address is open to a network, without TLS or users.
+            UsageError: The address is open to a network, without TLS or users; or an option is wrong.
             DeviceError: The address is in use.
             EnvironmentMissingError: The certificate cannot be read.
         """
-        check_safe(settings, store.accounts)
-        self._settings = settings
-        self._app = create_app(store, settings=settings, token=local_token(data), link=link, health=health)
-        self._server: WebServer | None = WebServer(self._app, settings)
-        self.url = self._server.url
+        self._settings = web_settings(service.settings)
+        check_safe(self._settings, service.store.accounts)
+        self._app = create_app(
+            service.store,
+            settings=self._settings,
+            token=local_token(service.settings.data),
+            link=service.link,
+            health=service.health.to_json,
+        )
+        self._server: WebServer | None = WebServer(self._app, self._settings)
+        service.page_url = self._server.url
 
     async def run(self) -> None:
         """Serve until cancelled."""
         server, self._server = self._server or WebServer(self._app, self._settings), None
         await server.run()
+
+
+def web_settings(settings: "ServeSettings") -> ApiSettings:
+    """Return the API's settings of those of the service.
+
+    Raises:
+        UsageError: An address, a group or the pair of certificate and key is wrong.
+    """
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise UsageError("TLS needs both --tls-cert and --tls-key")
+    if settings.group_roles and not settings.trusted_proxies:
+        raise UsageError("--group-role is about groups that a proxy names: give its address with --trusted-proxy")
+    proxy = ProxySettings(
+        addresses=parse_networks(settings.trusted_proxies), roles=parse_group_roles(settings.group_roles)
+    )
+    return ApiSettings(
+        host=settings.listen_host,
+        port=settings.listen_port,
+        certificate=settings.tls_cert,
+        key=settings.tls_key,
+        proxy=proxy,
+    )

@@ -1,5 +1,6 @@
 """Serves the application over HTTP or HTTPS, on an address that is safe to serve on."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -71,9 +72,15 @@ class WebServer:
         return f"{'https' if self.settings.tls else 'http'}://{host}:{port}"
 
     async def run(self) -> None:
-        """Serve until `stop`, or until cancelled."""
+        """Serve until `stop`, or until cancelled: then what is being answered is finished first."""
+        serving = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
         try:
-            await self._server.serve(sockets=[self._socket])
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            self.stop()
+            await asyncio.wait({serving}, timeout=2 * STOP_S)
+            serving.cancel()
+            raise
         finally:
             self._socket.close()
 
@@ -97,6 +104,7 @@ def _bind(settings: ApiSettings) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             found.bind((host, settings.port))
+            found.listen(BACKLOG)  # from now on who connects waits, and is not refused
         except BaseException:
             found.close()
             raise

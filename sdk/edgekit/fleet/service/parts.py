@@ -15,6 +15,7 @@ PARTS: tuple[tuple[str, str], ...] = (
     ("totals", "edgekit.fleet.export.part:TotalsPart"),
     ("ingest", "edgekit.fleet.service.children:IngestPart"),
     ("alerts", "edgekit.fleet.alerts.part:for_service"),
+    ("web", "edgekit.fleet.api.part:WebPart"),
 )
 
 

@@ -28,6 +28,7 @@ class Service:
         self.settings, self.store = settings, store
         self.health = Health()
         self.link = HostLink(settings.broker, settings.site, self.health)
+        self.page_url: str | None = None  # where the page is, once its part has taken the address
         self._handlers: dict[Kind, list[Handler]] = {}
 
     def listen(self, kinds: Iterable[Kind], handler: Handler) -> None:

@@ -15,8 +15,9 @@ class ServeSettings:
     """Where the store and the broker are, and what is kept.
 
     `data` is the service's own folder; `site` is the one whose devices learn by a last will that the service is gone;
-    `client` is the ingest's MQTT client; `listen_host` and `listen_port` are for the page and the REST API;
-    `metrics_devices` has a label of the device in `/metrics`.
+    `client` is the ingest's MQTT client; `listen_host` and `listen_port` are for the page and the REST API, which speak
+    TLS with `tls_cert` and `tls_key`. `trusted_proxies` are addresses of proxies that say who somebody is, and
+    `group_roles` what their groups may do (`GROUP=ROLE`). `metrics_devices` has a label of the device in `/metrics`.
     """
 
     store: str
@@ -27,6 +28,10 @@ class ServeSettings:
     client: str = "auto"
     listen_host: str = "127.0.0.1"
     listen_port: int = 8650
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    group_roles: tuple[str, ...] = ()
     keep: Keep = field(default_factory=Keep)
     metrics_devices: bool = False
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from edgekit.fleet.store import Store
 from tests.sdk.fleet.web.conftest import PASSWORD, TOKEN, Served, bearer
 
 ROLES = list(Role)
+_PARTS = {"device": "dev-1", "what": "pause", "number": "1"}
 
 
 def routes(served: Served) -> Iterator[tuple[str, str, str | None]]:
@@ -23,11 +25,7 @@ def routes(served: Served) -> Iterator[tuple[str, str, str | None]]:
     document = served.ask("GET", "/openapi.json").body
     for path, methods in document["paths"].items():
         for method, told in methods.items():
-            filled = path.replace("{site}", "none").replace("{device}", "dev-1")
-            filled = "".join(part.split("}")[-1] if "}" in part else part for part in filled.split("{"))
-            filled = filled if "{" not in path else path
-            for name in ("site", "device", "name", "number", "id"):
-                filled = filled.replace(f"{{{name}}}", "none")
+            filled = re.sub(r"\{(\w+)\}", lambda found: _PARTS.get(found[1], "none"), path)
             yield method.upper(), filled, told.get("x-role")
 
 

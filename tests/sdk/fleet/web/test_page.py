@@ -12,7 +12,7 @@ from edgekit.fleet.wire import Event, Info, decode
 from edgekit_agent.protocol import Kind
 from tests.sdk.fleet.web import made_fleet
 from tests.sdk.fleet.web.browser import CHROMIUM, MISSING, Browser, signed_in, with_token
-from tests.sdk.fleet.web.conftest import PASSWORD, TOKEN, Served
+from tests.sdk.fleet.web.conftest import PASSWORD, TOKEN, Served, bearer
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=MISSING)]
 
@@ -165,8 +165,23 @@ def test_a_model_has_its_versions_side_by_side_across_hardware(browser: Browser)
     assert "Raspberry Pi 5" in text
 
 
-def test_rollouts_events_and_alerts_are_there(browser: Browser) -> None:
-    for name, empty in (("rollouts", "No model was rolled out yet."), ("alerts", "Nothing is wrong.")):
+def test_a_rollout_is_seen_and_paused(browser: Browser, place: Served) -> None:
+    wanted = {"model": "kws", "version": "1.4.0", "filter": "label.room=lab and model=kws", "sha256": "ab" * 32}
+    begun = place.ask("POST", "/api/v1/rollouts", wanted, bearer())
+    assert begun.status == 200, begun.body
+    number = begun.body["id"]
+    go(browser, "#/rollouts")
+    browser.click(f"main a[href='#/rollouts/{number}']")
+    browser.until("document.querySelector('main h1')?.textContent === 'kws 1.4.0'")
+    browser.until("document.querySelector('main').innerText.includes('label.room=lab')")
+    browser.click(".head .end button:not([hidden])")
+    browser.until("document.querySelector('.head .verdict').textContent === 'paused'")
+    assert place.ask("GET", f"/api/v1/rollouts/{number}", headers=bearer()).body["state"] == "paused"
+    assert browser.complaints() == []
+
+
+def test_events_and_alerts_are_there(browser: Browser) -> None:
+    for name, empty in (("events", "Nothing has happened."), ("alerts", "Nothing is wrong.")):
         go(browser, f"#/{name}")
         browser.until(f"document.querySelector('main').innerText.includes({json.dumps(empty)})")
         assert browser.run("document.querySelector('nav a[aria-current=page]').getAttribute('href')") == f"#/{name}"

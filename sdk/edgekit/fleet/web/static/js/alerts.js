@@ -1,7 +1,7 @@
 // Alerts that are firing, worst first.
 import { el, fill, table } from "./dom.js";
 import { get } from "./api.js";
-import { age, clock } from "./format.js";
+import { age, clock, digits } from "./format.js";
 
 export function alertsView({ main }) {
   const list = el("section", { class: "card" });
@@ -14,8 +14,9 @@ export function alertsView({ main }) {
       if (error.status !== 404) { fill(list, el("p", { class: "error" }, error.message)); return; }
     }
     if (ended) return;
-    fill(list, table("Alerts", [["Since", ""], ["Rule", ""], ["State", ""], ["What", "wrap"]], alerts.map((one) => [
-      age(clock.now() - one.since_ms), one.rule, el("span", { class: `verdict ${one.state === "firing" ? "bad" : "warn"}` }, one.state), one.text,
+    fill(list, table("Alerts", [["Since", ""], ["Rule", ""], ["Where", "wrap"], ["State", ""], ["Severity", ""], ["Now", "num"], ["Worst", "num"], ["", ""]], alerts.map((one) => [
+      age(clock.now() - one.since_ms), one.rule, one.group, el("span", { class: `verdict ${one.phase === "firing" ? "bad" : "warn"}` }, one.phase), one.severity, digits(one.value), digits(one.worst),
+      one.silenced ? "silenced" : one.acked_ms ? "seen to" : "",
     ]), "Nothing is wrong."));
   };
   load();

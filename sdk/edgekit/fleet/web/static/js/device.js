@@ -138,7 +138,7 @@ function logCard(path) {
       const { id } = await post(`${path}/commands`, { op: "log-tail", args: {}, timeout_s: 20 });
       for (let turn = 0; turn < 60; turn++) {
         const answer = await get(`${path}/commands/${encodeURIComponent(id)}`, { background: true });
-        if (["done", "failed", "timeout"].includes(answer.status)) {
+        if (["done", "failed", "refused", "expired"].includes(answer.status)) {
           const lines = answer.result?.lines ?? answer.result?.log ?? answer.result;
           out.textContent = answer.status === "done" ? (Array.isArray(lines) ? lines.join("\n") : typeof lines === "string" ? lines : JSON.stringify(lines, null, 1)) : "";
           out.hidden = answer.status !== "done";

@@ -4,8 +4,9 @@ import { get, may, post } from "./api.js";
 import { age, clock, count, digits, moment } from "./format.js";
 
 const REFRESH_MS = 1000;
-const TONE = { done: "good", pass: "good", running: "", paused: "warn", waiting: "", approval: "warn", undecided: "", aborted: "bad", aborting: "bad", failed: "bad", fail: "bad", "rolled-back": "bad" };
-const ACTIONS = [["approve", "Approve", ["approval", "waiting-approval"]], ["pause", "Pause", ["running"]], ["resume", "Resume", ["paused"]], ["abort", "Abort", ["running", "paused", "approval", "waiting-approval"]], ["rollback", "Roll back", ["running", "paused", "done", "aborted"]]];
+const TONE = { completed: "good", committed: "good", pass: "good", done: "good", paused: "warn", approval: "warn", "going-back": "warn", late: "warn", away: "warn",
+  "rolling-back": "bad", "rolled-back": "bad", stopped: "bad", failed: "bad", rejected: "bad", fail: "bad", "back-failed": "bad", "back-late": "bad" };
+const ACTIONS = [["approve", "Approve", ["approval"]], ["pause", "Pause", ["running"]], ["resume", "Resume", ["paused"]], ["abort", "Abort", ["running", "paused", "approval"]], ["rollback", "Roll back", ["running", "paused", "approval", "completed", "stopped"]]];
 
 const tone = (word) => el("span", { class: `verdict ${TONE[word] ?? ""}` }, word);
 
