@@ -49,8 +49,10 @@ def fill(store: Store) -> None:
 
 
 def small(png: bytes) -> Image.Image:
-    """Return the picture with as few colours as a page has, a third of the size."""
-    return Image.open(io.BytesIO(png)).convert("RGB").quantize(96, dither=Image.Dither.NONE)
+    """Return the picture with as few colours as a page has, rare ones too: a third of the size."""
+    return (
+        Image.open(io.BytesIO(png)).convert("RGB").quantize(160, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    )
 
 
 def main() -> None:
