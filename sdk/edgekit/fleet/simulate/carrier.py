@@ -94,12 +94,12 @@ class Carrier:
         calls = Calls(up=self._stands, down=self._down, message=self._message, taken=self._taken)
         link: Link[Device] = Link(hello, list(topics), self._mqtt, calls)
         self._stood = False
+        self._link = link  # before it is made: it may stand before this coroutine goes on
         try:
             await asyncio.wait_for(
                 self._loop.create_connection(lambda: link, self._broker.host, self._broker.port, ssl=self._tls),
                 CONNECT_S,
             )
-            self._link = link
             await self._ended.wait()
         except (OSError, TimeoutError) as exc:
             self._why = str(exc.strerror or exc) if isinstance(exc, OSError) else "it did not answer in time"
