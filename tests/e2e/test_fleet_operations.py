@@ -119,7 +119,7 @@ def test_an_operator_sees_asks_and_sets_simulated_devices(
     assert bench["benchmark"]["timing"]["runs"] == 50
     assert "not running here" in edgekit(fleet, "bench", alive, "--model", "none", code=5)
 
-    told = json.loads(edgekit(fleet, "config", "set", "telemetry.window_s=0.5", "-f", f"device={alive}", "--json"))
+    told = json.loads(edgekit(fleet, "config", "set", "telemetry.window_s=2", "-f", f"device={alive}", "--json"))
     assert [one["device"] for one in told["devices"]] == [alive]
     with FleetServer(fleet.url, token=TOKEN) as server:
         wait_for(

@@ -29,7 +29,6 @@ STUCK_S = 60.0
 NAME_S = 120.0
 """How long the system may look for the broker's name, with several name servers that do not answer."""
 BACKOFF_S = (1.0, 30.0)
-WILL_DELAY_S = 2
 SCHEMA = ("schema", "tele/1")
 _NO_SUBSCRIBERS = 0x10
 _V5, _V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
@@ -149,10 +148,8 @@ class MqttTransport:
             client.username_pw_set(self._config.username, self._password)
         if self._tls is not None:
             client.tls_set_context(self._tls)
-        properties = _properties(PacketTypes.WILLMESSAGE) if self._version == _V5 else None
-        if properties is not None:
-            properties.WillDelayInterval = WILL_DELAY_S
-        client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
+        # told at once: brokers look at delayed wills every few seconds, and who listens tells flaps from losses
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
         self._listen(client, will, ended)
         return client
 

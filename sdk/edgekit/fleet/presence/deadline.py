@@ -4,12 +4,12 @@ Chosen by measurement against a fixed deadline and phi-accrual, `tests/benchmark
 figures.
 """
 
-LEAST_SHARE, MOST_SHARE = 0.4, 0.9
+LEAST_SHARE, MOST_SHARE = 0.3, 0.9
 LEAST_S = 3.0
 """Below a heartbeat of a few seconds it is the network's delays that count."""
 TIMES = 2.5
-KEEPS = 0.995
-"""Of a delay that was seen half is remembered after 138 heartbeats."""
+KEEPS = 0.98
+"""Of a delay that was seen half is remembered after 34 heartbeats."""
 DEFAULT_BEAT_S = 10.0
 
 

@@ -118,6 +118,8 @@ class Device:
     boots: deque[tuple[str, float]] = field(default_factory=lambda: deque(maxlen=_BOOTS))
     twice_until_s: float = 0.0
     watched: bool = False
+    deaf_s: float = 0.0
+    """How long the host had heard nobody, all in all, when this one was heard last."""
     _beat_s: float | None = None
 
     @property

@@ -17,7 +17,9 @@ RETURN_S = 35.0
 """After a broker came back: devices try again after 1 to 30 s, and a quarter more."""
 COMMON_LEAST = 5
 COMMON_MOST_BEATS = 2.0
-COMMON_S = 1.0
+COMMON_S, COUNT_S = 1.0, 5.0
+DEAF_GAPS, DEAF_LEAST_S = 10.0, 1.0
+"""Nothing of anybody for ten times as long as is usual between two arrivals: it is we who do not hear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Roll:
         self._cut_off_s: float | None = None
         self._returned_s = float("-inf")
         self._common_s, self._common_at = 0.0, float("-inf")
+        self._last_s = self._deaf_limit_s = float("inf")
+        self._deaf_s, self._counted_s = 0.0, float("-inf")
 
     def __contains__(self, key: Key) -> bool:
         """Whether anything is known of a device."""
@@ -85,6 +89,7 @@ class Roll:
 
     def state(self, key: Key, told: Told, now_s: float, *, retained: bool = False) -> list[Change]:
         """Take in what a device, or the broker in its place, says of it; `retained` is what the broker had kept."""
+        self._listen(now_s)
         device = self._devices.get(key)
         if device is None:
             device = self._devices[key] = Device(Verdict(Presence.UNKNOWN, Cause.NEVER_SEEN, now_s), now_s)
@@ -98,6 +103,7 @@ class Roll:
             ):
                 return []  # the broker repeats what we know to be over
             device.born(told, now_s, retained=retained)
+            device.deaf_s = self._deaf_s
             return self._back(key, device, now_s)
         device.spoken, device.birth, device.boot = True, told.birth, told.boot
         if told.why == "stop":
@@ -113,11 +119,12 @@ class Roll:
     def heard(self, key: Key, now_s: float, at_s: float | None = None) -> list[Change]:
         """Note that something else of a device has come, a moment ago or `at_s`."""
         at_s = now_s if at_s is None else min(at_s, now_s)
+        self._listen(now_s)
         device = self._devices.get(key)
         if device is None:
             self._devices[key] = Device(Verdict(Presence.UNKNOWN, Cause.NEVER_SEEN, now_s), at_s)
             return []
-        before, device.heard_s = device.verdict, max(device.heard_s, at_s)
+        before, device.heard_s, device.deaf_s = device.verdict, max(device.heard_s, at_s), self._deaf_s
         if not device.spoken or before.presence is Presence.ONLINE:
             return []
         if before.presence is not Presence.STALE and at_s <= before.since_s + LATE_S:
@@ -162,7 +169,8 @@ class Roll:
                 late.append(key)
         for key in late:
             device = self._devices[key]
-            due_s = device.due_s + self._common(now_s)
+            most_s = COMMON_MOST_BEATS * device.heartbeat_s
+            due_s = device.due_s + min(most_s, max(self._common(now_s), self._deaf(now_s) - device.deaf_s))
             if due_s > now_s:
                 self._watch(key, device, min(due_s, now_s + COMMON_S))
             else:
@@ -176,10 +184,25 @@ class Roll:
         online = [one for one in self._devices.values() if one.verdict.presence is Presence.ONLINE]
         self._common_at, self._common_s = now_s, 0.0
         if len(online) >= COMMON_LEAST:
-            beat_s = median(one.heartbeat_s for one in online)
             late_s = median(now_s - one.heard_s - one.heartbeat_s for one in online)
-            self._common_s = min(COMMON_MOST_BEATS * beat_s, max(0.0, 2 * late_s))
+            self._common_s = max(0.0, 2 * late_s)
         return self._common_s
+
+    def _listen(self, now_s: float) -> None:
+        """Note that something came of somebody."""
+        if now_s - self._last_s > self._deaf_limit_s:
+            self._deaf_s += now_s - self._last_s
+        self._last_s = now_s
+        if now_s - self._counted_s > COUNT_S:
+            self._counted_s = now_s
+            beats = [one.heartbeat_s for one in self._devices.values() if one.verdict.presence is Presence.ONLINE]
+            usual_s = 1 / sum(1 / beat_s for beat_s in beats) if beats else float("inf")
+            self._deaf_limit_s = max(DEAF_LEAST_S, DEAF_GAPS * usual_s)
+
+    def _deaf(self, now_s: float) -> float:
+        """Return for how long we have heard nobody, all in all."""
+        silent_s = now_s - self._last_s
+        return self._deaf_s + (silent_s if silent_s > self._deaf_limit_s else 0.0)
 
     def _release(self, now_s: float) -> list[Change]:
         """Decide about those that were held back and have not come again."""

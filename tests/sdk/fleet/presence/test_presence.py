@@ -179,7 +179,7 @@ def test_the_deadline_has_its_bounds_whatever_was_seen(gaps: list[float], beat_s
     deadline = Deadline()
     for gap in gaps:
         deadline.beat(gap, beat_s)
-    assert 1.4 * beat_s <= deadline.seconds(beat_s) <= max(1.9 * beat_s, beat_s + 3.0) + 1e-9
+    assert 1.3 * beat_s <= deadline.seconds(beat_s) <= max(1.9 * beat_s, beat_s + 3.0) + 1e-9
     if beat_s == BEAT_S:
         assert deadline.seconds(beat_s) <= 19.0
 
