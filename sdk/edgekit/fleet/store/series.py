@@ -84,7 +84,7 @@ class _Adder:
         self._blobs: list[bytes | None] = []
         self._groups: list[int] = []
 
-    def add(self, names: Sequence[str], rows: Sequence[Row[Any]]) -> None:
+    def add(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Add rows, given with the names of their columns."""
         kept = [row for row in rows if row[1] in self._devices and row[2] in self._variants]
         if not kept:
