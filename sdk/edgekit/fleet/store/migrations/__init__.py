@@ -15,9 +15,9 @@ from edgekit.fleet.store.migrations import (
     m0001_fleet,
     m0002_rollouts,
     m0003_accounts,
-    m0004_alerts,
     m0004_commands,
-    m0036_totals,
+    m0005_alerts,
+    m0006_totals,
 )
 
 Types = Mapping[str, str]
@@ -28,8 +28,8 @@ MIGRATIONS: tuple[tuple[str, Step], ...] = (
     ("0002-rollouts", m0002_rollouts.statements),
     ("0003-accounts", m0003_accounts.statements),
     ("0004-commands", m0004_commands.statements),
-    ("0036-totals", m0036_totals.statements),
-    ("0004-alerts", m0004_alerts.statements),
+    ("0005-alerts", m0005_alerts.statements),
+    ("0006-totals", m0006_totals.statements),
 )
 
 TYPES: Mapping[str, Types] = MappingProxyType(
