@@ -17,6 +17,12 @@ GROUPS = st.lists(st.tuples(st.lists(VALUES, max_size=40), st.integers(0, 3), st
 BOUND = 2 ** (2**-4 / 2) - 1  # of a bucket's middle, at scale 4
 
 
+def _buckets(values: Sequence[float]) -> int:
+    """How many buckets lie between the least and the most at the finest scale."""
+    counts = ExpHistogram.of(values, 6).counts
+    return max(counts) - min(counts) + 1 if counts else 0
+
+
 @given(values=st.lists(VALUES, max_size=60), scale=st.integers(-4, 6))
 def test_what_is_packed_comes_back(values: list[float], scale: int) -> None:
     histogram = ExpHistogram.of(values, scale)
@@ -40,7 +46,11 @@ def test_merges_are_those_of_all_values_whatever_the_scales(parts: Sequence[tupl
             expected = ExpHistogram(min(scale for _, scale in mine))
             for values, scale in mine:
                 expected.merge(ExpHistogram.of(values, scale))
-            assert found == expected
+            # what has more buckets than a row may is kept at a coarser scale
+            assert found == expected.at_scale(found.scale)
+            assert (
+                found.scale == expected.scale or max(map(_buckets, [values for values, _ in mine])) > BUCKET_LIMIT / 2
+            )
         else:
             assert found.count == 0
 
