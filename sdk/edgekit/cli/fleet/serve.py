@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekit.cli.fleet._broker_options import DEFAULT_BROKER, Broker, Ca, Cert, Key
+
 if TYPE_CHECKING:
     from edgekit.fleet.service.settings import ServeSettings
 
 
 def serve(
-    broker: Annotated[str, typer.Option(metavar="URL", help="mqtt://[user[:password]@]host[:port], or mqtts://.")] = (
-        "mqtt://127.0.0.1:1883"
-    ),
+    broker: Broker = DEFAULT_BROKER,
     store: Annotated[
         str | None,
         typer.Option(metavar="URL", help="sqlite:///PATH or postgresql://... [default: fleet.db in the data folder]"),
@@ -36,9 +36,9 @@ def serve(
     metrics_devices: Annotated[
         bool, typer.Option("--metrics-devices", help="Name the device in /metrics: as many series then as devices.")
     ] = False,
-    ca: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: whom to trust, PEM.")] = None,
-    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: our certificate, PEM.")] = None,
-    key: Annotated[Path | None, typer.Option(metavar="FILE", help="mqtts: its key, PEM.")] = None,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="https: the page's certificate, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="https: its key, PEM.")] = None,
     trusted_proxy: Annotated[
