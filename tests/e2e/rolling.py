@@ -29,6 +29,7 @@ class Hub:
         self.client.on_connect = self._connected
         self.client.on_message = lambda _c, _u, message: self.received.put((message.topic, bytes(message.payload)))
         self.client.reconnect_delay_set(1, 1)
+        self.client.max_inflight_messages_set(1000)  # as the service's own connection
         self.driver = Driver(self.store, self)
         self.client.connect_async("127.0.0.1", port)
         self.client.loop_start()

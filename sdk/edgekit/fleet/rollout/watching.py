@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BEFORE_MS = 3_600_000
 BEFORE_WINDOWS, AFTER_WINDOWS = 120, 360
 MOST_CANARIES, MOST_CONTROLS = 40, 20
+JUST_NOW_MS = 5_000
+"""Nothing is read of a device beyond the canaries that has changed since: a thousand may do so at once."""
 CRASHES = frozenset({"worker-crashed", "worker-hung", "worker-out-of-memory"})
 CRASH_APART_MS = 60_000
 """Crashes of a device within a minute are one: a loop is one fault."""
@@ -102,7 +104,10 @@ class Watch:
         for number, job in enumerate(wave):
             if job.status is JobStatus.COMMITTED and job.key not in self._after:
                 since = job.committed_ms or now_ms
-                self._load(job.key, job.told_ms or since, since, now_ms, changed=number < MOST_CANARIES)
+                if number >= MOST_CANARIES and now_ms - since < JUST_NOW_MS:
+                    self._before[job.key], self._after[job.key] = Stretch(), Stretch()
+                else:
+                    self._load(job.key, job.told_ms or since, since, now_ms, changed=number < MOST_CANARIES)
 
     def _load(self, key: Key, until_ms: int, since_ms: int, now_ms: int, *, changed: bool) -> None:
         """Read what is stored of a device: before a moment, and since another."""

@@ -54,7 +54,7 @@ class DesiredRow:
         """Return the message for the device."""
         return Desired(
             version=self.v,
-            models=tuple(DesiredModel.from_json(model) for _, model in sorted(self.models.items())),
+            models=tuple(DesiredModel(**model) for _, model in sorted(self.models.items())),  # type: ignore[arg-type]  # as `Wish` took it
             configuration=self.conf,
             rollout=self.rollout or None,
             lease_s=self.lease_s or None,
