@@ -80,24 +80,25 @@ def users(context: InContext, _who: Admin) -> list[User]:
 
 
 @router.post("/users", status_code=201)
-def add_user(context: InContext, _who: Admin, new: NewUser) -> None:
+def add_user(context: InContext, who: Admin, new: NewUser) -> None:
     """Add a user."""
-    context.accounts.add_user(new.name, hash_password(new.password.get_secret_value()), new.role)
+    context.accounts.add_user(new.name, hash_password(new.password.get_secret_value()), new.role, by=who.name)
 
 
 @router.patch("/users/{name}", status_code=204)
-def change_user(context: InContext, _who: Admin, name: NameInPath, change: UserChange) -> None:
+def change_user(context: InContext, who: Admin, name: NameInPath, change: UserChange) -> None:
     """Change a user's password or role."""
     _must_be(context.accounts, name)
     password = change.password.get_secret_value() if change.password else None
-    context.accounts.change_user(name, password=hash_password(password) if password else None, role=change.role)
+    hashed_password = hash_password(password) if password else None
+    context.accounts.change_user(name, password=hashed_password, role=change.role, by=who.name)
 
 
 @router.delete("/users/{name}", status_code=204)
-def remove_user(context: InContext, _who: Admin, name: NameInPath) -> None:
+def remove_user(context: InContext, who: Admin, name: NameInPath) -> None:
     """Remove a user; their sessions end."""
     _must_be(context.accounts, name)
-    context.accounts.remove_user(name)
+    context.accounts.remove_user(name, by=who.name)
 
 
 @router.get("/tokens")
@@ -115,10 +116,10 @@ def add_token(context: InContext, who: Admin, new: NewToken) -> MadeToken:
 
 
 @router.delete("/tokens/{number}", status_code=204)
-def revoke_token(context: InContext, _who: Admin, number: Annotated[str, Path(max_length=64)]) -> None:
+def revoke_token(context: InContext, who: Admin, number: Annotated[str, Path(max_length=64)]) -> None:
     """Revoke a token; sessions opened with it end."""
     try:
-        context.accounts.revoke_token(number)
+        context.accounts.revoke_token(number, by=who.name)
     except DataError:
         raise not_found("such token") from None
 

@@ -94,7 +94,8 @@ def change_password(request: Request, context: InContext, who: Viewer, given: Ne
     if who.means is not Means.SESSION or context.accounts.user(who.subject) is None:
         raise ApiError(403, "forbidden", "only a user who is signed in has a password here")
     _check_user(request, context, who.subject, given.password.get_secret_value())
-    context.accounts.change_user(who.subject, password=hash_password(given.new.get_secret_value()))
+    new = hash_password(given.new.get_secret_value())
+    context.accounts.change_user(who.subject, password=new, by=who.name)
 
 
 def _told(context: Context, who: Principal | None) -> Session:

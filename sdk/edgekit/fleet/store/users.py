@@ -8,10 +8,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, delete, func, insert, or_, select, update
 
 from edgekit.errors import DataError
+from edgekit.fleet.audit import Entry
+from edgekit.fleet.store.audit import append
 from edgekit.fleet.store.engine import reading, writing
 from edgekit.fleet.store.tables import SESSIONS, TOKENS, USERS
 
 SESSIONS_A_SUBJECT = 20
+LOCAL = "local"
+"""Who changes something on the machine of the store, by the command line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,7 @@ def _now_ms() -> int:
 
 
 class Accounts:
-    """Users, sessions and tokens in the store."""
+    """Users, sessions and tokens in the store; `by` says in the audit log who changed them."""
 
     def __init__(self, engine: Engine, now_ms: Callable[[], int] = _now_ms) -> None:
         """Work on the database of `engine`; `now_ms` tells the time."""
@@ -81,7 +85,7 @@ class Accounts:
             row = connection.execute(select(USERS).where(USERS.c.name == name)).one_or_none()
         return _user(row) if row else None
 
-    def add_user(self, name: str, password: str, role: str) -> None:
+    def add_user(self, name: str, password: str, role: str, *, by: str = LOCAL) -> None:
         """Add a user with a hashed password.
 
         Raises:
@@ -91,8 +95,9 @@ class Accounts:
             if connection.scalar(select(USERS.c.name).where(USERS.c.name == name)) is not None:
                 raise DataError(f"there is a user '{name}' already")
             connection.execute(insert(USERS).values(name=name, password=password, role=role, created_ms=self._now_ms()))
+            self._noted(connection, by, "user-added", f"user {name}", role=role)
 
-    def change_user(self, name: str, *, password: str | None = None, role: str | None = None) -> None:
+    def change_user(self, name: str, *, password: str | None = None, role: str | None = None, by: str = LOCAL) -> None:
         """Change a user's hashed password or role; open sessions end.
 
         Raises:
@@ -107,13 +112,15 @@ class Accounts:
                 update(USERS).where(USERS.c.name == name).values({k: v for k, v in changes.items() if v is not None})
             )
             connection.execute(delete(SESSIONS).where(_of("user", name)))
+            told = {} if role is None else {"role": role}
+            self._noted(connection, by, "user-changed", f"user {name}", password=password is not None, **told)
 
     def renew_hash(self, name: str, password: str) -> None:
         """Keep the same password's hash with today's costs."""
         with writing(self._engine) as connection:
             connection.execute(update(USERS).where(USERS.c.name == name).values(password=password))
 
-    def remove_user(self, name: str) -> None:
+    def remove_user(self, name: str, *, by: str = LOCAL) -> None:
         """Remove a user and their sessions.
 
         Raises:
@@ -125,6 +132,7 @@ class Accounts:
                 _admin_must_remain(connection, name)
             connection.execute(delete(USERS).where(USERS.c.name == name))
             connection.execute(delete(SESSIONS).where(_of("user", name)))
+            self._noted(connection, by, "user-removed", f"user {name}")
 
     def tokens(self) -> list[TokenRow]:
         """Return all tokens, oldest first."""
@@ -137,6 +145,8 @@ class Accounts:
         values = {name: getattr(token, name) for name in TokenRow.__slots__}
         with writing(self._engine) as connection:
             connection.execute(insert(TOKENS).values(**values, digest=digest))
+            told = {"name": token.name, "role": token.role, "expires_ms": token.expires_ms}
+            self._noted(connection, token.created_by, "token-made", f"token {token.id}", **told)
 
     def token_by(self, *, digest: str | None = None, number: str | None = None) -> TokenRow | None:
         """Return the token of a secret's hash or of an id, unless it is over."""
@@ -151,7 +161,7 @@ class Accounts:
         with writing(self._engine) as connection:
             connection.execute(update(TOKENS).where(TOKENS.c.id == number).values(used_ms=self._now_ms()))
 
-    def revoke_token(self, number: str) -> None:
+    def revoke_token(self, number: str, *, by: str = LOCAL) -> None:
         """Remove a token and the sessions opened with it.
 
         Raises:
@@ -161,6 +171,10 @@ class Accounts:
             if not connection.execute(delete(TOKENS).where(TOKENS.c.id == number)).rowcount:
                 raise DataError(f"there is no token '{number}'")
             connection.execute(delete(SESSIONS).where(_of("token", number)))
+            self._noted(connection, by, "token-revoked", f"token {number}")
+
+    def _noted(self, connection: Connection, by: str, action: str, subject: str, **detail: object) -> None:
+        append(connection, [Entry(at_ms=self._now_ms(), who=by, action=action, subject=subject, detail=detail)])
 
     def open_session(self, session: SessionRow) -> None:
         """Keep a new session; those that are over leave, and of too many of one subject the oldest."""

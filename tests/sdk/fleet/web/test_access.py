@@ -88,6 +88,9 @@ def test_a_token_is_told_once_kept_by_its_hash_and_ends(served: Served) -> None:
     assert secret not in kept
     assert served.ask("DELETE", f"/api/v1/tokens/{made.body['id']}", headers=bearer()).status == 204
     assert served.ask("GET", "/api/v1/devices", headers=bearer(secret)).status == 401
+    log = served.store.audit.entries(subject=f"token {made.body['id']}")
+    assert [one.action for one in reversed(log)] == ["token-made", "token-revoked"]
+    assert len({one.who for one in log}) == 1
 
 
 def test_an_expired_token_opens_nothing(served: Served) -> None:

@@ -41,6 +41,14 @@ def test_a_user_is_added_changed_and_removed(url: str) -> None:
         assert verify_password("another password", bob.password)
     run("user", "remove", "bob", "--store", url)
     assert "bob" not in run("user", "ls", "--store", url)
+    with open_store(url) as store:
+        log = store.audit.entries(subject="user bob")
+        store.audit.verify()
+    assert [(one.action, one.who) for one in reversed(log)] == [
+        ("user-added", "local"), ("user-changed", "local"), ("user-changed", "local"), ("user-removed", "local"),
+    ]  # fmt: skip
+    assert log[2].detail == {"password": True}
+    assert log[1].detail == {"password": False, "role": "operator"}
 
 
 def test_a_token_is_printed_once_and_revoked(url: str) -> None:
