@@ -95,6 +95,7 @@ class Store:
         self.marks = Marks(engine)
         self.history = History(engine, lambda: self.devices.all(device_limit))
         self.devices.when_forgotten(self.totals.forget)
+        self.devices.when_forgotten(self.desired.forget)
 
     def __enter__(self) -> Self:
         """Use it in a block."""

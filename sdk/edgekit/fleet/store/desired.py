@@ -8,12 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, bindparam, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, bindparam, delete, select, tuple_, update
 
 from edgekit.fleet.store.base import DeviceKey
 from edgekit.fleet.store.bulk import chunks, replace
 from edgekit.fleet.store.engine import reading, writing
-from edgekit.fleet.store.tables import DESIRED, DEVICES
+from edgekit.fleet.store.tables import DESIRED, DEVICES, ROLLOUT_HOLDS
 from edgekit_agent.protocol import Desired, DesiredModel
 
 _COLUMNS = ("site", "device", "v", "published_v", "models", "conf", "rollout", "lease_s", "changed_ms")
@@ -72,6 +72,14 @@ class DesiredStates:
         """Change them, in a transaction of its own; return the version of each."""
         with writing(self._engine) as connection:
             return wish(connection, wishes, now_ms)
+
+    @staticmethod
+    def forget(connection: Connection, number: int) -> None:
+        """Want nothing of a device any more, and let it go from its rollout: `Devices.when_forgotten`."""
+        name = select(DEVICES.c.site, DEVICES.c.device).where(DEVICES.c.id == number)
+        for site, device in connection.execute(name).all():
+            for table in (DESIRED, ROLLOUT_HOLDS):
+                connection.execute(delete(table).where(table.c.site == site, table.c.device == device))
 
     def get(self, key: DeviceKey) -> DesiredRow | None:
         """Return what a device is wanted to be."""

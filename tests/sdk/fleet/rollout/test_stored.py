@@ -93,6 +93,21 @@ def test_a_broker_that_has_forgotten_gets_everything_again(store: Store) -> None
     assert broker.retained == before
 
 
+def test_of_a_forgotten_device_nothing_is_wanted_and_nothing_is_published(store: Store) -> None:
+    rolled(store)
+    broker = Broker()
+    driver = Driver(store, broker)
+    driver.tick(NOW_MS)
+    (name,) = broker.retained
+    key = DeviceKey("lab", name)
+    store.devices.forget(key)
+    broker.retained.clear()
+    driver.connected()
+    driver.tick(NOW_MS + 1)
+    assert name not in broker.retained
+    assert store.desired.get(key) is None
+
+
 def test_leave_is_given_once_to_who_asks_about_what_is_wanted_while_the_rollout_runs(store: Store) -> None:
     name = rolled(store)
     broker = Broker()
