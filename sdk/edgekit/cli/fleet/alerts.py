@@ -1,22 +1,18 @@
 """`edgekit fleet alerts ls|rules|add|rm|test|silence|unsilence|ack`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from edgekit.fleet.alerts.remote import AlertsServer
+from edgekit.cli.fleet._server_options import Json, Server
 
 app = typer.Typer(help="Alerts: what fires, the rules, and silences.", no_args_is_help=True, rich_markup_mode=None)
 
-Server = Annotated[
-    str | None, typer.Option(metavar="URL", help="The fleet service. [default: EDGEKIT_FLEET_SERVER, or this machine]")
-]
 TokenFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A file with a token (0600). [default: EDGEKIT_FLEET_TOKEN]")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 _TEST_S = 30.0
 
 
@@ -30,7 +26,7 @@ def list_(server: Server = None, token_file: TokenFile = None, json: Json = Fals
     """
     import time
 
-    found = _server(server, token_file).ask("GET", "")
+    found = _asked(server, token_file, "GET", "")
     if json:
         _print(found)
         return
@@ -54,7 +50,7 @@ def rules(server: Server = None, token_file: TokenFile = None, json: Json = Fals
 
         edgekit fleet alerts rules --json
     """
-    found = _server(server, token_file).ask("GET", "/rules")
+    found = _asked(server, token_file, "GET", "/rules")
     if json:
         _print(found)
         return
@@ -95,7 +91,7 @@ def add(
 
         edgekit fleet alerts add gone 'silent > 60' --for 0 --severity critical
     """
-    from edgekit.fleet.alerts.remote import part
+    from urllib.parse import quote
 
     settings = {
         "for": for_, "clear": clear, "resolve": resolve, "window": window, "by": by, "stage": stage, "model": model,
@@ -103,7 +99,7 @@ def add(
         "note": note,
     }  # fmt: skip
     given = {key: value for key, value in settings.items() if value is not None}
-    _server(server, token_file).ask("PUT", f"/rules/{part(name)}", {"when": when, **given})
+    _asked(server, token_file, "PUT", f"/rules/{quote(name, safe='')}", {"when": when, **given})
     print(f"{name}: {when}")
 
 
@@ -119,9 +115,9 @@ def remove(
 
         edgekit fleet alerts rm slow-kws
     """
-    from edgekit.fleet.alerts.remote import part
+    from urllib.parse import quote
 
-    _server(server, token_file).ask("DELETE", f"/rules/{part(name)}")
+    _asked(server, token_file, "DELETE", f"/rules/{quote(name, safe='')}")
     print(f"{name}: removed")
 
 
@@ -141,11 +137,10 @@ def try_notifier(
 
     from edgekit.errors import DeviceError
 
-    service = _server(server, token_file)
-    number = service.ask("POST", "/tests", {"notifier": notifier})["id"]
+    number = _asked(server, token_file, "POST", "/tests", {"notifier": notifier})["id"]
     end = time.monotonic() + _TEST_S
     while True:
-        found = service.ask("GET", f"/messages/{number}")
+        found = _asked(server, token_file, "GET", f"/messages/{number}")
         if found["state"] == "sent":
             print(f"{notifier}: sent")
             return
@@ -173,7 +168,7 @@ def silence(
     from edgekit.fleet.alerts.rules import seconds
 
     body = {"rule": rule, "group": group, "seconds": seconds(for_), "comment": comment}
-    number = _server(server, token_file).ask("POST", "/silences", body)["id"]
+    number = _asked(server, token_file, "POST", "/silences", body)["id"]
     print(f"silence {number}: {rule} {group} for {for_}")
 
 
@@ -189,7 +184,7 @@ def unsilence(
 
         edgekit fleet alerts unsilence 3
     """
-    _server(server, token_file).ask("DELETE", f"/silences/{number}")
+    _asked(server, token_file, "DELETE", f"/silences/{number}")
     print(f"silence {number}: over")
 
 
@@ -206,14 +201,20 @@ def ack(
 
         edgekit fleet alerts ack slow-kws lab/pi-7
     """
-    _server(server, token_file).ask("POST", "/ack", {"rule": rule, "group": group})
+    _asked(server, token_file, "POST", "/ack", {"rule": rule, "group": group})
     print(f"{rule} {group}: seen")
 
 
-def _server(server: str | None, token_file: Path | None) -> "AlertsServer":
-    from edgekit.fleet.alerts.remote import AlertsServer
+def _asked(
+    server: str | None, token_file: Path | None, method: str, path: str, body: Mapping[str, object] | None = None
+) -> dict[str, Any]:
+    """Return the service's answer under `/api/v1/alerts`, empty where there is none."""
+    from edgekit.fleet import FleetServer
+    from edgekit.fleet.security.secret_files import read_secret
 
-    return AlertsServer(server, token_file)
+    with FleetServer(server, token=read_secret(token_file) if token_file else None) as service:
+        found: dict[str, Any] | None = service.ask(method, f"/api/v1/alerts{path}", body=body)
+    return found or {}
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import typer
 
+from edgekit.cli.fleet._server_options import Json, Server
+
 if TYPE_CHECKING:
     from edgekit.fleet.remote import FleetServer
 
@@ -14,8 +16,6 @@ ENDED = frozenset({"completed", "rolled-back", "stopped"})
 HELD = frozenset({"paused", "approval"})
 LOOK_S = 1.0
 
-Server = Annotated[str | None, typer.Option(metavar="URL", help="The service. [default: EDGEKIT_FLEET_SERVER]")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Release = Annotated[str, typer.Argument(metavar="MODEL==VERSION", help="The release, as it is in the repository.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The rollout.")]
 Which = Annotated[str, typer.Option("--filter", metavar="F", help="Which devices. [default: all]")]
