@@ -144,7 +144,8 @@ def test_an_operator_sees_asks_and_sets_simulated_devices(
     summary = run.stop()
     assert (summary.lost, summary.acked_by) == (0, "host")
     assert summary.made == summary.acked + summary.waiting
-    wait_for(lambda: ("stopped", "clean-stop") in fleet.presence().values(), "the others have said goodbye")
+    wait_for(online(fleet, 0), "the others have said goodbye")
+    assert ("stopped", "clean-stop") in fleet.presence().values()
     edgekit(fleet, "forget", "-f", "", "--json")
     assert fleet.presence() == {}
     assert json.loads(edgekit(fleet, "forget", "--zombies", broker, "--json"))["cleared"] == []
