@@ -20,7 +20,7 @@ from edgekit.fleet.remote import FleetServer
 from edgekit.fleet.simulate import Plan, Summary, simulate
 from edgekit.fleet.simulate.faults import parse as fault_of
 from tests.e2e.conftest import wait_for
-from tests.e2e.served_fleet import TOKEN, ServedFleet
+from tests.e2e.served_fleet import ServedFleet
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +85,7 @@ def simulated(broker: str) -> Iterator[Callable[..., Simulation]]:
 
 def edgekit(fleet: ServedFleet, *words: str, code: int = 0) -> str:
     """Run a fleet command; return what it printed."""
-    environment = {**os.environ, "EDGEKIT_FLEET_SERVER": fleet.url, "EDGEKIT_FLEET_TOKEN": TOKEN}
+    environment = {**os.environ, "EDGEKIT_FLEET_SERVER": fleet.url, "EDGEKIT_FLEET_TOKEN": fleet.token}
     command = [sys.executable, "-m", "edgekit.cli.main", "fleet", *words]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180, check=False)
     assert done.returncode == code, done.stderr
@@ -121,7 +121,7 @@ def test_an_operator_sees_asks_and_sets_simulated_devices(
 
     told = json.loads(edgekit(fleet, "config", "set", "telemetry.window_s=2", "-f", f"device={alive}", "--json"))
     assert [one["device"] for one in told["devices"]] == [alive]
-    with FleetServer(fleet.url, token=TOKEN) as server:
+    with FleetServer(fleet.url, token=fleet.token) as server:
         wait_for(
             lambda: ((server.device(alive)["reported"] or {}).get("conf") or {}).get("status") == "applied",
             "the configuration is applied",
