@@ -36,6 +36,15 @@ EXTRAS = MappingProxyType(
         "torch": (("torch", "torch"), ("onnxscript", "onnxscript")),
         "jax": (("jax", "jax"),),
         "broker": (("iotcore", "iotcore"),),
+        "fleet": (
+            ("msgspec", "msgspec"),
+            ("sqlalchemy", "sqlalchemy"),
+            ("pg8000", "pg8000"),
+            ("mqtt5", "mqtt5"),
+            ("fastapi", "fastapi"),
+            ("uvicorn", "uvicorn"),
+        ),
+        "parquet": (("pyarrow", "pyarrow"),),
         "demo": (("scikit-learn", "sklearn"),),
     }
 )

@@ -106,7 +106,9 @@ def test_an_update_that_is_killed_takes_what_it_has_from_the_old_version(
     target = shop.release("1.1", changed).target
     with serve(rate=1_000_000) as log:
         process = FetchProcess(shop.request(target))
-        time.sleep(0.8)
+        while process.progress is None or not process.progress.done:
+            assert not process.poll(), "it was too quick to be killed"
+            time.sleep(0.005)
         process.close()
         answer = _run(shop.request(target))
     assert shop.content(answer) == changed

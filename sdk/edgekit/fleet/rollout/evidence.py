@@ -13,6 +13,7 @@ from statistics import NormalDist
 _NORMAL = NormalDist()
 _STEPS = 60
 _POWER = 0.95
+_FAR = -30.0
 
 
 def normal_evidence(value: float, information: float, null: float, scale: float) -> float:
@@ -29,8 +30,19 @@ def normal_evidence(value: float, information: float, null: float, scale: float)
 
 def _log_mixture(score: float, information: float, rho: float) -> float:
     spread = information + rho
-    tail = max(_NORMAL.cdf(score / math.sqrt(spread)), 1e-300)
-    return math.log(2) - 0.5 * math.log(spread / rho) + score * score / (2 * spread) + math.log(tail)
+    tail = _log_cdf(score / math.sqrt(spread))
+    return math.log(2) - 0.5 * math.log(spread / rho) + score * score / (2 * spread) + tail
+
+
+def _log_cdf(x: float) -> float:
+    """Return the log of the normal distribution function, also far below, where the function itself is 0.
+
+    Cut off there, a release that is much faster than what is tolerated would look worse the more is known of it.
+    """
+    if x > _FAR:
+        return math.log(0.5 * math.erfc(-x / math.sqrt(2)))
+    # the first terms of Mills' ratio; the error is below 15 / x**6
+    return -x * x / 2 - math.log(-x * math.sqrt(2 * math.pi)) + math.log1p(-1 / x**2 + 3 / x**4)
 
 
 def boundary(information: float, scale: float, alpha: float) -> float:

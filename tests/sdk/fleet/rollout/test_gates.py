@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekit.fleet.rollout.evidence import boundary, normal_evidence, rate_evidence, share_evidence
 from edgekit.fleet.rollout.findings import Finding, Mark
@@ -52,6 +54,19 @@ def test_a_test_martingale_passes_its_bound_as_seldom_as_it_says() -> None:
         values = ((row[at] / (at + 1), at + 1) for at in range(0, 200, 4))
         alarms += any(normal_evidence(value * 0.1, 100.0 * n, 0.0, 0.05) >= bound for value, n in values)
     assert alarms <= 50
+
+
+@given(value=st.floats(-20, 0), information=st.floats(0.1, 1e9), null=st.floats(0, 3), scale=st.floats(0.01, 3))
+def test_what_is_faster_than_tolerated_is_never_evidence_however_much_is_known(
+    value: float, information: float, null: float, scale: float
+) -> None:
+    assert normal_evidence(value, information, null, scale) <= 0.01
+
+
+@given(information=st.floats(0.1, 1e6), values=st.lists(st.floats(-5, 5), min_size=2, max_size=2))
+def test_slower_is_never_less_evidence(information: float, values: list[float]) -> None:
+    less, more = (normal_evidence(value, information, 0.01, 0.1) for value in sorted(values))
+    assert less <= more + 1e-6 * abs(more) + 1e-6
 
 
 def test_the_boundary_is_where_the_evidence_is_one_over_alpha() -> None:
