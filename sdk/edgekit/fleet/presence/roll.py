@@ -127,7 +127,8 @@ class Roll:
         before, device.heard_s, device.deaf_s = device.verdict, max(device.heard_s, at_s), self._deaf_s
         if not device.spoken or before.presence is Presence.ONLINE:
             return []
-        if before.presence is not Presence.STALE and at_s <= before.since_s + LATE_S:
+        told_so = before.presence is not Presence.STALE or key in self._willed
+        if told_so and at_s <= before.since_s + LATE_S:
             return []  # sent before that, and late
         return self._back(key, device, now_s)
 

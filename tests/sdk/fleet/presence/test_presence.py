@@ -166,6 +166,19 @@ def test_few_wills_are_told_at_once() -> None:
         assert stands(roll, key) == (Presence.OFFLINE, Cause.CONNECTION_LOST)
 
 
+def test_a_report_from_before_the_last_will_does_not_bring_back_who_is_held_for_the_broker() -> None:
+    """It is seen once it is stored, which may be after the will."""
+    roll = Roll()
+    roll.host(0.0, connected=False)
+    roll.host(1.0, connected=True)
+    roll.state(ONE, online(), 2.0)
+    roll.state(ONE, will(), 12.0)
+    assert stands(roll) == (Presence.STALE, Cause.BROKER_RESTART)
+    assert roll.heard(ONE, 12.4, 11.9) == []
+    roll.tick(12.1 + RETURN_S)
+    assert stands(roll) == (Presence.OFFLINE, Cause.CONNECTION_LOST)
+
+
 def test_a_device_that_is_forgotten_is_gone() -> None:
     roll = born(3)
     roll.forget(keys(3)[0])
