@@ -68,36 +68,22 @@ class Broker(Protocol):
         ...
 
 
-class MosquittoBroker:
-    """Eclipse Mosquitto as a child process."""
+class MosquittoProcess:
+    """Eclipse Mosquitto as a child process, which ends with this one also when this one is killed."""
 
     engine = "mosquitto"
 
-    def __init__(self, executable: str, port: int, data: Path) -> None:
-        """Start it; it keeps retained messages and sessions in `data`."""
-        self.url = f"mqtt://{HOST}:{port}"
-        self._log = data / "mosquitto.log"
-        # as root it would change to a user who may not read the folder
-        user = "user root" if _is_root() else ""
-        settings = data / "mosquitto.conf"
-        settings.write_text(_MOSQUITTO.format(port=port, host=HOST, data=data, user=user))
-        with self._log.open("ab") as log:
+    def __init__(self, executable: str, settings: Path, log: Path) -> None:
+        """Start it with a configuration; what it says is appended to `log`."""
+        self.log = log
+        with log.open("ab") as out:
             self.process = subprocess.Popen(
-                # by way of `parent`: whoever is killed here leaves no broker behind
                 [sys.executable, "-P", "-m", "edgekit_agent.parent", str(os.getpid()), executable, "-c", str(settings)],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=out,
+                stderr=out,
                 start_new_session=True,  # Ctrl-C is for us: we end it after the clients have left
             )
-        try:
-            _wait_until_it_accepts(port, self.alive)
-        except DeviceError as exc:
-            self.stop()
-            lines = self._log.read_text(errors="replace").strip().splitlines()
-            if lines:
-                exc.add_note(f"mosquitto's last line: {lines[-1]}")
-            raise
 
     def alive(self) -> bool:
         """Whether it still runs."""
@@ -111,6 +97,31 @@ class MosquittoBroker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def explain(self, error: DeviceError) -> None:
+        """Add what it said last to an error."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        if lines:
+            error.add_note(f"mosquitto's last line: {lines[-1]}")
+
+
+class MosquittoBroker(MosquittoProcess):
+    """One that lets everybody in."""
+
+    def __init__(self, executable: str, port: int, data: Path) -> None:
+        """Start it; it keeps retained messages and sessions in `data`."""
+        self.url = f"mqtt://{HOST}:{port}"
+        # as root it would change to a user who may not read the folder
+        user = "user root" if _is_root() else ""
+        settings = data / "mosquitto.conf"
+        settings.write_text(_MOSQUITTO.format(port=port, host=HOST, data=data, user=user))
+        super().__init__(executable, settings, data / "mosquitto.log")
+        try:
+            _wait_until_it_accepts(port, self.alive)
+        except DeviceError as exc:
+            self.stop()
+            self.explain(exc)
+            raise
 
 
 class IotcoreBroker:

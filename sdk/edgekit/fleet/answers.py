@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 
+from edgekit.fleet import _clock
 from edgekit.fleet.presence.part import Came, Host
 from edgekit.fleet.store import DeviceKey
 from edgekit.fleet.wire import Result, decode
@@ -34,5 +34,5 @@ class AnswersPart:
                 _log.info("an answer of '%s' is not understood: %s", message.topic.device, exc)
                 continue
             if isinstance(result, Result) and message.topic.command:
-                key, now_ms = DeviceKey(message.topic.site, message.topic.device), int(time.time() * 1000)
+                key, now_ms = DeviceKey(message.topic.site, message.topic.device), _clock.now_ms()
                 await asyncio.to_thread(self._store.commands.answered, message.topic.command, key, result, now_ms)

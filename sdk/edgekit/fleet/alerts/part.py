@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from edgekit.errors import EdgeKitError
+from edgekit.fleet import _clock
 from edgekit.fleet.alerts.machine import step
 from edgekit.fleet.alerts.notifiers import Publish, tell
 from edgekit.fleet.alerts.settings import Email, Mqtt, Settings, load
@@ -42,10 +42,6 @@ class Service(Protocol):
         ...
 
 
-def _clock_ms() -> int:
-    return int(time.time() * 1000)
-
-
 @dataclass(slots=True, kw_only=True)
 class AlertsPart:
     """Rules, and whom to tell. All that must survive is in the store; one process runs it."""
@@ -53,7 +49,7 @@ class AlertsPart:
     sources: Sources
     settings: Settings = field(default_factory=Settings)
     publish: Publish | None = None
-    now_ms: Callable[[], int] = _clock_ms
+    now_ms: Callable[[], int] = _clock.now_ms
 
     async def run(self) -> None:
         """Look and tell until cancelled."""

@@ -1,13 +1,13 @@
 """Users and tokens, for admins: `/api/v1/users`, `/api/v1/tokens`."""
 
 import secrets
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field, SecretStr
 
 from edgekit.errors import DataError
+from edgekit.fleet import _clock
 from edgekit.fleet.api.access import Admin
 from edgekit.fleet.api.context import InContext
 from edgekit.fleet.api.errors import not_found
@@ -138,7 +138,7 @@ def make_token(accounts: Accounts, name: str, role: Role, days: float | None, *,
         The token as it is kept, and its secret, which is nowhere else.
     """
     secret = new_secret(TOKEN_PREFIX)
-    now_ms = int(time.time() * 1000)
+    now_ms = _clock.now_ms()
     expires_ms = None if days is None else now_ms + int(days * 86_400_000)
     row = TokenRow(
         id=secrets.token_hex(4), name=name, role=role, created_ms=now_ms, created_by=by, expires_ms=expires_ms

@@ -3,13 +3,13 @@
 Where a notifier leads to cannot be written here: only names of the service's file can be used.
 """
 
-import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from edgekit.fleet import _clock
 from edgekit.fleet.alerts.machine import Key
 from edgekit.fleet.alerts.rules import Rule, Silence
 from edgekit.fleet.api.access import Operator, Viewer
@@ -101,7 +101,7 @@ class Made(BaseModel):
 @router.get("")
 def list_alerts(context: InContext, _who: Viewer) -> Alerts:
     """List what is pending or firing."""
-    store, now = context.store.alerts, _now()
+    store, now = context.store.alerts, _clock.now_ms()
     rules, silences = store.rules(), store.silences(now)
     found = []
     for row in store.standing():
@@ -128,7 +128,7 @@ def history(context: InContext, _who: Viewer, limit: Annotated[int, Query(ge=1, 
 @router.post("/ack", status_code=204)
 def acknowledge(context: InContext, who: Operator, which: Which) -> None:
     """Note that somebody has seen an alert."""
-    if not context.store.alerts.acknowledge(Key(which.rule, which.group), who.name, _now()):
+    if not context.store.alerts.acknowledge(Key(which.rule, which.group), who.name, _clock.now_ms()):
         raise not_found(f"alert '{which.rule}' of '{which.group}'")
     _note(context, who.name, "alert-acknowledged", f"{which.rule} {which.group}", {})
 
@@ -146,7 +146,7 @@ def put_rule(context: InContext, who: Operator, name: str, text: RuleText) -> No
     settings = text.model_dump(exclude={"when", "for_"})
     rule = Rule.written(name, text.when, **{**settings, "for": text.for_})
     parse(rule.filter)
-    context.store.alerts.put_rule(rule, who.name, _now())
+    context.store.alerts.put_rule(rule, who.name, _clock.now_ms())
     _note(context, who.name, "alert-rule-changed", name, rule.to_json())
 
 
@@ -161,7 +161,7 @@ def remove_rule(context: InContext, who: Operator, name: str) -> None:
 @router.get("/silences")
 def silences(context: InContext, _who: Viewer) -> dict[str, Any]:
     """List the silences that hold."""
-    found = context.store.alerts.silences(_now())
+    found = context.store.alerts.silences(_clock.now_ms())
     return {
         "silences": [
             {"id": one.id, "rule": one.rule, "group": one.group, "until_ms": one.until_ms, "by": one.by,
@@ -174,7 +174,7 @@ def silences(context: InContext, _who: Viewer) -> dict[str, Any]:
 @router.post("/silences", status_code=201)
 def add_silence(context: InContext, who: Operator, new: NewSilence) -> Made:
     """Tell nobody for a while."""
-    now = _now()
+    now = _clock.now_ms()
     silence = Silence(
         id=0, rule=new.rule, group=new.group, until_ms=now + int(1000 * new.seconds), by=who.name, comment=new.comment,
         created_ms=now,
@@ -187,7 +187,7 @@ def add_silence(context: InContext, who: Operator, new: NewSilence) -> Made:
 @router.delete("/silences/{number}", status_code=204)
 def end_silence(context: InContext, who: Operator, number: int) -> None:
     """End a silence."""
-    if not context.store.alerts.unsilence(number, _now()):
+    if not context.store.alerts.unsilence(number, _clock.now_ms()):
         raise not_found(f"silence {number}")
     _note(context, who.name, "alert-silence-ended", str(number), {})
 
@@ -202,7 +202,7 @@ def notifiers(context: InContext, _who: Viewer) -> dict[str, Any]:
 @router.post("/tests", status_code=201)
 def test_notifier(context: InContext, who: Operator, new: NewTest) -> Made:
     """Send a test by a notifier; ask for the message to see what became of it."""
-    number = context.store.alerts.test(new.notifier, _now())
+    number = context.store.alerts.test(new.notifier, _clock.now_ms())
     _note(context, who.name, "alert-tested", new.notifier, {"id": number})
     return Made(id=number)
 
@@ -219,9 +219,5 @@ def message(context: InContext, _who: Viewer, number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _now() -> int:
-    return int(time.time() * 1000)
-
-
 def _note(context: InContext, who: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
-    context.store.audit.add(Entry(at_ms=_now(), who=who, action=action, subject=subject, detail=detail))
+    context.store.audit.add(Entry(at_ms=_clock.now_ms(), who=who, action=action, subject=subject, detail=detail))

@@ -1,6 +1,5 @@
 """Commands to devices: `/api/v1/devices/{site}/{device}/commands`."""
 
-import time
 import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
 from edgekit.errors import UsageError
+from edgekit.fleet import _clock
 from edgekit.fleet.api.access import Operator, Viewer
 from edgekit.fleet.api.context import Context, InContext, Link
 from edgekit.fleet.api.devices import Part, known_device
@@ -60,7 +60,7 @@ class CommandState(BaseModel):
 def send(context: InContext, who: Operator, site: Part, device: Part, wanted: NewCommand) -> Sent:
     """Ask something of a device; it answers when it is there."""
     key = known_device(context, site, device).key
-    now_ms = int(time.time() * 1000)
+    now_ms = _clock.now_ms()
     row = CommandRow(
         id=uuid.uuid4().hex,
         site=site,
@@ -85,7 +85,7 @@ def send(context: InContext, who: Operator, site: Part, device: Part, wanted: Ne
 @router.get("/{number}")
 def answer(context: InContext, _who: Viewer, site: Part, device: Part, number: Number) -> CommandState:
     """Tell how a command stands."""
-    row = context.store.commands.get(number, DeviceKey(site, device), int(time.time() * 1000))
+    row = context.store.commands.get(number, DeviceKey(site, device), _clock.now_ms())
     if row is None:
         raise not_found(f"command '{number}' to device '{site}/{device}'")
     return CommandState.model_validate(row, from_attributes=True)

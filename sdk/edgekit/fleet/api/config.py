@@ -1,6 +1,5 @@
 """The configuration that devices are wanted to have: `/api/v1/config`."""
 
-import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -8,6 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from edgekit.errors import UsageError
+from edgekit.fleet import _clock
 from edgekit.fleet.api.access import Operator
 from edgekit.fleet.api.context import InContext
 from edgekit.fleet.api.filters import LONGEST
@@ -55,7 +55,7 @@ def put_config(context: InContext, who: Operator, wanted: NewConfig) -> ConfigAn
         error = UsageError(f"no device is '{wanted.filter}'")
         error.add_note("`edgekit fleet ls --filter` tells which devices a filter is true of")
         raise error
-    now_ms = int(time.time() * 1000)
+    now_ms = _clock.now_ms()
     before = {row.key: context.store.desired.get(row.key) for row in rows}
     wishes = [
         Wish(key=key, conf=merged({} if wanted.replace or known is None else known.conf, wanted.conf))

@@ -1,13 +1,13 @@
 """Devices as they are now: `/api/v1/devices`, `/api/v1/devices/{site}/{device}`."""
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
+from edgekit.fleet import _clock
 from edgekit.fleet.api.access import Viewer
 from edgekit.fleet.api.context import Context, InContext
 from edgekit.fleet.api.errors import not_found
@@ -111,14 +111,16 @@ def list_devices(
     left = [row for row in found if (row.site, row.device) > after]
     page = left[:limit]
     following = f"{page[-1].site}/{page[-1].device}" if len(left) > limit else None
-    return Devices(devices=[Device(**_fields(row)) for row in page], next=following, total=len(found), now_ms=_now_ms())
+    return Devices(
+        devices=[Device(**_fields(row)) for row in page], next=following, total=len(found), now_ms=_clock.now_ms()
+    )
 
 
 @router.get("/{site}/{device}")
 def one_device(context: InContext, _who: Viewer, site: Part, device: Part) -> DeviceDetail:
     """Tell all about a device."""
     row = known_device(context, site, device)
-    now_ms = _now_ms()
+    now_ms = _clock.now_ms()
     reports = context.store.reports.of_device(row.key, 0, now_ms + 86_400_000, LOOKED_BACK)
     newest = {report.model: report for report in reports}
     return DeviceDetail(
@@ -169,7 +171,3 @@ def _fields(row: DeviceRow) -> dict[str, Any]:
         "hardware_name": hardware_name(dict(row.hardware)),
         "models": [Served.model_validate(one, from_attributes=True) for one in row.models],
     }
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

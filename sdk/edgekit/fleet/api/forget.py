@@ -1,10 +1,9 @@
 """Devices that are gone for good: `DELETE /api/v1/devices/{site}/{device}`."""
 
-import time
-
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from edgekit.fleet import _clock
 from edgekit.fleet.api.access import Operator
 from edgekit.fleet.api.commands import link_of
 from edgekit.fleet.api.context import InContext
@@ -45,6 +44,6 @@ def forget(context: InContext, who: Operator, site: Part, device: Part, *, dry_r
             link.publish(topic, b"", retain=True)
     rows = context.store.devices.forget(row.key, dry_run=dry_run)
     if not dry_run:
-        now_ms = int(time.time() * 1000)
+        now_ms = _clock.now_ms()
         context.store.audit.add(Entry(at_ms=now_ms, who=who.name, action="forget", subject=f"{site}/{device}"))
     return Forgotten(rows=rows, topics=topics, dry_run=dry_run)

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from edgekit.fleet import _clock
 from edgekit.fleet.api.access import Viewer
 from edgekit.fleet.api.board import COLUMNS, Board
 from edgekit.fleet.api.context import Context, InContext
@@ -88,7 +89,7 @@ class _Client:
                     yield message
             if time.monotonic() - beat_at >= BEAT_S:
                 beat_at = time.monotonic()
-                yield _message("beat", {"now_ms": _now_ms(), "behind_s": self._behind_s()})
+                yield _message("beat", {"now_ms": _clock.now_ms(), "behind_s": self._behind_s()})
             await asyncio.sleep(self.interval_s if self.sent > FEW_ROWS else min(SOON_S, self.interval_s))
             if self.version == self.feeder.board.version and self.epoch == self.feeder.board.epoch:
                 await self.feeder.moved(BEAT_S)
@@ -103,7 +104,7 @@ class _Client:
         self.version, self.sent = board.version, len(rows)
         number = f"{board.epoch}-{board.version}"
         for at in range(0, max(len(rows), bool(gone)), CHUNK_ROWS):
-            body = {"now_ms": _now_ms(), "rows": rows[at : at + CHUNK_ROWS], "gone": gone if at == 0 else []}
+            body = {"now_ms": _clock.now_ms(), "rows": rows[at : at + CHUNK_ROWS], "gone": gone if at == 0 else []}
             found.append(_message("rows", body, number if at + CHUNK_ROWS >= len(rows) else None))
         events = [event for event in self.feeder.events if event.id > self.event]
         if events:
@@ -145,7 +146,7 @@ class EventStream(Response):
             if time.monotonic() - checked_at > RECHECK_S:
                 checked_at = time.monotonic()
                 if not await self._still_welcome(scope):
-                    bye = _message("bye", {"now_ms": _now_ms()})
+                    bye = _message("bye", {"now_ms": _clock.now_ms()})
                     await send({"type": "http.response.body", "body": bye, "more_body": False})
                     return
             body = {"type": "http.response.body", "body": message, "more_body": True}
@@ -163,7 +164,7 @@ async def _left(receive: Receive) -> None:
 
 
 def _hello(*, fresh: bool) -> dict[str, Any]:
-    return {"now_ms": _now_ms(), "columns": COLUMNS, "fresh": fresh}
+    return {"now_ms": _clock.now_ms(), "columns": COLUMNS, "fresh": fresh}
 
 
 def _message(name: str, body: object, number: str | None = None) -> bytes:
@@ -175,7 +176,3 @@ def _message(name: str, body: object, number: str | None = None) -> bytes:
 def _event(event: EventRow) -> dict[str, object]:
     names = ("id", "site", "device", "ts_ms", "arrived_ms", "level", "code", "text", "model")
     return {name: getattr(event, name) for name in names}
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

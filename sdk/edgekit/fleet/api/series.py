@@ -1,6 +1,5 @@
 """Figures over time and side by side, from exact merges: `/api/v1/series`, `/api/v1/models`."""
 
-import time
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from edgekit.errors import UsageError
+from edgekit.fleet import _clock
 from edgekit.fleet.api.access import Viewer
 from edgekit.fleet.api.context import InContext
 from edgekit.fleet.api.devices import Quantiles, quantiles
@@ -114,7 +114,7 @@ def series(
     histogram: bool = False,
 ) -> SeriesAnswer:
     """Tell latency, counts and gauges over time; the last hour, in minutes, unless asked otherwise."""
-    end = to_ms if to_ms is not None else int(time.time() * 1000)
+    end = to_ms if to_ms is not None else _clock.now_ms()
     begin = from_ms if from_ms is not None else end - HOUR_MS
     if step_s and (end - begin) / (1000 * step_s) > POINTS:
         raise UsageError(f"there would be more than {POINTS} steps: take a longer step")

@@ -1,12 +1,12 @@
 """Signing in and out: `POST /api/v1/login`, `POST /api/v1/logout`, `GET /api/v1/session`."""
 
 import threading
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, SecretStr
 
+from edgekit.fleet import _clock
 from edgekit.fleet.api.access import Viewer
 from edgekit.fleet.api.context import Context, InContext
 from edgekit.fleet.api.errors import ApiError
@@ -62,7 +62,7 @@ def login(request: Request, response: Response, context: InContext, given: Login
     who = _proven(request, context, given)
     secret = new_secret()
     _end_old(request, context)
-    now_ms = _now_ms()
+    now_ms = _clock.now_ms()
     longest_s = context.settings.session_longest_s
     row = SessionRow(
         id=hashed(secret), kind=who.means, subject=who.subject, created_ms=now_ms, seen_ms=now_ms,
@@ -99,14 +99,10 @@ def change_password(request: Request, context: InContext, who: Viewer, given: Ne
 
 
 def _told(context: Context, who: Principal | None) -> Session:
-    told = Session(has_users=context.accounts.has_users(), now_ms=_now_ms())
+    told = Session(has_users=context.accounts.has_users(), now_ms=_clock.now_ms())
     if who is not None:
         told.name, told.role, told.csrf, told.means = who.name, who.role, who.csrf, who.means
     return told
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
 
 
 def _end_old(request: Request, context: Context) -> None:

@@ -1,12 +1,12 @@
 """How many devices there are: by presence, and by the model they serve. What strangers can make many of is bounded."""
 
 import json
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, func, select
 
+from edgekit.fleet import _clock
 from edgekit.fleet.store.base import DeviceKey
 from edgekit.fleet.store.engine import reading
 from edgekit.fleet.store.series import hardware_name
@@ -42,7 +42,7 @@ def take_census(engine: Engine, limit: int = LIMIT) -> Census:
         under_way = under_way.where(ROLLOUTS.c.ended_ms.is_(None)).group_by(ROLLOUT_JOBS.c.status)
         jobs = connection.execute(under_way).all()
     return Census(
-        now_ms=int(time.time() * 1000),
+        now_ms=_clock.now_ms(),
         devices=presence,
         models=models,
         rollouts={(status,): count for status, count in rollouts},

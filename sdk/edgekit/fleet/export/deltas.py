@@ -4,11 +4,11 @@ Deltas of a group do not overlap in time: one begins where the one before ended,
 delta of when it came.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edgekit.fleet import _clock
 from edgekit.fleet.export.census import hardware_names
 from edgekit.fleet.store.base import DeviceKey, ReportRow
 from edgekit.fleet.store.totals import GROUP_LIMIT, LABEL_LIMIT, OVERFLOW, Group
@@ -63,7 +63,7 @@ class Taken:
 def take_delta(store: "Store", mark: str) -> Taken:
     """Return what was reported since a mark; the first time it begins now."""
     before = store.marks.get(mark)
-    now_ms = int(time.time() * 1000)
+    now_ms = _clock.now_ms()
     if not before:
         return Taken(
             rows=[], end_ms=now_ms, mark={"cursor": store.reports.cursor(), "end_ms": now_ms}, full=False, lost=0

@@ -9,13 +9,13 @@ import gzip
 import json
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import DeviceError, UsageError
+from edgekit.fleet import _clock
 from edgekit.fleet.export.deltas import Delta, take_delta
 from edgekit.fleet.store.totals import TotalRow
 from edgekit_agent import __version__
@@ -96,7 +96,7 @@ class OtlpPusher:
             DeviceError: if the collector is not there or has no room: nothing is lost, push again.
         """
         if not self._settings.delta:
-            now_ms = int(time.time() * 1000)
+            now_ms = _clock.now_ms()
             rows = self._store.totals.rows()
             for begin in range(0, len(rows), POINTS_A_PUSH):
                 self._send(_document(rows[begin : begin + POINTS_A_PUSH], now_ms, CUMULATIVE))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgekit.fleet import _clock
 from edgekit.fleet.ingest.acks import EXPIRY_S, Acks
 from edgekit.fleet.ingest.intake import Intake
 from edgekit.fleet.ingest.links import Link
@@ -85,7 +86,7 @@ class Ingest:
         if messages:
             if not waits:
                 self._began_s = time.monotonic()
-            intake.take(messages, int(time.time() * 1000))
+            intake.take(messages, _clock.now_ms())
         if intake.counted["received"] and (len(intake.batch) >= BATCH or time.monotonic() - self._began_s >= FLUSH_S):
             self._flush()
         elif not messages:

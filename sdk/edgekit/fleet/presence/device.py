@@ -36,13 +36,8 @@ class Cause(StrEnum):
     NEVER_SEEN = "never-seen"
 
 
-class Told(Protocol):
-    """What a state message says, of whichever decoder."""
-
-    @property
-    def state(self) -> str:
-        """`online` or `offline`."""
-        ...
+class Connection(Protocol):
+    """Which connection of a device it is about, and how that ends."""
 
     @property
     def birth(self) -> int | None:
@@ -65,28 +60,17 @@ class Told(Protocol):
         ...
 
 
-class Remembered(Protocol):
-    """What a store remembers of a device."""
+class Told(Connection, Protocol):
+    """What a state message says, of whichever decoder."""
 
     @property
-    def birth(self) -> int | None:
-        """The number of its last connection."""
+    def state(self) -> str:
+        """`online` or `offline`."""
         ...
 
-    @property
-    def boot(self) -> str | None:
-        """The id of its last process."""
-        ...
 
-    @property
-    def heartbeat_s(self) -> float | None:
-        """Seconds between two heartbeats."""
-        ...
-
-    @property
-    def why(self) -> str | None:
-        """`stop` when it said goodbye."""
-        ...
+class Remembered(Connection, Protocol):
+    """What a store remembers of a device: its last connection."""
 
     @property
     def presence(self) -> str:

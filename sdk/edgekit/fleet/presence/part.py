@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from edgekit.fleet import _clock
 from edgekit.fleet.presence.roll import Change, Key, Roll
 from edgekit_agent.errors import ProtocolError
 from edgekit_agent.protocol import Kind, Topic
@@ -86,7 +87,7 @@ class PresencePart:
         """Decide twice a second, until it is cancelled."""
         await self._begin()
         while True:
-            now_s, now_ms = time.monotonic(), _now_ms()
+            now_s, now_ms = time.monotonic(), _clock.now_ms()
             if self._service.link.connected is not self._connected:
                 self._connected = not self._connected
                 self._changes += self.roll.host(now_s, connected=self._connected)
@@ -110,7 +111,7 @@ class PresencePart:
     async def _states(self, messages: Sequence[Came]) -> None:
         from edgekit.fleet.wire import State, decode
 
-        now_s, now_ms = time.monotonic(), _now_ms()
+        now_s, now_ms = time.monotonic(), _clock.now_ms()
         for message in messages:
             key = message.topic.site, message.topic.device
             if not message.payload:
@@ -138,7 +139,7 @@ class PresencePart:
         from edgekit.fleet.store.presence import PresenceRow
 
         changes, self._changes = self._changes, []
-        now_s, now_ms = time.monotonic(), _now_ms()
+        now_s, now_ms = time.monotonic(), _clock.now_ms()
         rows = []
         for key in dict.fromkeys(change.key for change in changes):
             verdict = self.roll.verdict(key)
@@ -149,7 +150,3 @@ class PresencePart:
                 rows.append(PresenceRow(DeviceKey(*key), *told, since_ms))
         if rows:
             await asyncio.to_thread(self._store.presence.put, rows)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

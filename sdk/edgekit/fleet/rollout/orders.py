@@ -2,13 +2,13 @@
 
 import re
 import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgekit.errors import UsageError
+from edgekit.fleet import _clock
 from edgekit.fleet.rollout import machine
 from edgekit.fleet.rollout.plan import Gates, Key, Plan, Release, canary_of, spread, waves_of
 from edgekit.fleet.rollout.state import State
@@ -106,7 +106,7 @@ def begin(
     Raises:
         UsageError: if the plan is wrong, its id taken, or a device is in another rollout.
     """
-    now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    now_ms = _clock.now_ms() if now_ms is None else now_ms
     if not wanted.release.model or not wanted.release.version:
         raise UsageError("a rollout is of a model and a version")
     name = wanted.id or f"{_plain(wanted.release.model)}-{_plain(wanted.release.version)}-{secrets.token_hex(3)}"
@@ -135,7 +135,7 @@ def order(store: "Store", rollout: str, given: Ordered, now_ms: int | None = Non
     Raises:
         UsageError: if there is no such rollout or order, or it cannot be given now.
     """
-    now = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    now = _clock.now_ms() if now_ms is None else now_ms
     what = given.what
     if what not in ORDERS:
         raise UsageError(f"'{what[:40]}' is none of {', '.join(ORDERS)}")

@@ -2,14 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edgekit.fleet.rollout.driver import Driver, Publisher
+from edgekit.fleet import _clock
+from edgekit.fleet.rollout.driver import Driver
 
 if TYPE_CHECKING:
     from edgekit.fleet.service.service import Service
-    from edgekit.fleet.store import Store
 
 TURN_S = 0.5
 
@@ -17,17 +16,11 @@ TURN_S = 0.5
 class RolloutsPart:
     """Runs the driver, a turn at a time, in a thread: the database may take its time."""
 
-    def __init__(self, store: "Store", publisher: Publisher, connection: Callable[[], int | None] = lambda: 0) -> None:
-        """Take the store and the service's connection to the broker.
-
-        Args:
-            store: of the fleet.
-            publisher: the way to the devices.
-            connection: says which connection to the broker stands, None for none; with another one everything is
-                published again, because the broker may have lost what was retained.
-        """
-        self._driver, self._connection = Driver(store, publisher), connection
-        self._known = connection()
+    def __init__(self, service: "Service") -> None:
+        """Drive those of the service's store through its connection to the broker."""
+        self._link = service.link
+        self._driver = Driver(service.store, service.link)
+        self._known = self._connection()
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -37,11 +30,12 @@ class RolloutsPart:
             if now is not None and now != self._known:
                 self._known = now
                 self._driver.connected()
-            await asyncio.to_thread(self._driver.tick, time.time_ns() // 1_000_000)
+            await asyncio.to_thread(self._driver.tick, _clock.now_ms())
             await asyncio.sleep(max(0.05, TURN_S - (time.monotonic() - began)))
 
+    def _connection(self) -> int | None:
+        """Say which connection to the broker stands, None for none.
 
-def for_service(service: "Service") -> RolloutsPart:
-    """Return the part of a service."""
-    link = service.link
-    return RolloutsPart(service.store, link, lambda: link.birth if link.connected else None)
+        With another one everything is published again: the broker may have lost what was retained.
+        """
+        return self._link.birth if self._link.connected else None

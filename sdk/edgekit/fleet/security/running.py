@@ -4,15 +4,14 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgekit.errors import DeviceError, EnvironmentMissingError
-from edgekit.fleet._brokers import START_TIMEOUT_S, STOP_TIMEOUT_S, find_mosquitto
+from edgekit.fleet import _clock
+from edgekit.fleet._brokers import START_TIMEOUT_S, MosquittoProcess, find_mosquitto
 from edgekit.fleet.security import mosquitto
 from edgekit.fleet.security.authority import Pki
 from edgekit.fleet.security.client import Client, Place
@@ -51,7 +50,7 @@ def write_files(folder: Path, listening: mosquitto.Listening, executable: str) -
 
 def write_rules(pki: Pki) -> bool:
     """Write the access rules; return whether they are others than before."""
-    text = mosquitto.access_rules(pki.records(), pki.sites(), int(time.time() * 1000)).encode()
+    text = mosquitto.access_rules(pki.records(), pki.sites(), _clock.now_ms()).encode()
     path = pki.folder / "broker" / "acl"
     if path.exists() and path.read_bytes() == text:
         return False
@@ -59,10 +58,8 @@ def write_rules(pki: Pki) -> bool:
     return True
 
 
-class ProductionBroker:
-    """mosquitto as a child process."""
-
-    engine = "mosquitto"
+class ProductionBroker(MosquittoProcess):
+    """One that knows everybody by certificate."""
 
     def __init__(self, folder: Path, listening: mosquitto.Listening) -> None:
         """Start it.
@@ -81,23 +78,12 @@ class ProductionBroker:
         self.service_url = f"mqtts://{listening.service_address}:{listening.service_port}"
         self._seen = self._stamps()
         self._revoked = self._revoked_devices()
-        self.log = self.folder / "broker" / "mosquitto.log"
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                # by way of `parent`: whoever is killed here leaves no broker behind
-                [sys.executable, "-P", "-m", "edgekit_agent.parent", str(os.getpid()), executable, "-c", str(settings)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,  # Ctrl-C is for us: we end it after the clients have left
-            )  # fmt: skip
+        super().__init__(executable, settings, self.folder / "broker" / "mosquitto.log")
         try:
             self._wait_until_ready()
         except BaseException:
             self.stop()
             raise
-
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        return self.process.poll() is None
 
     def refresh(self) -> bool:
         """Tell mosquitto of new certificates, revocations and rules, and end connections of revoked devices.
@@ -130,15 +116,6 @@ class ProductionBroker:
             certificate=mine / "cert.pem", key=mine / "key.pem",
         )  # fmt: skip
 
-    def stop(self) -> None:
-        """End it and wait."""
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
     def _stamps(self) -> list[tuple[int, int]]:
         paths = [self.folder / name for name in (*_WATCHED, "issued.jsonl")]
         return [(found.st_mtime_ns, found.st_size) for found in map(Path.stat, paths)]
@@ -162,9 +139,7 @@ class ProductionBroker:
                 reason = str(exc)
             time.sleep(POLL_S)
         error = DeviceError(f"the broker did not start on {self.url}: {reason}")
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        if lines:
-            error.add_note(f"mosquitto's last line: {lines[-1]}")
+        self.explain(error)
         raise error
 
 

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from edgekit.fleet import _clock
 from edgekit.fleet._url import BrokerUrl, tls_context
 from edgekit.fleet.service.health import Health
 from edgekit_agent.errors import ProtocolError, TransportError
@@ -128,7 +129,7 @@ class HostLink:
         return self._publish(device_topic(site, HOST, Kind.STATE), state, retain=True)
 
     def _state(self, state: str, why: str | None = None) -> bytes:
-        now_ms = int(time.time() * 1000)
+        now_ms = _clock.now_ms()
         return State(state=state, boot=self.boot, birth=self.birth, ts_ms=now_ms, why=why).to_bytes()
 
     # --- the connection, in its thread
@@ -214,7 +215,7 @@ class HostLink:
             return
         if topic.device == HOST:
             return
-        one = Message(topic, message.payload, bool(message.retain), int(time.time() * 1000))
+        one = Message(topic, message.payload, bool(message.retain), _clock.now_ms())
         while not self._stopping.is_set():
             with contextlib.suppress(queue.Full):
                 self._messages.put(one, timeout=0.5)

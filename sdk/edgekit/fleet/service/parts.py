@@ -10,7 +10,7 @@ PARTS: tuple[tuple[str, str], ...] = (
     ("devices", "edgekit.fleet.service.devices:DevicesPart"),
     ("presence", "edgekit.fleet.presence.part:PresencePart"),
     ("answers", "edgekit.fleet.answers:AnswersPart"),
-    ("rollouts", "edgekit.fleet.rollout.part:for_service"),
+    ("rollouts", "edgekit.fleet.rollout.part:RolloutsPart"),
     ("upkeep", "edgekit.fleet.service.upkeep:UpkeepPart"),
     ("totals", "edgekit.fleet.export.part:TotalsPart"),
     ("ingest", "edgekit.fleet.service.children:IngestPart"),

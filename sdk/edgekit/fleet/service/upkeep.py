@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from edgekit.fleet import _clock
 from edgekit.fleet.service.service import Service
 
 EVERY_S = 20.0
@@ -35,4 +36,4 @@ class UpkeepPart:
             waiting, since_ms = rollups.waiting()
 
     def _remove(self) -> None:
-        self._service.store.retention.apply(self._service.settings.keep, int(time.time() * 1000))
+        self._service.store.retention.apply(self._service.settings.keep, _clock.now_ms())

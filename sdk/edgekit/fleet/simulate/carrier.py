@@ -3,10 +3,10 @@
 import asyncio
 import random
 import ssl
-import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from edgekit.fleet import _clock
 from edgekit.fleet._url import BrokerUrl
 from edgekit.fleet.simulate.device import Device, Out
 from edgekit.fleet.simulate.faults import Fault, Kind
@@ -121,7 +121,7 @@ class Carrier:
 
     def now(self) -> Now:
         """Return the moment; the steady clock is the loop's."""
-        return Now(s=self._loop.time(), ms=time.time_ns() // 1_000_000)
+        return Now(s=self._loop.time(), ms=_clock.now_ms())
 
     def _listen(self, device: Device) -> None:
         for topic in device.subscriptions:

@@ -1,6 +1,5 @@
 """Who may use the service: users with hashed passwords, sessions by the hash of their id, tokens by their own hash."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, delete, func, insert, or_, select, update
 
 from edgekit.errors import DataError
+from edgekit.fleet import _clock
 from edgekit.fleet.audit import Entry
 from edgekit.fleet.store.audit import append
 from edgekit.fleet.store.engine import reading, writing
@@ -58,14 +58,10 @@ class SessionRow:
 _TOKEN_COLUMNS = tuple(TOKENS.c[name] for name in TokenRow.__slots__)
 
 
-def _now_ms() -> int:
-    return int(time.time() * 1000)
-
-
 class Accounts:
     """Users, sessions and tokens in the store; `by` says in the audit log who changed them."""
 
-    def __init__(self, engine: Engine, now_ms: Callable[[], int] = _now_ms) -> None:
+    def __init__(self, engine: Engine, now_ms: Callable[[], int] = _clock.now_ms) -> None:
         """Work on the database of `engine`; `now_ms` tells the time."""
         self._engine, self._now_ms = engine, now_ms
 

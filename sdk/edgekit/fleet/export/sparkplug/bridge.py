@@ -10,6 +10,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from edgekit.errors import DataError, UsageError
+from edgekit.fleet import _clock
 from edgekit.fleet.export.outlet import Outlet, Will
 from edgekit.fleet.export.sparkplug.codec import DataType, decode
 from edgekit.fleet.export.sparkplug.node import REBIRTH, EdgeNode, Out, Values
@@ -135,11 +136,11 @@ class SparkplugBridge:
 
     def _give_birth(self, outlet: Outlet) -> None:
         self._born_s, self._rebirth = time.monotonic(), False
-        self._send(outlet, self._node.birth(_now_ms()))
+        self._send(outlet, self._node.birth(_clock.now_ms()))
         self.counted["births"] += 1
 
     def _tell(self, outlet: Outlet, row: ReportRow) -> None:
-        device, now_ms = f"{row.site}.{row.device}", _now_ms()
+        device, now_ms = f"{row.site}.{row.device}", _clock.now_ms()
         newest = self._newest.get((device, row.model), 0)
         historical = row.history or row.at_ms < max(newest, now_ms - OLD_MS)
         if not historical:
@@ -151,7 +152,7 @@ class SparkplugBridge:
         known = {f"{row.site}.{row.device}": row.presence for row in self._store.devices.all(DEVICE_LIMIT)}
         for device in self._node.born():
             if known.get(device) != "online":
-                self._send(outlet, self._node.gone(device, _now_ms(), forgotten=device not in known))
+                self._send(outlet, self._node.gone(device, _clock.now_ms(), forgotten=device not in known))
         self._newest = {at: ms for at, ms in self._newest.items() if at[0] in known}
 
     def _send(self, outlet: Outlet, messages: "Iterable[Out]") -> None:
@@ -190,7 +191,3 @@ def _values(row: ReportRow) -> Values:
         body = json.dumps(histogram.to_json(), separators=(",", ":")).encode()
         values[f"{model}/{stage}_histogram"] = (DataType.BYTES, body)
     return values
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

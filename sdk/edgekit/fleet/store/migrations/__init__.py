@@ -4,13 +4,13 @@ A step is a file with `statements(types)`: SQL where `types` names the columns o
 file and one line here.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from sqlalchemy import Connection, text
 
 from edgekit.errors import DataError
+from edgekit.fleet import _clock
 from edgekit.fleet.store.migrations import (
     m0001_fleet,
     m0002_rollouts,
@@ -76,6 +76,6 @@ def migrate(connection: Connection) -> list[str]:
             connection.execute(text(statement))
         connection.execute(
             text("INSERT INTO migrations (name, applied_ms) VALUES (:name, :now)"),
-            {"name": name, "now": int(time.time() * 1000)},
+            {"name": name, "now": _clock.now_ms()},
         )
     return [name for name, _ in missing]
