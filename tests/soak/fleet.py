@@ -42,8 +42,8 @@ run_dir = "{folder}/run"
 [broker]
 url = "mqtt://127.0.0.1:{port}"
 [telemetry]
-window_s = 1
-settle_s = 1
+window_s = {window_s}
+settle_s = {window_s}
 [[model]]
 name = "kws"
 version = "1.0.0"
@@ -147,7 +147,7 @@ class Soak:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         config = folder / "agent.toml"
-        config.write_text(CONFIG.format(name=name, folder=folder, port=self.port, model=self.model))
+        config.write_text(CONFIG.format(name=name, folder=folder, port=self.port, model=self.model, window_s=1))
         return self._start(f"{name}.log", "-P", "-m", "edgekit_agent", "run", "--config", str(config))
 
     def start_load(self) -> "subprocess.Popen[bytes]":

@@ -5,6 +5,7 @@ Both listen on 127.0.0.1 only and let everybody in: no security boundary.
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,8 @@ HOST = "127.0.0.1"
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
 POLL_S = 0.05
+TRIES = 50
+_LISTENERS = range(20_000, 32_768)
 _SBIN = "/usr/sbin:/usr/local/sbin"
 
 _MOSQUITTO = """\
@@ -234,7 +237,15 @@ def _check_free(port: int) -> None:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
+    """Return a port that was free a moment ago.
+
+    It is of none that systems lend to outgoing connections (from 32768 up), where there is one: what listens on it
+    finds it free again when it is started anew.
+    """
+    for port in secrets.SystemRandom().sample(_LISTENERS, TRIES):
+        with contextlib.suppress(UsageError):
+            _check_free(port)
+            return port
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

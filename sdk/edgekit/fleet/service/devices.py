@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from edgekit.fleet.service.host import Message
 from edgekit.fleet.service.service import Service
 from edgekit.fleet.store import DeviceKey, Heard
+from edgekit.fleet.store.counters import Counted
 from edgekit.fleet.wire import Event, Info, Reported, State, decode
 from edgekit_agent.errors import ProtocolError
 from edgekit_agent.protocol import Kind
 
 SOURCE = "service"
 AT_ONCE = 500
+WAIT_S = 0.2
+GATHER_S = 0.1
 
 
 class DevicesPart:
@@ -29,9 +32,13 @@ class DevicesPart:
         known = await asyncio.to_thread(self._store.devices.all)
         link.know_sites({row.site for row in known})
         health.says("devices", None)
+        loop, next_s = asyncio.get_running_loop(), 0.0
         while True:
-            messages = await asyncio.to_thread(link.take, 0.2, AT_ONCE)
+            # a commit costs far more than a message: when many come, they are taken together
+            await asyncio.sleep(max(0.0, next_s - loop.time()))
+            messages = await asyncio.to_thread(link.take, WAIT_S, AT_ONCE)
             if messages:
+                next_s = loop.time() + (GATHER_S if len(messages) < AT_ONCE else 0.0)
                 link.know_sites({message.topic.site for message in messages})
                 await self._service.handle(messages)
 
@@ -42,22 +49,19 @@ class DevicesPart:
             for message, body in decoded
             if isinstance(body, State | Info | Reported)
         ]
-        refused = await asyncio.to_thread(self._store.devices.put, said)
-        await asyncio.to_thread(self._store.counters.add, SOURCE, {**counted, "stored": len(said) - refused})
+        await asyncio.to_thread(self._store.devices.put, said, counted)
 
     async def _events(self, messages: Sequence[Message]) -> None:
         decoded, counted = _decoded(messages)
         events = [(_key(message), body, message.arrived_ms) for message, body in decoded if isinstance(body, Event)]
-        stored = await asyncio.to_thread(self._store.events.add_all, events)
-        counted |= {"stored": stored, "duplicate": len(events) - stored}
-        await asyncio.to_thread(self._store.counters.add, SOURCE, counted)
+        await asyncio.to_thread(self._store.events.add_all, events, counted)
 
 
 def _key(message: Message) -> DeviceKey:
     return DeviceKey(message.topic.site, message.topic.device)
 
 
-def _decoded(messages: Sequence[Message]) -> tuple[list[tuple[Message, object]], dict[str, int]]:
+def _decoded(messages: Sequence[Message]) -> tuple[list[tuple[Message, object]], Counted]:
     """Return what could be decoded, and the counts; an empty retained message is one that was taken away."""
     decoded: list[tuple[Message, object]] = []
     rejected = 0
@@ -68,4 +72,5 @@ def _decoded(messages: Sequence[Message]) -> tuple[list[tuple[Message, object]],
             decoded.append((message, decode(message.topic.kind, message.payload)))
         except ProtocolError:
             rejected += 1
-    return decoded, {"received": len(messages), "decoded": len(messages) - rejected, "rejected": rejected}
+    counts = {"received": len(messages), "decoded": len(messages) - rejected, "rejected": rejected}
+    return decoded, Counted(SOURCE, counts)

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -14,6 +15,13 @@ from edgekit.fleet.store.tables import COUNTERS
 
 NAMES = ("received", "decoded", "stored", "duplicate", "rejected", "dropped")
 """Counters that are always told, also while they are 0."""
+
+
+class Counted(NamedTuple):
+    """What became of messages, to be added to the counters of a source together with what they hold."""
+
+    source: str
+    counts: Mapping[str, int]
 
 
 def add_counts(connection: Connection, source: str, counted: Mapping[str, int]) -> None:

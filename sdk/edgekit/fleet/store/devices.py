@@ -8,9 +8,11 @@ from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, up
 
 from edgekit.errors import UsageError
 from edgekit.fleet.store.base import DeviceKey, DeviceRow, Heard, ServedModel
-from edgekit.fleet.store.bulk import chunks, replace
+from edgekit.fleet.store.bulk import chunks
+from edgekit.fleet.store.counters import Counted, add_counts
 from edgekit.fleet.store.engine import reading, writing
-from edgekit.fleet.store.known import bump_epoch, make_devices
+from edgekit.fleet.store.known import bump_epoch
+from edgekit.fleet.store.said import keep
 from edgekit.fleet.store.tables import (
     BOOTS,
     DEVICE_MODELS,
@@ -20,8 +22,7 @@ from edgekit.fleet.store.tables import (
     MINUTES,
     REPORTS,
 )
-from edgekit.fleet.store.writer import NAMES_LIMIT
-from edgekit.fleet.wire import Info, InstalledModel, Reported, State, document
+from edgekit.fleet.wire import Info, Reported, State
 
 LIMIT = 100_000
 _OWNED = (REPORTS, MINUTES, HOURS, EVENTS, BOOTS, DEVICE_MODELS)
@@ -37,20 +38,17 @@ class Devices:
 
     # --- what devices say
 
-    def put(self, said: Sequence[Heard]) -> int:
-        """Keep what devices say, in one transaction; return for how many new devices there was no room."""
-        refused = 0
+    def put(self, said: Sequence[Heard], counted: Counted | None = None) -> int:
+        """Keep what devices say, in one transaction; return for how many new devices there was no room.
+
+        Args:
+            said: what came, in order.
+            counted: what else became of the messages it came in; `stored` is added.
+        """
         with writing(self._engine) as connection:
-            for key, message, raw, now_ms in said:
-                match message:
-                    case State():
-                        done = self._put(connection, key, now_ms, _of_state(message, now_ms))
-                    case Info():
-                        done = self._put(connection, key, now_ms, _of_info(message, raw), message.models)
-                    case Reported():
-                        told = {"reported_version": message.version, "reported": raw.decode(), "reported_at_ms": now_ms}
-                        done = self._put(connection, key, now_ms, told)
-                refused += not done
+            refused = keep(connection, said, self._limit)
+            if counted is not None:
+                add_counts(connection, counted.source, {**counted.counts, "stored": len(said) - refused})
         return refused
 
     def put_state(self, key: DeviceKey, state: State, now_ms: int) -> bool:
@@ -70,30 +68,6 @@ class Devices:
         values = {"presence": presence, "presence_reason": reason, "presence_since_ms": since_ms}
         with writing(self._engine) as connection:
             connection.execute(update(DEVICES).where(_is(key)).values(**values))
-
-    def _put(
-        self,
-        connection: Connection,
-        key: DeviceKey,
-        now_ms: int,
-        values: dict[str, Any],
-        models: Sequence[InstalledModel] | None = None,
-    ) -> bool:
-        number = connection.scalar(select(DEVICES.c.id).where(_is(key)))
-        if number is None:
-            if not make_devices(connection, [key], now_ms, self._limit):
-                return False
-            number = connection.scalar(select(DEVICES.c.id).where(_is(key)))
-        connection.execute(update(DEVICES).where(DEVICES.c.id == number).values(last_seen_ms=now_ms, **values))
-        if models is not None:  # it lists all that is served
-            connection.execute(delete(DEVICE_MODELS).where(DEVICE_MODELS.c.device_id == number))
-            served = {
-                one.name: (number, one.name, one.version, one.artifact, one.runtime or "", now_ms)
-                for one in models
-                if len(one.name) <= NAMES_LIMIT
-            }
-            replace(connection, DEVICE_MODELS, [column.name for column in DEVICE_MODELS.columns], [*served.values()])
-        return True
 
     # --- reading
 
@@ -166,23 +140,6 @@ class Devices:
                 connection.execute(delete(DEVICES).where(DEVICES.c.id == number))
                 bump_epoch(connection)
         return gone
-
-
-def _of_state(state: State, now_ms: int) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "state": state.state,
-        "birth": state.birth,
-        "boot": state.boot,
-        "state_ts_ms": state.ts_ms,
-        "state_at_ms": now_ms,
-        "why": state.why,
-    }
-    # a will knows less than the birth: what it leaves out stays
-    return values | {name: value for name in ("agent", "heartbeat_s") if (value := getattr(state, name)) is not None}
-
-
-def _of_info(info: Info, raw: bytes) -> dict[str, Any]:
-    return {"info": raw.decode(), "labels": document(info.labels), "hardware": document(info.hardware)}
 
 
 def _is(key: DeviceKey) -> Any:  # noqa: ANN401  # an SQL expression

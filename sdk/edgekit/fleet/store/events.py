@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, Row, Select, select
 
 from edgekit.fleet.store.base import DeviceKey, EventRow
 from edgekit.fleet.store.bulk import chunks
+from edgekit.fleet.store.counters import Counted, add_counts
 from edgekit.fleet.store.engine import reading, writing
 from edgekit.fleet.store.known import ignoring, make_devices
 from edgekit.fleet.store.tables import DEVICES, EVENTS
@@ -29,16 +30,23 @@ class Events:
         """Store an event; return whether it is new: one that came again is stored once."""
         return self.add_all([(key, event, now_ms)]) > 0
 
-    def add_all(self, events: Sequence[tuple[DeviceKey, Event, int]]) -> int:
+    def add_all(self, events: Sequence[tuple[DeviceKey, Event, int]], counted: Counted | None = None) -> int:
         """Store events with when they came, in one transaction; return how many are new.
 
         Those of a device that is not known, and for which there is no room, are left out.
+
+        Args:
+            events: what came, in order.
+            counted: what else became of the messages they came in; `stored` and `duplicate` are added.
         """
         stored = 0
         with writing(self._engine) as connection:
             for key, event, now_ms in events:
                 if make_devices(connection, [key], now_ms, self._limit):
                     stored += ignoring(connection, EVENTS, [_values(_number(connection, key), event, now_ms)])
+            if counted is not None:
+                became = {"stored": stored, "duplicate": len(events) - stored}
+                add_counts(connection, counted.source, {**counted.counts, **became})
         return stored
 
     def since(self, cursor: int, limit: int = LIMIT) -> list[EventRow]:
