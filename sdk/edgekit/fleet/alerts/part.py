@@ -19,6 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 LOOK_S = 10.0
 TELL_S = 1.0
+REST = 4.0
 BACKOFF_S = (5.0, 900.0)
 GIVE_UP_S = 86_400.0
 
@@ -57,9 +58,12 @@ class AlertsPart:
         await asyncio.gather(self._every(LOOK_S, self.look), self._every(TELL_S, self.deliver))
 
     async def _every(self, seconds: float, work: Callable[[], int]) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            began_s = loop.time()
             await asyncio.to_thread(work)
-            await asyncio.sleep(seconds)
+            # with very many devices a look takes its time: it may not take the service's
+            await asyncio.sleep(max(seconds, REST * (loop.time() - began_s)))
 
     def configure(self) -> None:
         """Take over rules and names of notifiers from the service's file.

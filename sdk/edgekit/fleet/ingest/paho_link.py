@@ -12,6 +12,7 @@ from edgekit.fleet._url import BrokerUrl, tls_context
 from edgekit.fleet.ingest.links import CONNECT_S, KEEP_ALIVE_S, Subscription
 from edgekit_agent.errors import TransportError
 
+AT_ONCE = 200
 VERSIONS = (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311)
 
 
@@ -102,7 +103,12 @@ class PahoLink:
         return messages
 
     def _loop(self, timeout_s: float) -> None:
-        if self._client.loop(timeout_s) != paho.MQTT_ERR_SUCCESS:
+        result, had = self._client.loop(timeout_s), 0
+        # its loop reads one packet each time it looks at the socket: what came behind it is read without looking
+        while result == paho.MQTT_ERR_SUCCESS and had < len(self._messages) < AT_ONCE:
+            had = len(self._messages)
+            result = self._client.loop_read()
+        if result != paho.MQTT_ERR_SUCCESS:
             raise TransportError(f"broker {self._url} closed the connection")
 
     def publish(self, topic: str, payload: bytes, expiry_s: int) -> None:
