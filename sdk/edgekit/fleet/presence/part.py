@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from edgekit.fleet.store import Store
 
 TURN_S = 0.5
-OVERLAP_MS = 5_000
-"""Reports are seen once they are committed, which is later than they came."""
 
 
 class Came(Protocol):
@@ -77,7 +75,7 @@ class PresencePart:
         self._service, self._store = service, service.store
         self.roll = Roll()
         self._written: dict[Key, tuple[str, str]] = {}
-        self._reported: dict[Key, int] = {}
+        self._cursor = 0
         self._changes: list[Change] = []
         self._connected = True
         service.listen((Kind.STATE,), self._states)
@@ -91,10 +89,9 @@ class PresencePart:
             if self._service.link.connected is not self._connected:
                 self._connected = not self._connected
                 self._changes += self.roll.host(now_s, connected=self._connected)
-            for key, at_ms in await asyncio.to_thread(self._store.presence.reported_since, now_ms - OVERLAP_MS):
-                if at_ms > self._reported.get(key, 0):
-                    self._reported[key] = at_ms
-                    self._changes += self.roll.heard(key, now_s, now_s - max(0, now_ms - at_ms) / 1000)
+            came, self._cursor = await asyncio.to_thread(self._store.presence.reported_after, self._cursor)
+            for key, at_ms in came:
+                self._changes += self.roll.heard(key, now_s, now_s - max(0, now_ms - at_ms) / 1000)
             self._changes += self.roll.tick(now_s)
             await self._write()
             await asyncio.sleep(TURN_S)
@@ -102,9 +99,9 @@ class PresencePart:
     async def _begin(self) -> None:
         """Take up what the store says: who was online before we began gets its time, as one the broker tells of."""
         now_s = time.monotonic()
+        self._cursor = await asyncio.to_thread(self._store.reports.cursor)
         for row in await asyncio.to_thread(self._store.devices.all):
             self._written[row.key] = row.presence, row.presence_reason
-            self._reported[row.key] = row.last_report_ms or 0
             if row.state is not None and row.key not in self.roll:
                 self.roll.remember(row.key, row.state, row, now_s)
 

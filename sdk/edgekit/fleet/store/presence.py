@@ -7,7 +7,7 @@ from sqlalchemy import Engine, bindparam, func, select, update
 
 from edgekit.fleet.store.base import DeviceKey
 from edgekit.fleet.store.engine import reading, writing
-from edgekit.fleet.store.tables import BOOTS, DEVICES
+from edgekit.fleet.store.tables import DEVICES, REPORTS
 
 
 class PresenceRow(NamedTuple):
@@ -26,16 +26,22 @@ class PresenceRows:
         """Use the database."""
         self._engine = engine
 
-    def reported_since(self, since_ms: int) -> list[tuple[DeviceKey, int]]:
-        """Return the devices whose newest live report came since a moment, and when."""
-        query = (
-            select(DEVICES.c.site, DEVICES.c.device, func.max(BOOTS.c.live_ms))
-            .join(DEVICES, DEVICES.c.id == BOOTS.c.device_id)
-            .where(BOOTS.c.live_ms >= since_ms)
-            .group_by(DEVICES.c.site, DEVICES.c.device)
-        )
+    def reported_after(self, cursor: int) -> tuple[list[tuple[DeviceKey, int]], int]:
+        """Return of whom live reports were committed after one, when the newest of each came, and the next cursor.
+
+        Args:
+            cursor: a report's number, as `Reports.cursor` gives it.
+        """
         with reading(self._engine) as connection:
-            return [(DeviceKey(site, device), int(at_ms)) for site, device, at_ms in connection.execute(query)]
+            newest = int(connection.scalar(select(func.max(REPORTS.c.id))) or 0)
+            query = (
+                select(DEVICES.c.site, DEVICES.c.device, func.max(REPORTS.c.arrived_ms))
+                .join(DEVICES, DEVICES.c.id == REPORTS.c.device_id)
+                .where(REPORTS.c.id > cursor, REPORTS.c.id <= newest, REPORTS.c.history == 0)
+                .group_by(DEVICES.c.site, DEVICES.c.device)
+            )
+            rows = connection.execute(query).all()
+        return [(DeviceKey(site, device), int(at_ms)) for site, device, at_ms in rows], max(cursor, newest)
 
     def put(self, rows: Sequence[PresenceRow]) -> None:
         """Keep verdicts, all in one transaction."""
