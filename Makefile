@@ -4,8 +4,9 @@ D := .venv-device
 PYTHON ?= python3.11
 SELECT ?=
 PYTEST_ARGS ?=
-# Test processes side by side; a file's tests stay together, since they share what is slow to make.
-JOBS ?= auto
+# Test processes side by side; a file's tests stay together, since they share what is slow to make. One more than
+# processors, since the end-to-end tests mostly wait; they begin.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 UV := $(V)/bin/uv pip install -q --compile-bytecode
 
 # Bytecode decides the import time: without it `edgekit --help` takes three times as long.
@@ -45,7 +46,7 @@ demo: setup
 	$(V)/bin/edgekit quickstart
 
 test: setup
-	$(V)/bin/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS) $(SELECT)
+	$(V)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) $(SELECT)
 
 check: setup lint types imports
 	$(V)/bin/python -m pytest -q -m "not slow"

@@ -16,6 +16,15 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
 
+WAITING = ("e2e", "soak")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits longest: begun last, it would be waited for by all the other processes."""
+    items.sort(key=lambda item: item.path.relative_to(ROOT / "tests").parts[0] not in WAITING)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""
