@@ -192,6 +192,13 @@ class _Parser:
                 "before and after go with version, agent and figures of hardware.NAME",
             )
         for value in values:
+            if op in {Op.EQ, Op.NE} and value.kind == "word" and _PATTERN.search(value.text):
+                raise self._wrong(
+                    value,
+                    f"'{value.text[:60]}' is a pattern, and '{op.value}' compares the whole text",
+                    f"as {'not ' if op is Op.NE else ''}{name.text[:60]}~{value.text[:60]}",
+                    "put it in quotes if the text itself holds * or ?",
+                )
             if field == "hardware" and key and op in _ORDER and number(value.text) is None:
                 raise self._wrong(value, f"'{value.text[:60]}' is no number", f"as hardware.{key}{op}4")
             if field == "state" and op in {Op.EQ, Op.NE} and value.text not in STATES:
@@ -245,4 +252,5 @@ def number(text: str) -> float | None:
     return float(text) if _NUMBER.fullmatch(text) else None
 
 
+_PATTERN = re.compile(r"[*?]")
 _NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.\d{1,18})?")

@@ -88,6 +88,8 @@ def test_a_filter_means_what_it_says(text: str, true: bool) -> None:  # the para
         ("lable.room=lab", 0, "did you mean 'label.room'?"),
         ("stat=online", 0, "did you mean 'state'?"),
         ("state=offlin", 6, "did you mean 'offline'?"),
+        ("device=pi-*", 7, "device~pi-*"),
+        ("site in (lab, b?)", 14, "site~b?"),
         ("label=lab", 0, "label.room=lab"),
         ("state=online and", 16, "a field is expected"),
         ("state=online model=kws", 13, "join comparisons"),
