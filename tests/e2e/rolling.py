@@ -59,6 +59,7 @@ class Agents:
     def __post_init__(self) -> None:
         """Make the repository and the model they have at first."""
         self.publisher = Publisher(self.folder / "publisher")
+        self.folder.mkdir(exist_ok=True)
         self._model = self.folder / "model.null"
         self._model.write_text(good())
 
