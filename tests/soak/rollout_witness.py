@@ -63,7 +63,7 @@ class Witness:
             self.counts["leave given"] += body["lease"] not in heard.granted.setdefault(v, set())
             heard.granted[v].add(body["lease"])
             return
-        model = next((one for one in body["models"] if one["name"] == MODEL), {})
+        model: dict[str, Any] = next((one for one in body["models"] if one["name"] == MODEL), {})
         said = {"version": model.get("version"), "back": bool(model.get("back")), "lease": "lease_s" in body}
         said["rollout"] = body.get("rollout")
         if v in heard.told:
@@ -75,7 +75,7 @@ class Witness:
         heard.told[v] = said
 
     def _reported(self, name: str, heard: Heard, body: dict[str, Any]) -> None:
-        model = next((one for one in body["models"] if one["name"] == MODEL), {})
+        model: dict[str, Any] = next((one for one in body["models"] if one["name"] == MODEL), {})
         before, heard.v = heard.serving, body["v"]
         heard.serving = model.get("serving") or before
         if not before or heard.serving == before:

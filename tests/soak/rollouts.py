@@ -32,7 +32,9 @@ from tests.e2e.served_fleet import ServedFleet
 from tests.soak.rollout_lane import PATIENCE_S, Lane, Series
 from tests.soak.rollout_witness import Witness
 
-LIVE_S = (0.2, 6.0)
+STARTING, STARTING_S = 0.25, 2.0
+"""How often it is killed while it starts."""
+LIVE_S = 6.0
 SIMULATED = 60
 TRIAL_S = 1.0
 FIRST = "1.0.0"
@@ -153,7 +155,11 @@ class Soak:
         for thread in threads:
             thread.start()
         while self.kills < kills and not any(lane.bad for lane in self.lanes):
-            time.sleep(self.moments.uniform(*LIVE_S))
+            if self.moments.random() < STARTING:
+                time.sleep(self.moments.uniform(0.0, STARTING_S))
+            else:
+                self.fleet.ready()
+                time.sleep(self.moments.uniform(0.0, LIVE_S))
             self.fleet.kill()
             self.fleet.start()
             self.kills += 1
