@@ -12,6 +12,7 @@ from edgekit_agent.protocol import Kind, Topic
 
 if TYPE_CHECKING:
     from edgekit.fleet.store import Store
+    from edgekit.fleet.store.presence import PresenceRow
 
 TURN_S = 0.5
 
@@ -77,6 +78,7 @@ class PresencePart:
         self._written: dict[Key, tuple[str, str]] = {}
         self._cursor = 0
         self._changes: list[Change] = []
+        self._writing = asyncio.Lock()
         self._connected = True
         service.listen((Kind.STATE,), self._states)
         service.listen((Kind.EVENT,), self._events)
@@ -131,19 +133,29 @@ class PresencePart:
                 self._changes += self.roll.heard((message.topic.site, message.topic.device), now_s)
 
     async def _write(self) -> None:
-        """Keep what is another than is kept."""
+        """Keep what is another than is kept, one after the other: of two at once the older could be the last."""
+        async with self._writing:
+            changes, self._changes = self._changes, []
+            rows = self._rows(dict.fromkeys(change.key for change in changes))
+            if not rows:
+                return
+            try:
+                await asyncio.to_thread(self._store.presence.put, rows)
+            except Exception:
+                self._changes = changes + self._changes  # it is still to be written
+                raise
+            self._written |= {(row.key.site, row.key.device): (row.presence, row.reason) for row in rows}
+
+    def _rows(self, keys: Iterable[Key]) -> "list[PresenceRow]":
         from edgekit.fleet.store import DeviceKey
         from edgekit.fleet.store.presence import PresenceRow
 
-        changes, self._changes = self._changes, []
         now_s, now_ms = time.monotonic(), _clock.now_ms()
         rows = []
-        for key in dict.fromkeys(change.key for change in changes):
+        for key in keys:
             verdict = self.roll.verdict(key)
             told = verdict.presence.value, verdict.cause.value
             if key in self.roll and self._written.get(key) != told:
-                self._written[key] = told
                 since_ms = now_ms - int(1000 * (now_s - verdict.since_s))
                 rows.append(PresenceRow(DeviceKey(*key), *told, since_ms))
-        if rows:
-            await asyncio.to_thread(self._store.presence.put, rows)
+        return rows
