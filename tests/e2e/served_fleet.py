@@ -88,6 +88,11 @@ class ServedFleet:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(END_S)
 
+    def kill_main(self) -> None:
+        """End the main process alone, as the kernel does when memory runs out; the others have to notice."""
+        self.process.kill()
+        self.process.wait(END_S)
+
     def stop(self) -> int:
         """End it as asked; return its exit code."""
         self.process.terminate()

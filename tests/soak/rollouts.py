@@ -3,7 +3,8 @@
 `python -m tests.soak.rollouts --kills 100`: a real mosquitto, `edgekit fleet serve`, real agents that take releases
 from a signed repository, and simulated devices. Three series of rollouts go on at once: good ones that are left alone,
 paused and resumed, aborted, or rolled back after their end; ones whose release is slower; and some on the real agents.
-Meanwhile all processes of the service are killed at once, again and again, and started again at once. After each
+Meanwhile the service is killed again and again, all its processes at once or the main one alone, also while it starts,
+and started again at once. After each
 rollout its end, its waves, every device's version, the counters and the audit log are checked (`rollout_checks`), and
 at any time that no device puts to work what it was told to leave, or has no leave for (`rollout_witness`).
 Exit code 1 if not.
@@ -23,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from edgekit.fleet import _brokers as brokers
 from edgekit.fleet._url import parse
 from edgekit.fleet.simulate import Plan, Summary, simulate
@@ -34,6 +37,8 @@ from tests.soak.rollout_witness import Witness
 
 STARTING, STARTING_S = 0.25, 2.0
 """How often it is killed while it starts."""
+ALONE = 0.25
+"""How often only its main process is."""
 LIVE_S = 6.0
 SIMULATED = 60
 TRIAL_S = 1.0
@@ -91,7 +96,9 @@ class Soak:
     def __init__(self, folder: Path, seed: int, simulated: int, stack: contextlib.ExitStack) -> None:
         """Start everything."""
         self.moments = random.Random(seed)  # noqa: S311  # moments, no secrets
-        self.kills, self.begun_s = 0, time.monotonic()
+        self.begun_s = time.monotonic()
+        self.kills: Counter[str] = Counter()
+        self.left: list[psutil.Process] = []
         self.bad: list[str] = []
         executable = brokers.find_mosquitto()
         if executable is None:
@@ -102,7 +109,7 @@ class Soak:
         stack.callback(broker.stop)
         url = f"mqtt://127.0.0.1:{port}"
         self.fleet = ServedFleet(folder / "service", url)
-        stack.callback(self.fleet.kill)
+        stack.callback(self._end_service)
         self.witness = Witness(port)
         stack.callback(self.witness.close)
         self.simulated = [
@@ -154,28 +161,38 @@ class Soak:
         threads = [threading.Thread(target=lane.run) for lane in self.lanes]
         for thread in threads:
             thread.start()
-        while self.kills < kills and not any(lane.bad for lane in self.lanes):
+        while self.kills.total() < kills and not any(lane.bad for lane in self.lanes):
             if self.moments.random() < STARTING:
                 time.sleep(self.moments.uniform(0.0, STARTING_S))
             else:
                 self.fleet.ready()
                 time.sleep(self.moments.uniform(0.0, LIVE_S))
-            self.fleet.kill()
+            self._kill()
             self.fleet.start()
-            self.kills += 1
-            if self.kills % 10 == 0:
-                print(f"{self.kills} kills: {dict(self.ends)}", file=sys.stderr, flush=True)
+            if self.kills.total() % 10 == 0:
+                print(f"{self.kills.total()} kills: {dict(self.ends)}", file=sys.stderr, flush=True)
         for lane in self.lanes:
             lane.enough.set()
         for thread in threads:
             thread.join(3 * PATIENCE_S)
         self._finish()
 
+    def _kill(self) -> None:
+        alone = self.moments.random() < ALONE
+        if alone:
+            self.left += self.fleet.ingests()
+            self.fleet.kill_main()
+        else:
+            self.fleet.kill()
+        self.kills["main alone" if alone else "all at once"] += 1
+
     def _finish(self) -> None:
         summaries = [one.stop() for one in self.simulated]
         self.lost = sum(one.lost for one in summaries)
         if self.lost:
             self.bad.append(f"{self.lost} reports are lost")
+        if alive := psutil.wait_procs(self.left, timeout=30)[1]:
+            self.bad.append(f"ingest processes that outlived their service: {alive}")
         self.fleet.ready()
         if self.fleet.store.desired.pending():
             self.bad.append(f"never published: {self.fleet.store.desired.pending()}")
@@ -188,6 +205,12 @@ class Soak:
             self.bad.append("the service did not end cleanly")
         self.bad += [one for lane in self.lanes for one in lane.bad] + self.witness.bad
 
+    def _end_service(self) -> None:
+        self.fleet.kill()
+        for one in self.left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+
     @property
     def ends(self) -> Counter[str]:
         return sum((lane.ends for lane in self.lanes), Counter())
@@ -196,7 +219,7 @@ class Soak:
         """Return what was done and seen."""
         return {
             "schema": 1,
-            "kills": self.kills,
+            "kills": dict(sorted(self.kills.items())),
             "seconds": round(time.monotonic() - self.begun_s),
             "devices": sum(len(lane.devices) for lane in self.lanes),
             "rollouts": sum(self.ends.values()),

@@ -17,5 +17,5 @@ def test_rollouts_go_on_as_they_should_whenever_the_service_is_killed(tmp_path: 
         pytest.skip("needs mosquitto: apt-get install mosquitto")
     seen = rollouts.run(KILLS, seed=1, folder=tmp_path, simulated=18)
     assert seen["bad"] == []
-    assert seen["kills"] == KILLS
+    assert sum(seen["kills"].values()) == KILLS
     assert seen["rollouts"] >= 3
