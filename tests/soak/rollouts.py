@@ -4,10 +4,9 @@
 from a signed repository, and simulated devices. Three series of rollouts go on at once: good ones that are left alone,
 paused and resumed, aborted, or rolled back after their end; ones whose release is slower; and some on the real agents.
 Meanwhile the service is killed again and again, all its processes at once or the main one alone, also while it starts,
-and started again at once. After each
-rollout its end, its waves, every device's version, the counters and the audit log are checked (`rollout_checks`), and
-at any time that no device puts to work what it was told to leave, or has no leave for (`rollout_witness`).
-Exit code 1 if not.
+and started again at once. After each rollout its end, its waves, every device's version, the counters and the audit
+log are checked (`rollout_checks`), and at any time that no device puts to work what it was told to leave, or has no
+leave for (`rollout_witness`). Exit code 1 if not.
 """
 
 import argparse
@@ -35,11 +34,10 @@ from tests.e2e.served_fleet import ServedFleet
 from tests.soak.rollout_lane import PATIENCE_S, Lane, Series
 from tests.soak.rollout_witness import Witness
 
-STARTING, STARTING_S = 0.25, 2.0
-"""How often it is killed while it starts."""
+STARTING_S, LIVE_S, CHANGING_S = 2.0, 6.0, 0.05
+"""Within which time it is killed: from its start, from when it is ready, from a change of a rollout in the store."""
 ALONE = 0.25
-"""How often only its main process is."""
-LIVE_S = 6.0
+"""How often only its main process is killed."""
 SIMULATED = 60
 TRIAL_S = 1.0
 FIRST = "1.0.0"
@@ -98,6 +96,7 @@ class Soak:
         self.moments = random.Random(seed)  # noqa: S311  # moments, no secrets
         self.begun_s = time.monotonic()
         self.kills: Counter[str] = Counter()
+        self.at: Counter[str] = Counter()
         self.left: list[psutil.Process] = []
         self.bad: list[str] = []
         executable = brokers.find_mosquitto()
@@ -162,11 +161,7 @@ class Soak:
         for thread in threads:
             thread.start()
         while self.kills.total() < kills and not any(lane.bad for lane in self.lanes):
-            if self.moments.random() < STARTING:
-                time.sleep(self.moments.uniform(0.0, STARTING_S))
-            else:
-                self.fleet.ready()
-                time.sleep(self.moments.uniform(0.0, LIVE_S))
+            self._live()
             self._kill()
             self.fleet.start()
             if self.kills.total() % 10 == 0:
@@ -176,6 +171,21 @@ class Soak:
         for thread in threads:
             thread.join(3 * PATIENCE_S)
         self._finish()
+
+    def _live(self) -> None:
+        """Let it live until a moment to be killed at."""
+        moment = self.moments.choice(("start", "ready", "ready", "change", "change"))
+        self.at[moment] += 1
+        if moment == "start":
+            time.sleep(self.moments.uniform(0.0, STARTING_S))
+            return
+        self.fleet.ready()
+        time.sleep(self.moments.uniform(0.0, LIVE_S))
+        if moment == "change":  # what is decided is stored, and perhaps not told yet
+            before, end = self.fleet.store.rollouts.revisions(), time.monotonic() + LIVE_S
+            while self.fleet.store.rollouts.revisions() == before and time.monotonic() < end:
+                time.sleep(0.002)
+            time.sleep(self.moments.uniform(0.0, CHANGING_S))
 
     def _kill(self) -> None:
         alone = self.moments.random() < ALONE
@@ -220,6 +230,7 @@ class Soak:
         return {
             "schema": 1,
             "kills": dict(sorted(self.kills.items())),
+            "killed at": dict(sorted(self.at.items())),
             "seconds": round(time.monotonic() - self.begun_s),
             "devices": sum(len(lane.devices) for lane in self.lanes),
             "rollouts": sum(self.ends.values()),
