@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from edgekit.fleet.store.presence import PresenceRow
 
 TURN_S = 0.5
+FIRST_S = 5.0
+"""How long after the start devices are taken for what they were, while there is no connection to the broker yet."""
 
 
 class Came(Protocol):
@@ -79,7 +81,9 @@ class PresencePart:
         self._cursor = 0
         self._changes: list[Change] = []
         self._writing = asyncio.Lock()
-        self._connected = True
+        self._connected, self._began_s = False, time.monotonic()
+        self.roll.host(self._began_s, connected=False)
+        self._doubted = False
         service.listen((Kind.STATE,), self._states)
         service.listen((Kind.EVENT,), self._events)
 
@@ -88,15 +92,21 @@ class PresencePart:
         await self._begin()
         while True:
             now_s, now_ms = time.monotonic(), _clock.now_ms()
-            if self._service.link.connected is not self._connected:
-                self._connected = not self._connected
-                self._changes += self.roll.host(now_s, connected=self._connected)
+            self._look(now_s)
             came, self._cursor = await asyncio.to_thread(self._store.presence.reported_after, self._cursor)
             for key, at_ms in came:
                 self._changes += self.roll.heard(key, now_s, now_s - max(0, now_ms - at_ms) / 1000)
             self._changes += self.roll.tick(now_s)
             await self._write()
             await asyncio.sleep(TURN_S)
+
+    def _look(self, now_s: float) -> None:
+        """Tell of another connection to the broker, or of none; that of the start has its time to come about."""
+        connected = self._service.link.connected
+        late = not connected and not self._doubted and now_s - self._began_s > FIRST_S
+        if connected is not self._connected or late:
+            self._connected, self._doubted = connected, True
+            self._changes += self.roll.host(now_s, connected=connected)
 
     async def _begin(self) -> None:
         """Take up what the store says: who was online before we began gets its time, as one the broker tells of."""

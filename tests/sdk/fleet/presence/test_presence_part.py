@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.fleet import _clock
 from edgekit.fleet.presence.part import Came, PresencePart
 from edgekit.fleet.service.host import Message
 from edgekit.fleet.store import DeviceKey, Store, open_store
@@ -21,7 +22,7 @@ KEY = DeviceKey("lab", "dev-1")
 class Link:
     """A connection that a test makes and breaks."""
 
-    connected: bool = True
+    connected: bool = False
 
 
 class Host:
@@ -38,7 +39,7 @@ class Host:
     async def says(self, state: str) -> None:
         topic = Topic(site=KEY.site, device=KEY.device, kind=Kind.STATE)
         body = State(state=state, birth=1, boot="b", heartbeat_s=10.0).to_bytes()
-        await self.handlers[0]([Message(topic, body, retained=False, arrived_ms=0)])
+        await self.handlers[0]([Message(topic, body, retained=False, arrived_ms=_clock.now_ms())])
 
 
 @pytest.fixture
@@ -60,8 +61,10 @@ def test_of_two_verdicts_that_wait_for_the_database_the_later_one_stays(store: S
 
     async def live() -> None:
         host = Host(store)
+        host.link.connected = True
         part = PresencePart(host)
         task = asyncio.create_task(part.run())
+        await asyncio.sleep(0.2)
         await host.says("online")
         with writing(store.engine) as connection:  # somebody else writes for long
             connection.exec_driver_sql("UPDATE devices SET presence = presence")
@@ -95,3 +98,38 @@ def test_a_verdict_that_could_not_be_written_is_written_later(store: Store) -> N
 
     asyncio.run(live())
     assert kept(store) == "online"
+
+
+def test_a_service_that_starts_again_takes_devices_for_what_they_were_until_it_is_connected(store: Store) -> None:
+    store.devices.put_presence(KEY, "online", "heard", 5)
+
+    async def live() -> None:
+        host = Host(store)
+        task = asyncio.create_task(PresencePart(host).run())
+        await asyncio.sleep(1.2)
+        host.link.connected = True
+        await host.says("online")
+        await asyncio.sleep(0.7)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(live())
+    row = store.devices.get(KEY)
+    assert row is not None
+    assert (row.presence, row.presence_reason, row.presence_since_ms) == ("online", "heard", 5)
+
+
+def test_with_a_broker_that_is_away_from_the_start_they_are_stale_after_a_while(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekit.fleet.presence.part.FIRST_S", 0.1)
+    store.devices.put_presence(KEY, "online", "heard", 5)
+
+    async def live() -> None:
+        task = asyncio.create_task(PresencePart(Host(store)).run())
+        while kept(store) != "stale":  # noqa: ASYNC110  # the part's own turn
+            await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(live())
