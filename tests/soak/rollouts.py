@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -264,6 +265,7 @@ def main() -> int:
     options.add_argument("--devices", type=int, default=SIMULATED, help="simulated devices beside the real agents")
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # all that was started is ended, too
     with tempfile.TemporaryDirectory(prefix="edgekit-rollout-soak-") as folder:
         seen = run(chosen.kills, chosen.seed, Path(folder), chosen.devices)
     print(json.dumps(seen, indent=2))
