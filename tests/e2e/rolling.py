@@ -1,104 +1,28 @@
-"""A small fleet service for tests of rollouts: a real broker's messages go into a real store, and the driver turns."""
+"""Real agents that take releases from a signed repository: what tests of rollouts and their soak have in common."""
 
-import queue
-import time
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from tests.e2e.conftest import PATIENCE_S, AgentProcess
+from tests.e2e.updating import Publisher, script
 
-from edgekit.fleet import wire
-from edgekit.fleet.rollout.driver import Driver
-from edgekit.fleet.store import Arrived, DeviceKey, Store, open_store
-from edgekit_agent.errors import ProtocolError, TransportError
-from edgekit_agent.protocol import Ack, Kind, Topic, device_topic, subscription
-
-KINDS = (Kind.STATE, Kind.INFO, Kind.TELE, Kind.EVENT, Kind.REPORTED)
-
-
-class Hub:
-    """What `fleet serve` does for rollouts, without its processes: `turn` is called by the test."""
-
-    def __init__(self, url: str, port: int) -> None:
-        """Open the store and connect; another one may go on from the same store."""
-        self.store: Store = open_store(url)
-        self.received: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        self.client.on_connect = self._connected
-        self.client.on_message = lambda _c, _u, message: self.received.put((message.topic, bytes(message.payload)))
-        self.client.reconnect_delay_set(1, 1)
-        self.client.max_inflight_messages_set(1000)  # as the service's own connection
-        self.driver = Driver(self.store, self)
-        self.client.connect_async("127.0.0.1", port)
-        self.client.loop_start()
-
-    def _connected(self, client: Any, *_: Any) -> None:
-        client.subscribe([(subscription(kind), 1) for kind in KINDS])
-        self.driver.connected()
-
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        if not self.client.is_connected():
-            raise TransportError("there is no connection")
-        self.client.publish(topic, payload, qos=1, retain=retain)
-
-    def turn(self) -> None:
-        """Store what has come, and let the driver do what is due."""
-        now_ms = time.time_ns() // 1_000_000
-        arrived = []
-        while not self.received.empty():
-            text, payload = self.received.get()
-            if not payload:
-                continue
-            topic = Topic.parse(text)
-            key = DeviceKey(topic.site, topic.device)
-            try:
-                message = wire.decode(topic.kind, payload)
-            except ProtocolError:
-                continue
-            if isinstance(message, wire.Report):
-                arrived.append(Arrived(*key, now_ms, message))
-            else:
-                self._put(key, message, payload, now_ms)
-        for ack in self.store.reports.add(arrived).acks if arrived else ():
-            body = Ack(boot=ack.boot, seq=ack.seq).to_bytes()
-            self.client.publish(device_topic(ack.site, ack.device, Kind.ACK), body)
-        self.driver.tick(now_ms)
-
-    def _put(self, key: DeviceKey, message: Any, payload: bytes, now_ms: int) -> None:
-        if isinstance(message, wire.State):
-            self.store.devices.put_state(key, message, now_ms)
-        elif isinstance(message, wire.Info):
-            self.store.devices.put_info(key, message, payload, now_ms)
-        elif isinstance(message, wire.Reported):
-            self.store.devices.put_reported(key, message, payload, now_ms)
-        elif isinstance(message, wire.Event):
-            self.store.events.add(key, message, now_ms)
-
-    def until(self, done: Callable[[], Any], what: Callable[[], str], patience_s: float = 1500) -> Any:
-        """Turn until something is so."""
-        end = time.monotonic() + patience_s
-        while time.monotonic() < end:
-            self.turn()
-            found = done()
-            if found:
-                return found
-            time.sleep(0.1)
-        raise AssertionError(what())
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-        self.store.close()
-
-
-def configuration(name: str, folder: Path, port: int, repository: str, update: str = "") -> str:
-    """Return an agent's configuration: 2 ms an inference of the null runtime, windows of a second."""
-    return f"""
+LATENCY_MS = 10.0
+GATES: Mapping[str, Any] = {
+    # devices share one machine that does other things too: what is looked for is many times slower
+    "latency": [{"quantile": 0.5, "limit": 5.0, "tolerated": 1.0}],
+    "least_inferences": 30,
+    "silent": None,
+    "crashes": None,
+}
+CONFIG = """
 device = "{name}"
-state_dir = "{folder / name}"
-run_dir = "{folder / name / "run"}"
+state_dir = "{folder}"
+run_dir = "{folder}/run"
 [broker]
 url = "mqtt://127.0.0.1:{port}"
 [telemetry]
@@ -107,13 +31,74 @@ heartbeat_s = 2
 [[model]]
 name = "kws"
 version = "1.2.0"
-path = "{folder / "model.null"}"
+path = "{model}"
 rate_hz = 40
 [update]
 repository = "{repository}"
-trial_s = 1
 trial_inferences = 5
-trial_limit_s = 120
 reserve_mb = 0
 {update}
 """
+UPDATE: Mapping[str, float] = {"trial_s": 1, "trial_limit_s": 120}
+
+
+def good(latency_ms: float = LATENCY_MS) -> str:
+    """Return a model that takes so long for an inference."""
+    return script(latency_ms=[latency_ms])
+
+
+@dataclass
+class Agents:
+    """Real agents with version 1.2.0 of a model, and the publisher they trust."""
+
+    folder: Path
+    port: int
+    python: tuple[str, dict[str, str]]
+    running: dict[str, AgentProcess] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the repository and the model they have at first."""
+        self.publisher = Publisher(self.folder / "publisher")
+        self.folder.mkdir(exist_ok=True)
+        self._model = self.folder / "model.null"
+        self._model.write_text(good())
+
+    def start(self, *names: str, **update: float) -> None:
+        """Start agents by name, with settings of `[update]`."""
+        python, extra = self.python
+        for name in names:
+            folder = self.folder / name
+            self.publisher.trusted_by(folder)
+            text = CONFIG.format(
+                name=name,
+                folder=folder,
+                port=self.port,
+                model=self._model,
+                repository=self.publisher.repository.as_uri(),
+                update="\n".join(f"{key} = {value}" for key, value in {**UPDATE, **update}.items()),
+            )
+            config = self.folder / f"{name}.toml"
+            config.write_text(text)
+            command = [python, "-P", "-m", "edgekit_agent", "run", "--config", str(config)]
+            self.running[name] = AgentProcess(command, {**os.environ, **extra}, self.folder / f"{name}.log")
+
+    @property
+    def logs(self) -> str:
+        return "\n".join(agent.log[-1500:] for agent in self.running.values())
+
+    def stop(self) -> None:
+        for agent in self.running.values():
+            if agent.process.poll() is None:
+                agent.process.send_signal(signal.SIGTERM)
+        for agent in self.running.values():
+            agent.process.wait(PATIENCE_S)
+
+
+@contextmanager
+def agents(folder: Path, port: int, python: tuple[str, dict[str, str]]) -> Iterator[Agents]:
+    """Give agents that are stopped in the end."""
+    made = Agents(folder, port, python)
+    try:
+        yield made
+    finally:
+        made.stop()

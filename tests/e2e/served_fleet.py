@@ -1,41 +1,123 @@
-"""The fleet's service with its page and API in this process: real parts, a real store and a real broker."""
+"""The fleet's service as it ships: `edgekit fleet serve` in a process of its own, which may be killed and come back."""
 
-import asyncio
-import threading
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from edgekit.fleet._url import parse
-from edgekit.fleet.service.service import Service
-from edgekit.fleet.service.settings import ServeSettings
-from edgekit.fleet.store import open_store
+import psutil
+
+from edgekit.fleet import _brokers as brokers
+from edgekit.fleet.remote import FleetServer
+from edgekit.fleet.store import Store, open_store
+
+READY_S, END_S = 120.0, 60.0
 
 
 class ServedFleet:
-    """What `edgekit fleet serve` runs, on a free port; `token` is that of its folder."""
+    """`edgekit fleet serve` over a folder of its own, on one port for all its lives.
 
-    def __init__(self, folder: Path, broker: str) -> None:
-        """Serve until `stop`."""
-        url = f"sqlite:///{folder / 'fleet.db'}"
-        self.store = open_store(url)
-        settings = ServeSettings(store=url, broker=parse(broker), data=folder, listen_port=0)
-        self._service = Service(settings, self.store)
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
-        self._thread.start()
-        assert self._ready.wait(60)
-        assert self._service.page_url is not None
-        self.url = self._service.page_url
-        self.token = (folder / "token").read_text().strip()
+    `store` is the same database, read from here; `server` asks it over its API as an admin.
+    """
 
-    async def _live(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        await self._service.run(self._stop, self._ready.set)
+    def __init__(self, folder: Path, broker: str, *options: str) -> None:
+        """Serve until `stop`, and wait until it answers."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{brokers.free_port()}"
+        self.store_url = f"sqlite:///{folder / 'fleet.db'}"
+        where = ("--broker", broker, "--data", str(folder), "--listen", self.url.removeprefix("http://"))
+        self._command = [sys.executable, "-m", "edgekit.cli.main", "fleet", "serve", "--json", *where, *options]
+        self.start()
+        self.ready()
 
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(60)
-        self.store.close()
+    def start(self) -> None:
+        """Start a process; it is not ready yet."""
+        with (self.folder / "told.json").open("wb") as told, (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=told, stderr=log, start_new_session=True
+            )
+
+    def ready(self) -> dict[str, Any]:
+        """Wait until it runs; return what it says of itself."""
+        end = time.monotonic() + READY_S
+        while time.monotonic() < end:
+            if (text := (self.folder / "told.json").read_text()).endswith("\n"):
+                return dict(json.loads(text))
+            assert self.process.poll() is None, f"the service ended: {self.log}"
+            time.sleep(0.02)
+        raise AssertionError(f"the service is not ready after {READY_S:g} s: {self.log}")
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")[-4000:]
+
+    @cached_property
+    def token(self) -> str:
+        return (self.folder / "token").read_text().strip()
+
+    @cached_property
+    def store(self) -> Store:
+        return open_store(self.store_url)
+
+    @cached_property
+    def server(self) -> FleetServer:
+        return FleetServer(self.url, token=self.token)
+
+    # --- its end
+
+    def ingests(self) -> list[psutil.Process]:
+        """Return the processes that store reports."""
+        found = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.process.pid).children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    found += [child] if "edgekit.fleet.ingest" in child.cmdline() else []
+        return found
+
+    def kill(self) -> None:
+        """End it and all its processes at once, without a chance to do anything."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(END_S)
+
+    def kill_main(self) -> None:
+        """End the main process alone, as the kernel does when memory runs out; the others have to notice."""
+        self.process.kill()
+        self.process.wait(END_S)
+
+    def stop(self) -> int:
+        """End it as asked; return its exit code."""
+        self.process.terminate()
+        try:
+            return self.process.wait(END_S)
+        finally:
+            self.kill()
+            if "store" in self.__dict__:
+                self.store.close()
+
+    # --- questions
 
     def presence(self) -> dict[str, tuple[str, str]]:
         """Return state and reason of every device."""
         return {row.device: (row.presence, row.presence_reason) for row in self.store.devices.all()}
+
+    def rollout(self, name: str) -> dict[str, Any]:
+        """Return a rollout as the API tells it."""
+        return dict(self.server.ask("GET", f"/api/v1/rollouts/{quote(name, safe='')}"))
+
+    def roll(self, **wanted: Any) -> str:
+        """Begin a rollout; return its id."""
+        return str(self.server.ask("POST", "/api/v1/rollouts", body=wanted)["id"])
+
+    def order(self, name: str, what: str, why: str = "") -> dict[str, Any]:
+        """Give an order to a rollout."""
+        path = f"/api/v1/rollouts/{quote(name, safe='')}/{what}"
+        return dict(self.server.ask("POST", path, body={"reason": why}))

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from edgekit.fleet._url import parse
-from edgekit.fleet.remote import FleetServer
 from edgekit.fleet.simulate import Plan, Summary, simulate
 from edgekit.fleet.simulate.faults import parse as fault_of
 from tests.e2e.conftest import wait_for
@@ -62,9 +61,7 @@ def broker(make_broker: Callable[[str], Any]) -> str:
 @pytest.fixture
 def fleet(broker: str, tmp_path: Path) -> Iterator[ServedFleet]:
     """The service."""
-    folder = tmp_path / "service"
-    folder.mkdir()
-    run = ServedFleet(folder, broker)
+    run = ServedFleet(tmp_path / "service", broker)
     yield run
     run.stop()
 
@@ -121,11 +118,10 @@ def test_an_operator_sees_asks_and_sets_simulated_devices(
 
     told = json.loads(edgekit(fleet, "config", "set", "telemetry.window_s=2", "-f", f"device={alive}", "--json"))
     assert [one["device"] for one in told["devices"]] == [alive]
-    with FleetServer(fleet.url, token=fleet.token) as server:
-        wait_for(
-            lambda: ((server.device(alive)["reported"] or {}).get("conf") or {}).get("status") == "applied",
-            "the configuration is applied",
-        )
+    wait_for(
+        lambda: ((fleet.server.device(alive)["reported"] or {}).get("conf") or {}).get("status") == "applied",
+        "the configuration is applied",
+    )
     assert "did you mean 'telemetry.window_s'?" in edgekit(
         fleet, "config", "set", "telemetry.windows=1", "-f", "", code=2
     )
@@ -196,9 +192,8 @@ def test_a_broker_that_restarts_kills_nobody(
 ) -> None:
     broker = make_broker("auto")
     broker.start()
-    url, folder = f"mqtt://127.0.0.1:{broker.port}", tmp_path / "service"
-    folder.mkdir()
-    fleet = ServedFleet(folder, url)
+    url = f"mqtt://127.0.0.1:{broker.port}"
+    fleet = ServedFleet(tmp_path / "service", url)
     request.addfinalizer(fleet.stop)
     run = Simulation(url)
     request.addfinalizer(run.stop)

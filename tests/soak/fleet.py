@@ -30,6 +30,7 @@ from sqlalchemy import func, select
 from edgekit.fleet import _brokers as brokers
 from edgekit.fleet.store import Store, open_store
 from edgekit.fleet.store.tables import BOOTS, DEVICES, REPORTS
+from tests.e2e.served_fleet import ServedFleet
 
 AGENTS = 3
 SIMULATED = 100
@@ -103,7 +104,6 @@ class Soak:
     def __post_init__(self) -> None:
         """Start everything."""
         self.port = brokers.free_port()
-        self.url = f"sqlite:///{self.folder}/service/fleet.db"
         self.model = self.folder / "model.null"
         self.model.write_text(json.dumps(SCRIPT))
         executable = brokers.find_mosquitto()
@@ -112,7 +112,7 @@ class Soak:
         self.executable = executable
         (self.folder / "broker").mkdir()
         self.broker = self.start_broker()
-        self.service = self.start_service()
+        self.service = ServedFleet(self.folder / "service", f"mqtt://127.0.0.1:{self.port}")
         self.observer = Observer(self.port)
         # before there is a host the broker's word is enough for a device, and nobody keeps what it sends
         if not self.observer.stores.wait(SETTLE_S):
@@ -135,12 +135,6 @@ class Soak:
                 stderr=errors,
                 start_new_session=True,
             )
-
-    def start_service(self) -> "subprocess.Popen[bytes]":
-        """Start the service with one ingest process."""
-        where = ("--data", str(self.folder / "service"), "--broker", f"mqtt://127.0.0.1:{self.port}")
-        command = ("-m", "edgekit.cli.main", "fleet", "serve", "--listen", f"127.0.0.1:{brokers.free_port()}")
-        return self._start("service.log", *command, *where)
 
     def start_agent(self, name: str) -> "subprocess.Popen[bytes]":
         """Start an agent with what it has on its disk."""
@@ -168,20 +162,16 @@ class Soak:
             time.sleep(self.moments.uniform(0, 2))
             self.broker = self.start_broker()
         elif victim == "ingest":
-            self._kill_ingest()
+            for ingest in self.service.ingests():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    ingest.kill()
         elif victim == "service":
-            self._kill(self.service)
-            self.service = self.start_service()
+            self.service.kill()
+            self.service.start()
         else:
             name = self.moments.choice(sorted(self.agents))
             self._kill(self.agents[name])
             self.agents[name] = self.start_agent(name)
-
-    def _kill_ingest(self) -> None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.service.pid).children():
-                if "edgekit.fleet.ingest" in child.cmdline():
-                    child.kill()
 
     def _kill(self, process: "subprocess.Popen[bytes]") -> None:
         """Kill all processes of a session at once."""
@@ -202,17 +192,16 @@ class Soak:
         # an agent goes on with its spool when it starts again: once more, to hand over the rest
         self.agents = {name: self.start_agent(name) for name in self.agents}
         end = time.monotonic() + SETTLE_S
-        with open_store(self.url) as store:
+        with open_store(self.service.store_url) as store:
             while not self._quiet(store) and time.monotonic() < end:
                 time.sleep(2.0)
         for process in self.agents.values():
             process.send_signal(signal.SIGTERM)
             process.wait(60)
         time.sleep(2.0)
-        self.service.send_signal(signal.SIGTERM)
-        if self.service.wait(60) != 0:
+        if self.service.stop() != 0:
             self.bad.append("the service did not end cleanly")
-        with open_store(self.url) as store:
+        with open_store(self.service.store_url) as store:
             self.check(store)
 
     def _quiet(self, store: Store) -> bool:
@@ -271,8 +260,9 @@ class Soak:
     def close(self) -> None:
         """End what still runs."""
         self.observer.close()
-        for process in (*self.agents.values(), self.load, self.service):
+        for process in (*self.agents.values(), self.load):
             self._kill(process)
+        self.service.kill()
         self.broker.stop()
 
 

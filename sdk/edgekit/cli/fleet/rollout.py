@@ -28,6 +28,12 @@ Bake = Annotated[float, typer.Option(metavar="S", min=0, help="How long a wave i
 Limit = Annotated[
     float, typer.Option("--max-slower", metavar="X", min=0.001, help="0.1: a p50 or p99 10 % higher is bad.")
 ]
+Tolerated = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X", min=0, help="0.05: up to 5 % slower is never bad. [default: 0.01, or X of --max-slower / 4]"
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for its end; exit code 6 if it is not completed.")]
 
 rollout = typer.Typer(help="Releases in waves that stop themselves.", no_args_is_help=True, rich_markup_mode=None)
@@ -41,6 +47,7 @@ def deploy(
     id: Name = None,  # noqa: A002  # the option's name
     bake: Bake = 300.0,
     max_slower: Limit = 0.1,
+    tolerated: Tolerated = None,
     wait: Wait = False,
     server: Server = None,
     json: Json = False,
@@ -52,7 +59,7 @@ def deploy(
         edgekit fleet deploy kws==1.3.0 --filter "label.room=lab" --wait
     """
     wanted = _wanted(release, target, {"filter": filter, "id": id, "canary": "0", "bake_s": bake})
-    wanted["gates"] = _gates(max_slower)
+    wanted["gates"] = _gates(max_slower, tolerated)
     _begun(wanted, server, wait=wait, json=json)
 
 
@@ -80,6 +87,7 @@ def create(
     at_a_time: Annotated[int, typer.Option(metavar="N", min=1, help="Devices that update at a time.")] = 50,
     lease: Annotated[float, typer.Option(metavar="S", min=1, help="How fresh the leave to go on has to be.")] = 60.0,
     max_slower: Limit = 0.1,
+    tolerated: Tolerated = None,
     max_failed: Annotated[float, typer.Option(metavar="X", min=0, max=1, help="Share of devices that may fail.")] = 0.2,
     on_bad: Annotated[str, typer.Option(metavar="WHAT", help="rollback or stop.")] = "rollback",
     thin: Annotated[str, typer.Option(metavar="WHAT", help="Too little data to judge by: pause or go.")] = "pause",
@@ -93,6 +101,8 @@ def create(
     Examples:
 
         edgekit fleet rollout create kws==1.3.0 --canary 5 --growth 4 --bake 1800 --approve canary
+
+        edgekit fleet rollout create kws==1.3.0 --max-slower 0.2 --tolerated 0.08
     """
     values = {
         "filter": filter, "id": id, "canary": canary, "canary_filter": canary_filter, "growth": growth,
@@ -100,7 +110,7 @@ def create(
         "lease_s": lease, "on_bad": on_bad, "thin": thin, "dry_run": dry_run,
     }  # fmt: skip
     wanted = _wanted(release, target, values)
-    wanted["gates"] = {**_gates(max_slower), "failures": max_failed}
+    wanted["gates"] = {**_gates(max_slower, tolerated), "failures": max_failed}
     _begun(wanted, server, wait=wait, json=json)
 
 
@@ -207,9 +217,15 @@ def _wanted(release: str, target: str | None, values: dict[str, Any]) -> dict[st
     return {"model": model, "version": version, "target": target, **values}
 
 
-def _gates(max_slower: float) -> dict[str, Any]:
-    tolerated = min(0.01, max_slower / 4)
-    return {"latency": [{"quantile": q, "limit": max_slower, "tolerated": tolerated} for q in (0.99, 0.5)]}
+def _gates(max_slower: float, tolerated: float | None) -> dict[str, Any]:
+    from edgekit.errors import UsageError
+
+    least = min(0.01, max_slower / 4) if tolerated is None else tolerated
+    if least >= max_slower:
+        error = UsageError(f"--tolerated {least:g} is not below --max-slower {max_slower:g}")
+        error.add_note("between the two a release is stopped once there is enough data to be certain of it")
+        raise error
+    return {"latency": [{"quantile": q, "limit": max_slower, "tolerated": least} for q in (0.99, 0.5)]}
 
 
 def _begun(wanted: dict[str, Any], server: str | None, *, wait: bool, json: bool) -> None:

@@ -12,8 +12,11 @@ from edgekit_agent.protocol import Kind, Topic
 
 if TYPE_CHECKING:
     from edgekit.fleet.store import Store
+    from edgekit.fleet.store.presence import PresenceRow
 
 TURN_S = 0.5
+FIRST_S = 5.0
+"""How long after the start devices are taken for what they were, while there is no connection to the broker yet."""
 
 
 class Came(Protocol):
@@ -77,7 +80,10 @@ class PresencePart:
         self._written: dict[Key, tuple[str, str]] = {}
         self._cursor = 0
         self._changes: list[Change] = []
-        self._connected = True
+        self._writing = asyncio.Lock()
+        self._connected, self._began_s = False, time.monotonic()
+        self.roll.host(self._began_s, connected=False)
+        self._doubted = False
         service.listen((Kind.STATE,), self._states)
         service.listen((Kind.EVENT,), self._events)
 
@@ -86,15 +92,21 @@ class PresencePart:
         await self._begin()
         while True:
             now_s, now_ms = time.monotonic(), _clock.now_ms()
-            if self._service.link.connected is not self._connected:
-                self._connected = not self._connected
-                self._changes += self.roll.host(now_s, connected=self._connected)
+            self._look(now_s)
             came, self._cursor = await asyncio.to_thread(self._store.presence.reported_after, self._cursor)
             for key, at_ms in came:
                 self._changes += self.roll.heard(key, now_s, now_s - max(0, now_ms - at_ms) / 1000)
             self._changes += self.roll.tick(now_s)
             await self._write()
             await asyncio.sleep(TURN_S)
+
+    def _look(self, now_s: float) -> None:
+        """Tell of another connection to the broker, or of none; that of the start has its time to come about."""
+        connected = self._service.link.connected
+        late = not connected and not self._doubted and now_s - self._began_s > FIRST_S
+        if connected is not self._connected or late:
+            self._connected, self._doubted = connected, True
+            self._changes += self.roll.host(now_s, connected=connected)
 
     async def _begin(self) -> None:
         """Take up what the store says: who was online before we began gets its time, as one the broker tells of."""
@@ -131,19 +143,29 @@ class PresencePart:
                 self._changes += self.roll.heard((message.topic.site, message.topic.device), now_s)
 
     async def _write(self) -> None:
-        """Keep what is another than is kept."""
+        """Keep what is another than is kept, one after the other: of two at once the older could be the last."""
+        async with self._writing:
+            changes, self._changes = self._changes, []
+            rows = self._rows(dict.fromkeys(change.key for change in changes))
+            if not rows:
+                return
+            try:
+                await asyncio.to_thread(self._store.presence.put, rows)
+            except Exception:
+                self._changes = changes + self._changes  # it is still to be written
+                raise
+            self._written |= {(row.key.site, row.key.device): (row.presence, row.reason) for row in rows}
+
+    def _rows(self, keys: Iterable[Key]) -> "list[PresenceRow]":
         from edgekit.fleet.store import DeviceKey
         from edgekit.fleet.store.presence import PresenceRow
 
-        changes, self._changes = self._changes, []
         now_s, now_ms = time.monotonic(), _clock.now_ms()
         rows = []
-        for key in dict.fromkeys(change.key for change in changes):
+        for key in keys:
             verdict = self.roll.verdict(key)
             told = verdict.presence.value, verdict.cause.value
             if key in self.roll and self._written.get(key) != told:
-                self._written[key] = told
                 since_ms = now_ms - int(1000 * (now_s - verdict.since_s))
                 rows.append(PresenceRow(DeviceKey(*key), *told, since_ms))
-        if rows:
-            await asyncio.to_thread(self._store.presence.put, rows)
+        return rows

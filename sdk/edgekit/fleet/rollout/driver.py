@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from edgekit.fleet.audit import SYSTEM
 from edgekit.fleet.rollout.findings import Finding
 from edgekit.fleet.rollout.gates import judge
-from edgekit.fleet.rollout.machine import Seen, advance
+from edgekit.fleet.rollout.machine import Moment, Seen, advance
 from edgekit.fleet.rollout.plan import Key
 from edgekit.fleet.rollout.sight import Question, Sight
 from edgekit.fleet.rollout.state import State, Status
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+HEAR_MS = 60_000
+"""How long after the connection stands no device's time is over: what it has done meanwhile has to be heard first."""
 JUDGE_MS = 10_000
 """How long what the gates said stands while nothing new is reported: silence is news, too."""
 _JUDGED = frozenset({Status.RUNNING, Status.PAUSED, Status.APPROVAL})
@@ -63,11 +65,16 @@ class Driver:
         self._events = 0
         self._granted: dict[Key, str] = {}
         self._all = True
+        self._hears_ms: int | None = None
 
-    def connected(self) -> None:
+    def connected(self, now_ms: int) -> None:
         """The broker is there (again), and may have forgotten what was retained: everything is published anew."""
-        self._all = True
+        self._all, self._hears_ms = True, now_ms + HEAR_MS
         self._granted.clear()
+
+    def disconnected(self) -> None:
+        """The broker is away: nothing is heard of any device."""
+        self._hears_ms = None
 
     def tick(self, now_ms: int) -> None:
         """Do all that is due; blocks for as long as the database takes."""
@@ -115,7 +122,8 @@ class Driver:
         if row.state.status in _JUDGED:
             self._judge(followed, (reports, events), silent, now_ms)
         findings = followed.findings if row.state.status in _JUDGED else []
-        state, actions = advance(row.plan, row.state, seen, findings, now_ms)
+        hears = self._hears_ms is not None and now_ms >= self._hears_ms
+        state, actions = advance(row.plan, row.state, seen, findings, Moment(ms=now_ms, hears=hears))
         if _new_wave(row.state, state):
             followed.findings, followed.judged_ms = [], -JUDGE_MS
         follows = Follows(state=state, actions=actions, findings=followed.findings)

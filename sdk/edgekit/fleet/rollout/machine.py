@@ -71,8 +71,20 @@ def begun(plan: Plan, before: Mapping[Key, Release | None], now_ms: int) -> Stat
     return State(jobs=made, since_ms=now_ms, reason="begun")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When it is: `ms` since 1970.
+
+    `hears` is whether devices have had time to tell how they stand. Until they had, no time is over, however long the
+    service was away.
+    """
+
+    ms: int
+    hears: bool = True
+
+
 def advance(
-    plan: Plan, state: State, seen: Mapping[Key, Seen], findings: Sequence[Finding], now_ms: int
+    plan: Plan, state: State, seen: Mapping[Key, Seen], findings: Sequence[Finding], moment: Moment
 ) -> tuple[State, list[Action]]:
     """Return what follows from what is seen, and what is to be done.
 
@@ -81,11 +93,11 @@ def advance(
         state: of the rollout.
         seen: devices; those that are not among them have not been heard of.
         findings: what the gates say of the wave that is on; none while there is nothing to judge.
-        now_ms: the time since 1970 in milliseconds.
+        moment: when that is.
     """
+    now_ms = moment.ms
     heard = {key: jobs.heard(job, plan, seen.get(key), now_ms) for key, job in state.jobs.items()}
-    timed = state.status in {Status.RUNNING, Status.ROLLING_BACK}
-    if timed:
+    if moment.hears and state.status in {Status.RUNNING, Status.ROLLING_BACK}:
         heard = {key: jobs.timed_out(job, seen.get(key), now_ms) for key, job in heard.items()}
     notes: list[Action] = [_of_job(job) for key, job in heard.items() if job.status is not state.jobs[key].status]
     state = replace(state, jobs=heard)
@@ -95,7 +107,7 @@ def advance(
         return state, notes + actions
     match state.status:
         case Status.RUNNING:
-            state, actions = _deploy(plan, state, seen, findings, now_ms)
+            state, actions = _deploy(plan, state, seen, findings, moment)
         case Status.ROLLING_BACK:
             state, actions = _gone_back(plan, state, now_ms)
         case Status.PAUSED | Status.APPROVAL:
@@ -109,8 +121,9 @@ def advance(
 
 
 def _deploy(
-    plan: Plan, state: State, seen: Mapping[Key, Seen], findings: Sequence[Finding], now_ms: int
+    plan: Plan, state: State, seen: Mapping[Key, Seen], findings: Sequence[Finding], moment: Moment
 ) -> tuple[State, list[Action]]:
+    now_ms = moment.ms
     wave = state.of_wave(state.wave)
     if state.step is Step.DEPLOYING:
         again, tells = _tell_more(plan, wave, seen, now_ms)
@@ -126,7 +139,8 @@ def _deploy(
     unsure = [one for one in findings if one.mark is Mark.OPEN]
     here = any(job.status is JobStatus.COMMITTED for job in wave)
     if (unsure or not here) and plan.thin == "pause":
-        if state.deadline_ms is not None and now_ms < state.deadline_ms and (here or _may_come(wave)):
+        over = state.deadline_ms is None or now_ms >= state.deadline_ms
+        if not moment.hears or (not over and (here or _may_come(wave))):
             return state, []
         why = f"{unsure[0].gate}: {unsure[0].text}" if unsure else "no device of the wave took the release"
         return _pause(plan, state, f"not enough to judge by: {why}", now_ms)
@@ -196,7 +210,7 @@ def _pause(plan: Plan, state: State, reason: str, now_ms: int) -> tuple[State, l
     return state, [Note(what="paused", reason=reason)]
 
 
-def resume(plan: Plan, state: State, now_ms: int) -> tuple[State, list[Action]]:
+def resume(plan: Plan, state: State, reason: str, now_ms: int) -> tuple[State, list[Action]]:
     """Go on; devices that were told and the wave's watch get their whole time again."""
     if state.status is not Status.PAUSED:
         return state, []
@@ -207,16 +221,16 @@ def resume(plan: Plan, state: State, now_ms: int) -> tuple[State, list[Action]]:
     }
     limit = now_ms + int(plan.bake_limit_s * SECOND_MS) if state.step is Step.BAKING else None
     state = replace(state, jobs=again, status=Status.RUNNING, since_ms=now_ms, deadline_ms=limit, reason="resumed")
-    return state, [Note(what="resumed")]
+    return state, [Note(what="resumed", reason=reason)]
 
 
-def approve(plan: Plan, state: State, now_ms: int) -> tuple[State, list[Action]]:
+def approve(plan: Plan, state: State, reason: str, now_ms: int) -> tuple[State, list[Action]]:
     """Let the next wave begin."""
     if state.status is Status.APPROVAL:
-        return _into_wave(state, state.wave + 1, now_ms), [Note(what="approved")]
+        return _into_wave(state, state.wave + 1, now_ms), [Note(what="approved", reason=reason)]
     if state.status is Status.PAUSED and state.step is Step.BAKING:  # somebody has judged what the gates could not
         state, actions = _next_wave(replace(plan, approve=()), state, now_ms)
-        return state, [Note(what="approved"), *actions]
+        return state, [Note(what="approved", reason=reason), *actions]
     return state, []
 
 

@@ -11,6 +11,7 @@ from edgekit.errors import UsageError
 from edgekit.fleet import _clock
 from edgekit.fleet.rollout import machine
 from edgekit.fleet.rollout.plan import Gates, Key, Plan, Release, canary_of, spread, waves_of
+from edgekit.fleet.rollout.sight import serving_of
 from edgekit.fleet.rollout.state import State
 from edgekit.fleet.store.base import DeviceKey, DeviceRow
 from edgekit.fleet.store.rollouts import RolloutRow
@@ -25,8 +26,8 @@ Order = Callable[[RolloutRow, str, int], tuple[State, list[machine.Action]]]
 ORDERS: Mapping[str, Order] = MappingProxyType(
     {
         "pause": lambda row, why, now: machine.pause(row.plan, row.state, why or "asked for", now),
-        "resume": lambda row, _why, now: machine.resume(row.plan, row.state, now),
-        "approve": lambda row, _why, now: machine.approve(row.plan, row.state, now),
+        "resume": lambda row, why, now: machine.resume(row.plan, row.state, why, now),
+        "approve": lambda row, why, now: machine.approve(row.plan, row.state, why, now),
         "abort": lambda row, why, now: machine.abort(row.plan, row.state, why or "asked for", now),
         "rollback": lambda row, why, now: machine.rollback(row.plan, row.state, why or "asked for", now),
     }
@@ -153,15 +154,15 @@ def order(store: "Store", rollout: str, given: Ordered, now_ms: int | None = Non
 
 def before_of(store: "Store", device: DeviceRow, model: str) -> Release | None:
     """Return what a device serves of a model, as precisely as is known: what it was told, or its version."""
-    serving = next((one for one in device.models if one.name == model), None)
-    if serving is None:
+    version = serving_of(device, model)
+    if version is None:
         return None
     told = store.desired.get(DeviceKey(device.site, device.device))
     wanted = told.models.get(model) if told is not None else None
-    if wanted is not None and wanted.get("version") == serving.version:
+    if wanted is not None and wanted.get("version") == version:
         parts = {name: wanted.get(name) for name in ("target", "sha256", "bundle")}
-        return Release(model=model, version=serving.version, **{name: _text(one) for name, one in parts.items()})
-    return Release(model=model, version=serving.version)
+        return Release(model=model, version=version, **{name: _text(one) for name, one in parts.items()})
+    return Release(model=model, version=version)
 
 
 def _text(value: object) -> str | None:

@@ -20,22 +20,23 @@ class RolloutsPart:
         """Drive those of the service's store through its connection to the broker."""
         self._link = service.link
         self._driver = Driver(service.store, service.link)
-        self._known = self._connection()
+        self._session: int | None = None
 
     async def run(self) -> None:
         """Run until cancelled."""
         while True:
             began = time.monotonic()
-            now = self._connection()
-            if now is not None and now != self._known:
-                self._known = now
-                self._driver.connected()
+            self._look(_clock.now_ms())
             await asyncio.to_thread(self._driver.tick, _clock.now_ms())
             await asyncio.sleep(max(0.05, TURN_S - (time.monotonic() - began)))
 
-    def _connection(self) -> int | None:
-        """Say which connection to the broker stands, None for none.
-
-        With another one everything is published again: the broker may have lost what was retained.
-        """
-        return self._link.birth if self._link.connected else None
+    def _look(self, now_ms: int) -> None:
+        """Tell the driver of another connection to the broker, or of none."""
+        session = self._link.session if self._link.connected else None
+        if session == self._session:
+            return
+        self._session = session
+        if session is None:
+            self._driver.disconnected()
+        else:
+            self._driver.connected(now_ms)

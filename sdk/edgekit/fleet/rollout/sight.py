@@ -9,12 +9,12 @@ from sqlalchemy import Engine, select, tuple_
 
 from edgekit.fleet.rollout.machine import Seen
 from edgekit.fleet.rollout.plan import Key
+from edgekit.fleet.store.base import DeviceRow
 from edgekit.fleet.store.bulk import chunks
 from edgekit.fleet.store.engine import reading
 from edgekit.fleet.store.tables import DESIRED, DEVICES
 
 _THERE = frozenset({"online", "stale"})
-_GONE = frozenset({"offline", "stale"})
 _CLEAN = "clean-stop"
 _TEXT_LIMIT = 500
 _SAME = (DESIRED.c.site == DEVICES.c.site) & (DESIRED.c.device == DEVICES.c.device)
@@ -54,7 +54,8 @@ class Sight:
                     there = row.presence in _THERE or (row.presence == "unknown" and row.state == "online")
                     one = _seen(self._reported(key, row.reported), model, online=there)
                     seen[key] = replace(one, foreign=one.v > (row.v or 0))
-                    if row.presence in _GONE and row.presence_reason != _CLEAN:
+                    # stale is what nobody can know: the broker, or the service itself, was away
+                    if row.presence == "offline" and row.presence_reason != _CLEAN:
                         silent.add(key)
         return seen, frozenset(silent)
 
@@ -75,13 +76,28 @@ class Sight:
         known = self._known.get(key)
         if known is not None and known[0] == text:
             return known[1]
-        try:
-            body = json.loads(text) if text else {}
-        except ValueError:
-            body = {}
-        kept = body if isinstance(body, dict) else {}
-        self._known[key] = (text, kept)
-        return kept
+        body = _parsed(text)
+        self._known[key] = (text, body)
+        return body
+
+
+def serving_of(device: DeviceRow, model: str) -> str | None:
+    """Return the version of a model that a device serves by its own newest word, None if it has none.
+
+    After an update `reported` tells of it first, and by that a rollout ends; the description may come later.
+    """
+    for one in _models(_parsed(device.reported)):
+        if one.get("name") == model and (serving := _text(one.get("serving"))):
+            return serving
+    return next((one.version for one in device.models if one.name == model), None)
+
+
+def _parsed(text: str | None) -> Mapping[str, Any]:
+    try:
+        body = json.loads(text) if text else {}
+    except ValueError:
+        body = {}
+    return body if isinstance(body, dict) else {}
 
 
 def _seen(body: Mapping[str, Any], model: str, *, online: bool) -> Seen:

@@ -47,6 +47,8 @@ class HostLink:
         """Name the broker; `start` connects."""
         self._url, self._site, self._health = url, site, health
         self.boot, self.birth = uuid.uuid4().hex, 0
+        self.session = 0
+        """The number of the connection: `birth` also grows when the ingest is there again."""
         self.sites = {site}
         self._able = False
         # full: the thread waits, nothing more is read, and the broker keeps it
@@ -201,6 +203,7 @@ class HostLink:
             self._refused = f"refused the subscription: {reasons[0]}"
             client.disconnect()
             return
+        self.session += 1
         self._connected.set()
         self._health.says(NAME, None)
         for site in self.sites:

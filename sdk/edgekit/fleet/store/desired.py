@@ -25,6 +25,7 @@ class Wish:
 
     Attributes:
         model: a release, as `DesiredModel` has it; it takes the place of another of that name.
+        without: a model that nothing is wanted of any more.
         conf: the whole configuration.
         rollout: of which rollout it is; empty for none.
         lease_s: whether the device has to ask before it goes on; 0 for not.
@@ -32,6 +33,7 @@ class Wish:
 
     key: DeviceKey
     model: Mapping[str, object] | None = None
+    without: str | None = None
     conf: Mapping[str, object] | None = None
     rollout: str | None = None
     lease_s: float | None = None
@@ -119,6 +121,8 @@ def wish(connection: Connection, wishes: Sequence[Wish], now_ms: int) -> dict[De
         models = dict(before.models)
         if one.model is not None:
             models[str(one.model["name"])] = one.model
+        if one.without is not None:
+            models.pop(one.without, None)
         rows[one.key] = DesiredRow(
             key=one.key,
             v=max(before.v, told.get(one.key, 0)) + 1,

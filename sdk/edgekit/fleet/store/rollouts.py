@@ -186,8 +186,12 @@ def _told(connection: Connection, row: RolloutRow, state: State, tells: Sequence
     wishes = []
     for tell in tells:
         lease = 0.0 if tell.back else row.plan.lease_s
-        model = None if tell.release is None else model_of(tell.release, back=tell.back)
-        wishes.append(Wish(key=DeviceKey(*tell.key), model=model, rollout=row.id, lease_s=lease))
+        key, name = DeviceKey(*tell.key), row.plan.release.model
+        if tell.release is None:  # it had none before: what it was told must not stand, least of all without a lease
+            wishes.append(Wish(key=key, without=name, rollout=row.id, lease_s=lease))
+        else:
+            model = model_of(tell.release, back=tell.back)
+            wishes.append(Wish(key=key, model=model, rollout=row.id, lease_s=lease))
     versions = wish(connection, wishes, now_ms) if wishes else {}
     jobs = dict(state.jobs)
     for key, v in versions.items():

@@ -8,7 +8,7 @@ import pytest
 from edgekit.errors import UsageError
 from edgekit.fleet.rollout import machine
 from edgekit.fleet.rollout.findings import Finding, Mark
-from edgekit.fleet.rollout.machine import Action, Note, Seen, Tell, advance
+from edgekit.fleet.rollout.machine import Action, Moment, Note, Seen, Tell, advance
 from edgekit.fleet.rollout.plan import Key, Plan, Release, canary_of, spread, waves_of
 from edgekit.fleet.rollout.state import JobStatus, State, Status, Step
 
@@ -31,9 +31,9 @@ class World:
         self.done: list[Action] = []
         self.v = 0
 
-    def turn(self, findings: Sequence[Finding] = (), after_s: float = 1) -> list[Action]:
+    def turn(self, findings: Sequence[Finding] = (), after_s: float = 1, *, hears: bool = True) -> list[Action]:
         self.now_ms += int(after_s * 1000)
-        return self.take(advance(self.plan, self.state, self.seen, findings, self.now_ms))
+        return self.take(advance(self.plan, self.state, self.seen, findings, Moment(ms=self.now_ms, hears=hears)))
 
     def take(self, result: tuple[State, list[Action]]) -> list[Action]:
         """Keep a result as the store does, which numbers what is told."""
@@ -135,6 +135,31 @@ def test_a_device_whose_time_is_over_is_late_if_it_is_there_and_otherwise_away(t
     assert world.statuses()[0] == "committed"
 
 
+def test_no_time_is_over_for_devices_that_the_service_could_not_hear() -> None:
+    world = World()
+    world.turn()
+    world.turn(after_s=3600, hears=False)  # it was away, and they may have taken it long ago
+    assert world.statuses()[:2] == ["told"] * 2
+    for key in KEYS[:2]:
+        world.answers(key, "committed")
+    world.turn(hears=False)
+    assert (world.statuses()[:2], world.state.step) == (["committed"] * 2, Step.BAKING)
+    world.turn(OPEN, after_s=3600, hears=False)  # what they have measured meanwhile is still to come
+    assert world.stands() is Status.RUNNING
+    world.turn(OPEN)
+    assert world.stands() is Status.PAUSED
+
+
+def test_devices_that_go_back_have_their_time_over_only_when_they_can_be_heard() -> None:
+    world = World()
+    world.takes_wave()
+    world.turn(BAD)
+    world.turn(after_s=3600, hears=False)
+    assert world.statuses()[:2] == ["going-back"] * 2
+    world.turn()
+    assert world.statuses()[:2] == ["back-late"] * 2
+
+
 def test_a_device_that_comes_back_after_the_rollout_is_over_converges() -> None:
     world = World(replace(PLAN, waves=(KEYS[:2],)))
     world.seen[KEYS[1]] = replace(world.seen[KEYS[1]], online=False)
@@ -172,7 +197,7 @@ def test_too_little_to_judge_by_waits_and_then_pauses_with_the_reason() -> None:
     world.turn(OPEN, after_s=600)
     assert world.stands() is Status.PAUSED
     assert "too little" in world.state.reason
-    world.take(machine.approve(world.plan, world.state, world.now_ms))  # somebody has looked
+    world.take(machine.approve(world.plan, world.state, "looked at", world.now_ms))  # somebody has looked
     assert (world.state.status, world.state.wave) == (Status.RUNNING, 1)
 
 
@@ -196,7 +221,7 @@ def test_pause_lets_no_device_begin_and_resume_gives_their_time_again() -> None:
     assert not world.state.grants(KEYS[0])
     world.turn(after_s=5000)
     assert world.statuses()[0] == "told"
-    world.take(machine.resume(world.plan, world.state, world.now_ms))
+    world.take(machine.resume(world.plan, world.state, "back from lunch", world.now_ms))
     world.turn(after_s=100)
     assert world.statuses()[0] == "told"
     assert world.state.grants(KEYS[0])
@@ -207,7 +232,7 @@ def test_a_wave_that_needs_approval_waits_for_it_and_not_for_ever() -> None:
     world.takes_wave()
     world.turn(GOOD, after_s=61)
     assert world.stands() is Status.APPROVAL
-    approved = machine.approve(world.plan, world.state, world.now_ms)[0]
+    approved = machine.approve(world.plan, world.state, "looked at", world.now_ms)[0]
     assert (approved.status, approved.wave) == (Status.RUNNING, 1)
     world.turn(after_s=PLAN.pause_limit_s + 1)
     assert world.stands() is Status.STOPPED

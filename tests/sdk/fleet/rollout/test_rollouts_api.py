@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgekit.cli.main import app
+from edgekit.errors import UsageError
 from edgekit.fleet.store import Store
 from tests.sdk.fleet.web.conftest import TOKEN, Served
 
@@ -78,9 +79,21 @@ def test_the_commands(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "running" in run("deploy", "kws==2.0.0", "--id", "r2", "--filter", "device=dev-2")
     assert json.loads(run("rollout", "pause", "r1", "--json"))["state"] == "paused"
     assert "running" in run("rollout", "resume", "r1")
+    r3 = ("rollout", "create", "kws==2.0.0", "--id", "r3", "--filter", "device=dev-3", "--max-slower", "0.2")
+    assert "running" in run(*r3, "--tolerated", "0.08")
+    row = served.store.rollouts.get("r3")
+    assert row is not None
+    assert {(one.limit, one.tolerated) for one in row.plan.gates.latency} == {(0.2, 0.08)}
     assert "rolled-back" in run("rollout", "abort", "r1", "--reason", "no reason")
     assert "rolled-back" in run("rollback", "r2")
     assert "canary" in run("rollout", "show", "r1") or "wave 1" in run("rollout", "status", "r1")
     assert "rollout.aborted" in run("audit", "ls")
     head = json.loads(run("audit", "verify", "--json"))["head"]
     assert head in run("audit", "verify", "--noted", head)
+
+
+def test_what_is_tolerated_has_to_be_below_what_is_too_slow() -> None:
+    words = ("fleet", "deploy", "kws==2.0.0", "--max-slower", "0.05", "--tolerated", "0.05")
+    done = CliRunner().invoke(app, list(words))
+    assert isinstance(done.exception, UsageError)
+    assert "--tolerated 0.05 is not below --max-slower 0.05" in str(done.exception)

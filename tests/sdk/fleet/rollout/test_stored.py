@@ -8,16 +8,17 @@ from sqlalchemy import text
 
 from edgekit.errors import GateError, UsageError
 from edgekit.fleet.audit import Entry
-from edgekit.fleet.rollout.driver import Driver
+from edgekit.fleet.rollout.driver import HEAR_MS, Driver
 from edgekit.fleet.rollout.orders import Ordered, Wanted, begin, order
 from edgekit.fleet.rollout.plan import Release
+from edgekit.fleet.rollout.sight import Sight
 from edgekit.fleet.rollout.state import JobStatus, Status
 from edgekit.fleet.store import DeviceKey, Store
 from edgekit.fleet.store.desired import Wish
 from edgekit.fleet.store.engine import writing
 from edgekit.fleet.wire import decode
 from edgekit_agent.errors import TransportError
-from edgekit_agent.protocol import Kind, ModelPhase, Reported, Topic
+from edgekit_agent.protocol import Kind, ModelPhase, Reported, State, Topic
 
 NEW = Release(model="kws", version="2.0.0", target="kws/2.0.0/kws.ekb")
 NOW_MS = 1_700_000_000_000
@@ -88,9 +89,78 @@ def test_a_broker_that_has_forgotten_gets_everything_again(store: Store) -> None
     driver = Driver(store, broker)
     driver.tick(NOW_MS)
     before, broker.retained = dict(broker.retained), {}
-    driver.connected()
+    driver.connected(NOW_MS + 1)
     driver.tick(NOW_MS + 1)
     assert broker.retained == before
+
+
+def test_after_a_long_absence_devices_are_heard_before_their_time_is_over(store: Store) -> None:
+    name = rolled(store, device_s=60.0)
+    Driver(store, Broker()).tick(NOW_MS)
+    later_ms = NOW_MS + 3_600_000
+    driver = Driver(store, Broker())  # another process, which is not connected yet
+    driver.tick(later_ms)
+    assert statuses(store, name) == ["told"]
+    driver.connected(later_ms)
+    driver.tick(later_ms + HEAR_MS - 1)
+    assert statuses(store, name) == ["told"]
+    driver.disconnected()
+    driver.tick(later_ms + HEAR_MS)
+    assert statuses(store, name) == ["told"]
+    driver.connected(later_ms + HEAR_MS)
+    driver.tick(later_ms + 2 * HEAR_MS)
+    assert statuses(store, name) == ["late"]
+
+
+def statuses(store: Store, name: str) -> list[str]:
+    """Return how the devices of the first wave stand."""
+    row = store.rollouts.get(name)
+    assert row is not None
+    return [job.status.value for job in row.state.of_wave(0)]
+
+
+@pytest.mark.parametrize(
+    ("presence", "reason", "silent"),
+    [("offline", "silent", True), ("offline", "connection-lost", True), ("stopped", "clean-stop", False),
+     ("stale", "broker-restart", False), ("online", "heard", False)],
+)  # fmt: skip
+def test_of_a_device_nobody_can_know_of_it_is_not_said_that_it_fell_silent(
+    store: Store, presence: str, reason: str, silent: bool
+) -> None:
+    """A service that starts again takes all devices for stale until it hears them."""
+    store.devices.put_presence(DeviceKey("lab", "dev-1"), presence, reason, NOW_MS)
+    found = Sight(store.engine).of([("lab", "dev-0"), ("lab", "dev-1")], "kws")[1]
+    assert found == (frozenset({("lab", "dev-1")}) if silent else frozenset())
+
+
+def test_what_a_device_served_is_what_it_reported_last_also_before_it_describes_itself_anew(store: Store) -> None:
+    reports(store, "dev-0", 3, "committed")
+    name = rolled(store)
+    row = store.rollouts.get(name)
+    assert row is not None
+    before = {key[1]: job.before.version for key, job in row.state.jobs.items() if job.before}
+    assert before == {"dev-0": "2.0.0", "dev-1": "1.2.0", "dev-2": "1.2.0", "dev-3": "1.2.0"}
+
+
+def test_of_a_device_that_had_no_release_nothing_is_wanted_after_an_abort(store: Store) -> None:
+    key = DeviceKey("lab", "new")
+    store.devices.put_state(key, decode(Kind.STATE, State(state="online", birth=1, boot="b").to_bytes()), 1)  # type: ignore[arg-type]  # of that kind
+    begin(store, wanted(), [row for row in store.devices.all() if row.key == key], "ann", NOW_MS)
+    broker = Broker()
+    driver = Driver(store, broker)
+    driver.tick(NOW_MS)
+    assert broker.retained["new"]["lease_s"] == 60.0
+    order(store, "r1", Ordered(what="abort", by="ann"), NOW_MS + 1)
+    driver.tick(NOW_MS + 2)
+    assert broker.retained["new"]["models"] == []
+
+
+def test_why_somebody_lets_it_go_on_is_in_the_audit_log(store: Store) -> None:
+    name = rolled(store)
+    for what in ("pause", "resume"):
+        order(store, name, Ordered(what=what, by="ann", why=f"why to {what}"), NOW_MS)
+    reasons = [one.detail.get("reason") for one in store.audit.entries(subject=f"rollout/{name}")]
+    assert reasons == ["why to resume", "why to pause", None]
 
 
 def test_of_a_forgotten_device_nothing_is_wanted_and_nothing_is_published(store: Store) -> None:
@@ -102,7 +172,7 @@ def test_of_a_forgotten_device_nothing_is_wanted_and_nothing_is_published(store:
     key = DeviceKey("lab", name)
     store.devices.forget(key)
     broker.retained.clear()
-    driver.connected()
+    driver.connected(NOW_MS + 1)
     driver.tick(NOW_MS + 1)
     assert name not in broker.retained
     assert store.desired.get(key) is None
