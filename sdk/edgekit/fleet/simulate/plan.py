@@ -10,7 +10,7 @@ from edgekit.fleet._url import BrokerUrl
 from edgekit.fleet.simulate.device import Identity
 from edgekit.fleet.simulate.faults import Fault, Kind, assign
 from edgekit.fleet.simulate.hardware import CLASSES
-from edgekit_agent.config import AgentConfig, BrokerConfig, ModelConfig, TelemetryConfig
+from edgekit_agent.config import AgentConfig, BrokerConfig, ModelConfig, TelemetryConfig, UpdateConfig
 from edgekit_agent.protocol import check_name
 
 ROOMS = ("lab", "hall", "dock", "roof")
@@ -90,13 +90,14 @@ class Plan:
             labels={"room": chance.choice(ROOMS), "class": hardware.name, **self.labels},
             broker=BrokerConfig(keepalive_s=self.keepalive_s),
             telemetry=TelemetryConfig(window_s=self.window_s, heartbeat_s=self.heartbeat_s),
+            update=UpdateConfig(trial_s=self.trial_s),
             model=(
                 ModelConfig(
                     name=self.model, path=f"{self.model}.{hardware.format}", version=self.version, rate_hz=self.rate_hz
                 ),
             ),
         )
-        return Identity(config=config, hardware=hardware, seed=self.seed, trial_s=self.trial_s, faults=tuple(faults))
+        return Identity(config=config, hardware=hardware, seed=self.seed, faults=tuple(faults))
 
 
 def make_room(connections: int) -> None:
