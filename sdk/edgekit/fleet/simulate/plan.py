@@ -88,12 +88,8 @@ class Plan:
         if self.broker.cert is not None:
             raise UsageError("--pki gives each device its own certificate, --cert the same to all: take one")
         if self.multiplex > 1:
-            error = UsageError(
-                "devices that share a connection share its certificate: --pki needs connections of their own"
-            )
-            error.add_note(
-                "take the service's listener and certificate: --broker mqtts://HOST:8884 --cert hosts/main/cert.pem"
-            )
+            error = UsageError("devices on one connection share its certificate: --pki needs connections of their own")
+            error.add_note("or show the service's: --broker mqtts://HOST:8884 --cert pki/hosts/main/cert.pem --key ...")
             raise error
 
     @property
