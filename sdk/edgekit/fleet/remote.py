@@ -11,6 +11,7 @@ with FleetServer() as fleet:
 
 import json
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from edgekit.errors import DataError, DeviceError, EdgeKitError, GateError, Usag
 
 DEFAULT_SERVER = "http://127.0.0.1:8650"
 SERVER_VARIABLE, TOKEN_VARIABLE = "EDGEKIT_FLEET_SERVER", "EDGEKIT_FLEET_TOKEN"  # names
+CA_VARIABLE = "EDGEKIT_FLEET_CA"
 DATA = Path("~/.local/share/edgekit/fleet")
 TIMEOUT_S = 30.0
 ANSWER_S = 0.3
@@ -42,10 +44,12 @@ class FleetServer:
             server: its URL; without one the variable EDGEKIT_FLEET_SERVER, or http://127.0.0.1:8650.
             token: who asks; without one the variable EDGEKIT_FLEET_TOKEN, or, of a service on this machine, the file
                 `token` in its data folder.
-            ca: https: whom to trust instead of the system's authorities, PEM.
+            ca: https: whom to trust instead of the system's authorities, PEM; without one the variable
+                EDGEKIT_FLEET_CA.
 
         Raises:
             UsageError: if the URL is none, or would send the token over a network in the clear.
+            DataError: if the file of whom to trust cannot be read.
         """
         import urllib3
 
@@ -58,7 +62,7 @@ class FleetServer:
             error.add_note("take https://, or a tunnel: ssh -L 8650:127.0.0.1:8650 HOST")
             raise error
         self._token = token or os.environ.get(TOKEN_VARIABLE) or (_kept() if parts.hostname in _LOOPBACK else None)
-        options: dict[str, Any] = {"ca_certs": str(ca)} if ca is not None else {}
+        options: dict[str, Any] = {"ssl_context": _trusting(ca)} if parts.scheme == "https" else {}
         # redirects could carry the token elsewhere
         self._pool = urllib3.PoolManager(
             timeout=TIMEOUT_S, retries=urllib3.Retry(connect=1, redirect=0, read=0, other=0), **options
@@ -241,11 +245,40 @@ def _unanswered(name: str, operation: str, answer: Mapping[str, Any]) -> DeviceE
     return error
 
 
+def _trusting(ca: Path | None) -> ssl.SSLContext:
+    """Return the context to connect with; `ca` or the variable is whom to trust instead of the system's authorities."""
+    file = ca or os.environ.get(CA_VARIABLE) or None
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as exc:  # ssl's own errors among them
+        raise DataError(f"'{file}' cannot be used as a certificate to trust: {exc.strerror or exc}") from exc
+
+
 def _away(url: str, exc: Exception) -> DeviceError:
-    error = DeviceError(f"the fleet's service {url} does not answer: {getattr(exc, 'reason', None) or exc}")
+    """Return the error of no answer: of why in one sentence, what the libraries below have wrapped of it left out."""
+    cause = _cause(exc)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        error = DeviceError(f"the certificate of {url} is not to be trusted: {cause.verify_message}")
+        error.add_note(f"say whom to trust: --ca FILE, or the variable {CA_VARIABLE}")
+        return error
+    if isinstance(cause, ssl.SSLError):
+        error = DeviceError(f"{url} does not speak TLS as this machine does: {cause.reason or cause}")
+        error.add_note("a service without --tls-cert is at http://")
+        return error
+    told = getattr(cause, "strerror", None) or str(cause).rpartition("): ")[2]
+    error = DeviceError(f"the fleet's service {url} does not answer: {told}")
     error.add_note("start it: edgekit fleet serve")
     error.add_note(f"or say where it is: --server URL, or the variable {SERVER_VARIABLE}")
+    if isinstance(cause, ConnectionResetError) and url.startswith("http:"):
+        error.add_note("one with --tls-cert is at https://")
     return error
+
+
+def _cause(exc: BaseException) -> BaseException:
+    """Return what is at the bottom of a library's error."""
+    wrapped = [getattr(exc, "reason", None), *exc.args, exc.__cause__]
+    inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
+    return exc if inner is None else _cause(inner)
 
 
 def _no_json(url: str) -> DataError:

@@ -14,7 +14,12 @@ Server = Annotated[
         show_envvar=True,
     ),
 ]
-ServerCa = Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="https: whom to trust, PEM.")]
+ServerCa = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca", metavar="FILE", envvar="EDGEKIT_FLEET_CA", help="https: whom to trust, PEM.", show_envvar=True
+    ),
+]
 Wanted = Annotated[
     str, typer.Option("--filter", "-f", metavar="F", help="Which devices, as 'label.room=lab and not state=online'.")
 ]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgekit.cli.fleet._server_options import Json, Server
+from edgekit.cli.fleet._server_options import Json, Server, ServerCa
 
 app = typer.Typer(help="Alerts: what fires, the rules, and silences.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,7 +17,7 @@ _TEST_S = 30.0
 
 
 @app.command("ls")
-def list_(server: Server = None, token_file: TokenFile = None, json: Json = False) -> None:
+def list_(server: Server = None, ca: ServerCa = None, token_file: TokenFile = None, json: Json = False) -> None:
     """List what is pending or firing.
 
     Examples:
@@ -26,7 +26,7 @@ def list_(server: Server = None, token_file: TokenFile = None, json: Json = Fals
     """
     import time
 
-    found = _asked(server, token_file, "GET", "")
+    found = _asked(server, ca, token_file, "GET", "")
     if json:
         _print(found)
         return
@@ -43,14 +43,14 @@ def list_(server: Server = None, token_file: TokenFile = None, json: Json = Fals
 
 
 @app.command()
-def rules(server: Server = None, token_file: TokenFile = None, json: Json = False) -> None:
+def rules(server: Server = None, ca: ServerCa = None, token_file: TokenFile = None, json: Json = False) -> None:
     """List the rules.
 
     Examples:
 
         edgekit fleet alerts rules --json
     """
-    found = _asked(server, token_file, "GET", "/rules")
+    found = _asked(server, ca, token_file, "GET", "/rules")
     if json:
         _print(found)
         return
@@ -78,6 +78,7 @@ def add(
     notify: Annotated[list[str] | None, typer.Option(metavar="N", help="Whom to tell; repeatable.")] = None,
     note: Annotated[str | None, typer.Option(metavar="TEXT", help="What to tell with it.")] = None,
     server: Server = None,
+    ca: ServerCa = None,
     token_file: TokenFile = None,
 ) -> None:
     """Add a rule, or put it in the place of one of that name.
@@ -99,7 +100,7 @@ def add(
         "note": note,
     }  # fmt: skip
     given = {key: value for key, value in settings.items() if value is not None}
-    _asked(server, token_file, "PUT", f"/rules/{quote(name, safe='')}", {"when": when, **given})
+    _asked(server, ca, token_file, "PUT", f"/rules/{quote(name, safe='')}", {"when": when, **given})
     print(f"{name}: {when}")
 
 
@@ -107,6 +108,7 @@ def add(
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The rule's name.")],
     server: Server = None,
+    ca: ServerCa = None,
     token_file: TokenFile = None,
 ) -> None:
     """Remove a rule; its alerts are over.
@@ -117,7 +119,7 @@ def remove(
     """
     from urllib.parse import quote
 
-    _asked(server, token_file, "DELETE", f"/rules/{quote(name, safe='')}")
+    _asked(server, ca, token_file, "DELETE", f"/rules/{quote(name, safe='')}")
     print(f"{name}: removed")
 
 
@@ -125,6 +127,7 @@ def remove(
 def try_notifier(
     notifier: Annotated[str, typer.Argument(metavar="NOTIFIER", help="A name of the service's file.")],
     server: Server = None,
+    ca: ServerCa = None,
     token_file: TokenFile = None,
 ) -> None:
     """Send a test by a notifier, and wait up to 30 s to see whether it arrives.
@@ -137,10 +140,10 @@ def try_notifier(
 
     from edgekit.errors import DeviceError
 
-    number = _asked(server, token_file, "POST", "/tests", {"notifier": notifier})["id"]
+    number = _asked(server, ca, token_file, "POST", "/tests", {"notifier": notifier})["id"]
     end = time.monotonic() + _TEST_S
     while True:
-        found = _asked(server, token_file, "GET", f"/messages/{number}")
+        found = _asked(server, ca, token_file, "GET", f"/messages/{number}")
         if found["state"] == "sent":
             print(f"{notifier}: sent")
             return
@@ -157,6 +160,7 @@ def silence(
     for_: Annotated[str, typer.Option("--for", metavar="T", help="How long.")] = "1h",
     comment: Annotated[str, typer.Option(metavar="TEXT", help="Why.")] = "",
     server: Server = None,
+    ca: ServerCa = None,
     token_file: TokenFile = None,
 ) -> None:
     """Tell nobody of some alerts for a while; what still fires then is told.
@@ -168,7 +172,7 @@ def silence(
     from edgekit.fleet.alerts.rules import seconds
 
     body = {"rule": rule, "group": group, "seconds": seconds(for_), "comment": comment}
-    number = _asked(server, token_file, "POST", "/silences", body)["id"]
+    number = _asked(server, ca, token_file, "POST", "/silences", body)["id"]
     print(f"silence {number}: {rule} {group} for {for_}")
 
 
@@ -176,6 +180,7 @@ def silence(
 def unsilence(
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="The silence's number.")],
     server: Server = None,
+    ca: ServerCa = None,
     token_file: TokenFile = None,
 ) -> None:
     """End a silence.
@@ -184,7 +189,7 @@ def unsilence(
 
         edgekit fleet alerts unsilence 3
     """
-    _asked(server, token_file, "DELETE", f"/silences/{number}")
+    _asked(server, ca, token_file, "DELETE", f"/silences/{number}")
     print(f"silence {number}: over")
 
 
@@ -193,6 +198,7 @@ def ack(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="The rule.")],
     group: Annotated[str, typer.Argument(metavar="GROUP", help="The site/device, version, ...")],
     server: Server = None,
+    ca: ServerCa = None,
     token_file: TokenFile = None,
 ) -> None:
     """Note that you have seen an alert, for everybody else to see.
@@ -201,18 +207,23 @@ def ack(
 
         edgekit fleet alerts ack slow-kws lab/pi-7
     """
-    _asked(server, token_file, "POST", "/ack", {"rule": rule, "group": group})
+    _asked(server, ca, token_file, "POST", "/ack", {"rule": rule, "group": group})
     print(f"{rule} {group}: seen")
 
 
 def _asked(
-    server: str | None, token_file: Path | None, method: str, path: str, body: Mapping[str, object] | None = None
+    server: str | None,
+    ca: Path | None,
+    token_file: Path | None,
+    method: str,
+    path: str,
+    body: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     """Return the service's answer under `/api/v1/alerts`, empty where there is none."""
     from edgekit.fleet import FleetServer
     from edgekit.fleet.security.secret_files import read_secret
 
-    with FleetServer(server, token=read_secret(token_file) if token_file else None) as service:
+    with FleetServer(server, ca=ca, token=read_secret(token_file) if token_file else None) as service:
         found: dict[str, Any] | None = service.ask(method, f"/api/v1/alerts{path}", body=body)
     return found or {}
 

@@ -2,12 +2,13 @@
 
 import json as json_module
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from edgekit.cli.fleet._server_options import Json, Server
+from edgekit.cli.fleet._server_options import Json, Server, ServerCa
 
 if TYPE_CHECKING:
     from edgekit.fleet.remote import FleetServer
@@ -50,6 +51,7 @@ def deploy(
     tolerated: Tolerated = None,
     wait: Wait = False,
     server: Server = None,
+    ca: ServerCa = None,
     json: Json = False,
 ) -> None:
     """Bring a release to devices at once, in one wave; gates watch it, and take it back if it is bad.
@@ -60,14 +62,21 @@ def deploy(
     """
     wanted = _wanted(release, target, {"filter": filter, "id": id, "canary": "0", "bake_s": bake})
     wanted["gates"] = _gates(max_slower, tolerated)
-    _begun(wanted, server, wait=wait, json=json)
+    _begun(wanted, server, ca, wait=wait, json=json)
 
 
-def rollback(id: Id, reason: Reason = "", wait: Wait = False, server: Server = None, json: Json = False) -> None:  # noqa: A002  # the argument's name
+def rollback(
+    id: Id,  # noqa: A002  # the argument's name
+    reason: Reason = "",
+    wait: Wait = False,
+    server: Server = None,
+    ca: ServerCa = None,
+    json: Json = False,
+) -> None:
     """Take every device of a rollout back to what it served before, also after its end."""
-    _order(id, "rollback", server, reason=reason, json=json and not wait)
+    _order(id, "rollback", server, ca, reason=reason, json=json and not wait)
     if wait:
-        with _service(server) as service:
+        with _service(server, ca) as service:
             _waited(service, id, "rolled-back", json=json)
 
 
@@ -94,6 +103,7 @@ def create(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the waves, and begin nothing.")] = False,
     wait: Wait = False,
     server: Server = None,
+    ca: ServerCa = None,
     json: Json = False,
 ) -> None:
     """Begin a rollout: canaries first, then waves that grow, each watched before the next.
@@ -111,13 +121,13 @@ def create(
     }  # fmt: skip
     wanted = _wanted(release, target, values)
     wanted["gates"] = {**_gates(max_slower, tolerated), "failures": max_failed}
-    _begun(wanted, server, wait=wait, json=json)
+    _begun(wanted, server, ca, wait=wait, json=json)
 
 
 @rollout.command("ls")
-def list_all(server: Server = None, json: Json = False) -> None:
+def list_all(server: Server = None, ca: ServerCa = None, json: Json = False) -> None:
     """List rollouts, newest first."""
-    with _service(server) as service:
+    with _service(server, ca) as service:
         found = service.ask("GET", "/api/v1/rollouts")
     if json:
         _print(found)
@@ -128,34 +138,34 @@ def list_all(server: Server = None, json: Json = False) -> None:
 
 @rollout.command("status")
 @rollout.command("show")
-def show(id: Id, server: Server = None, json: Json = False) -> None:  # noqa: A002  # the argument's name
+def show(id: Id, server: Server = None, ca: ServerCa = None, json: Json = False) -> None:  # noqa: A002  # the argument's name
     """Show a rollout: its waves, what the gates say, and the devices that did not end well."""
-    with _service(server) as service:
+    with _service(server, ca) as service:
         _shown(service.ask("GET", _place(id)), json=json)
 
 
 @rollout.command("pause")
-def pause(id: Id, reason: Reason = "", server: Server = None, json: Json = False) -> None:  # noqa: A002  # the argument's name
+def pause(id: Id, reason: Reason = "", server: Server = None, ca: ServerCa = None, json: Json = False) -> None:  # noqa: A002  # the argument's name
     """Begin nothing more; devices that wait for leave do not get it."""
-    _order(id, "pause", server, reason=reason, json=json)
+    _order(id, "pause", server, ca, reason=reason, json=json)
 
 
 @rollout.command("resume")
-def resume(id: Id, reason: Reason = "", server: Server = None, json: Json = False) -> None:  # noqa: A002  # the argument's name
+def resume(id: Id, reason: Reason = "", server: Server = None, ca: ServerCa = None, json: Json = False) -> None:  # noqa: A002  # the argument's name
     """Go on with a rollout that is paused."""
-    _order(id, "resume", server, reason=reason, json=json)
+    _order(id, "resume", server, ca, reason=reason, json=json)
 
 
 @rollout.command("approve")
-def approve_next(id: Id, reason: Reason = "", server: Server = None, json: Json = False) -> None:  # noqa: A002  # the argument's name
+def approve_next(id: Id, reason: Reason = "", server: Server = None, ca: ServerCa = None, json: Json = False) -> None:  # noqa: A002  # the argument's name
     """Let the next wave begin."""
-    _order(id, "approve", server, reason=reason, json=json)
+    _order(id, "approve", server, ca, reason=reason, json=json)
 
 
 @rollout.command("abort")
-def abort(id: Id, reason: Reason = "", server: Server = None, json: Json = False) -> None:  # noqa: A002  # the argument's name
+def abort(id: Id, reason: Reason = "", server: Server = None, ca: ServerCa = None, json: Json = False) -> None:  # noqa: A002  # the argument's name
     """Stop a rollout and take devices back to what they served."""
-    _order(id, "abort", server, reason=reason, json=json)
+    _order(id, "abort", server, ca, reason=reason, json=json)
 
 
 @audit.command("ls")
@@ -163,11 +173,12 @@ def entries(
     subject: Annotated[str | None, typer.Option(metavar="S", help="About this only, as rollout/ID.")] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000)] = 50,
     server: Server = None,
+    ca: ServerCa = None,
     json: Json = False,
 ) -> None:
     """List what was done, newest first."""
     query = {"limit": limit, **({"subject": subject} if subject else {})}
-    with _service(server) as service:
+    with _service(server, ca) as service:
         found = service.ask("GET", "/api/v1/audit", query)
     if json:
         _print(found)
@@ -184,10 +195,11 @@ def verify(
         str | None, typer.Option(metavar="DIGEST", help="A digest noted earlier that has to be in it.")
     ] = None,
     server: Server = None,
+    ca: ServerCa = None,
     json: Json = False,
 ) -> None:
     """Check that no entry was changed, removed or put in; print the newest digest, to be noted elsewhere."""
-    with _service(server) as service:
+    with _service(server, ca) as service:
         found = service.ask("GET", "/api/v1/audit/verify", {"noted": noted} if noted else None)
     if json:
         _print(found)
@@ -198,10 +210,10 @@ def verify(
 # --- with the service
 
 
-def _service(server: str | None) -> "FleetServer":
+def _service(server: str | None, ca: Path | None) -> "FleetServer":
     from edgekit.fleet.remote import FleetServer
 
-    return FleetServer(server)
+    return FleetServer(server, ca=ca)
 
 
 def _place(rollout_id: str) -> str:
@@ -228,8 +240,8 @@ def _gates(max_slower: float, tolerated: float | None) -> dict[str, Any]:
     return {"latency": [{"quantile": q, "limit": max_slower, "tolerated": least} for q in (0.99, 0.5)]}
 
 
-def _begun(wanted: dict[str, Any], server: str | None, *, wait: bool, json: bool) -> None:
-    with _service(server) as service:
+def _begun(wanted: dict[str, Any], server: str | None, ca: Path | None, *, wait: bool, json: bool) -> None:
+    with _service(server, ca) as service:
         found = service.ask("POST", "/api/v1/rollouts", body=wanted)
         if "waves" in found:
             _print(found) if json else _print_waves(found["waves"])
@@ -244,8 +256,8 @@ def _print_waves(waves: list[list[str]]) -> None:
         print(f"wave {number + 1}: {len(wave)} devices: {', '.join(wave[:10])}{' ...' if len(wave) > 10 else ''}")  # noqa: PLR2004  # as many as fit a line
 
 
-def _order(rollout_id: str, what: str, server: str | None, *, reason: str, json: bool) -> None:
-    with _service(server) as service:
+def _order(rollout_id: str, what: str, server: str | None, ca: Path | None, *, reason: str, json: bool) -> None:
+    with _service(server, ca) as service:
         _shown(service.ask("POST", f"{_place(rollout_id)}/{what}", body={"reason": reason}), json=json)
 
 

@@ -55,7 +55,8 @@ def serve(
 
     A report is acknowledged to its device after it is committed; what is not, the device sends again. A broker that is
     away is tried again. The page is for this machine; on another address it needs users (`edgekit fleet user add`) and
-    TLS, its own or a proxy's. Whoever reads the file `token` in the service's folder is admin.
+    TLS, its own or a proxy's. Whoever reads the file `token` in the service's folder is admin. With --tls-cert, SIGHUP
+    has certificate and key read anew.
 
     Examples:
 
@@ -123,7 +124,7 @@ def _run(settings: "ServeSettings", *, json: bool) -> bool:
     import asyncio
     import signal
 
-    from edgekit.errors import EnvironmentMissingError
+    from edgekit.errors import EdgeKitError, EnvironmentMissingError
     from edgekit.fleet.service.service import Service
     from edgekit.fleet.store import open_store
     from edgekit_agent.durable import held
@@ -138,8 +139,17 @@ def _run(settings: "ServeSettings", *, json: bool) -> bool:
             interrupted.append(number)
             stop.set()
 
+        def renew() -> None:
+            try:
+                service.renew()
+                typer.echo("the page's certificate is read anew", err=True)
+            except EdgeKitError as exc:
+                typer.echo(f"the page keeps its certificate: {exc}", err=True)
+
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, end, number)
+        if settings.tls_cert is not None:
+            loop.add_signal_handler(signal.SIGHUP, renew)
         await service.run(stop, lambda: _ready(settings, service.page_url, json=json))
 
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,6 +1,7 @@
 """`edgekit fleet simulate`."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ from edgekit.cli._signals import sigterm_ends
 from edgekit.cli.fleet._broker_options import DEFAULT_BROKER, Broker, Ca, Cert, Key
 
 if TYPE_CHECKING:
-    from edgekit.fleet.simulate import Summary
+    from edgekit.fleet.simulate import Plan, Summary
 
 TELL_S = 5.0
 
@@ -43,6 +44,16 @@ def simulate(  # an option each
     ] = None,
     drain: Annotated[float, typer.Option(metavar="S", min=0, help="At the end, wait so long for what is due.")] = 15.0,
     mqtt: Annotated[str, typer.Option(metavar="V", help="The protocol's version: 5 or 3.1.1.")] = "5",
+    pki: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="mqtts: each device shows its own certificate, of DIR/devices."),
+    ] = None,
+    enroll: Annotated[
+        bool, typer.Option("--enroll", help="Make those that are not there; needs the passphrase.")
+    ] = False,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of --enroll. [default: EDGEKIT_PASSPHRASE]")
+    ] = None,
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
@@ -52,7 +63,7 @@ def simulate(  # an option each
 
     Each has its own connection and last will, reports latency with realistic noise, keeps its reports until they are
     acknowledged, follows what is desired of it and answers commands. With --multiplex there are no last wills: what
-    the broker would tell is told in its place.
+    the broker would tell is told in its place. On a production broker each needs a certificate of its own (--pki).
 
     Examples:
 
@@ -61,6 +72,8 @@ def simulate(  # an option each
         edgekit fleet simulate -n 1000 --for 600 --fault silent:2%@120 --fault slow:5%:20% --json
 
         edgekit fleet simulate -n 10000 --multiplex 100 --label room=hall
+
+        edgekit fleet simulate -n 100 --broker mqtts://127.0.0.1:8883 --pki pki --enroll
     """
     import asyncio
 
@@ -89,12 +102,29 @@ def simulate(  # an option each
         mqtt=_version(mqtt),
         faults=tuple(fault_of(one) for one in fault or ()),
         labels=_labels(label or ()),
+        pki=pki,
     )
+    if enroll:
+        _enroll(plan, passphrase_file)
     if multiplex > 1:
         typer.echo(f"{devices} devices share {plan.connections} connections: no last wills of their own", err=True)
     with sigterm_ends():
         summary = asyncio.run(_until_interrupted(simulate(plan, _teller(json=json))))
     _print(summary, json=json)
+
+
+def _enroll(plan: "Plan", passphrase_file: Path | None) -> None:
+    """Make the certificates that are lacking."""
+    from edgekit.cli._passphrase import Passphrases
+    from edgekit.errors import UsageError
+    from edgekit.fleet.security import Pki
+    from edgekit.fleet.simulate.credentials import enroll
+
+    if plan.pki is None:
+        raise UsageError("--enroll makes certificates in the folder that --pki names")
+    plan.check()
+    count = enroll(Pki(plan.pki, Passphrases(passphrase_file, None)), plan.names, plan.site)
+    typer.echo(f"{count} certificates made in '{plan.pki}'", err=True)
 
 
 async def _until_interrupted(work: Any) -> "Summary":  # noqa: ANN401  # a coroutine

@@ -34,12 +34,17 @@ class WebPart:
             health=service.health.to_json,
         )
         self._server: WebServer | None = WebServer(self._app, self._settings)
-        service.page_url = self._server.url
+        self._serving = self._server
+        service.page_url, service.renew = self._server.url, self._renew
 
     async def run(self) -> None:
         """Serve until cancelled."""
         server, self._server = self._server or WebServer(self._app, self._settings), None
+        self._serving = server
         await server.run()
+
+    def _renew(self) -> None:
+        self._serving.renew()
 
 
 def web_settings(settings: "ServeSettings") -> ApiSettings:

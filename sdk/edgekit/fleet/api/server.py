@@ -71,6 +71,17 @@ class WebServer:
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         return f"{'https' if self.settings.tls else 'http'}://{host}:{port}"
 
+    def renew(self) -> None:
+        """Take the certificate and key of the files anew, for connections from now on; those that stand go on.
+
+        Raises:
+            EnvironmentMissingError: They cannot be read, or do not belong together; the old ones go on being shown.
+        """
+        context = self._server.config.ssl
+        if context is not None:
+            _check_pair(self.settings)
+            context.load_cert_chain(str(self.settings.certificate), self.settings.key)
+
     async def run(self) -> None:
         """Serve until `stop`, or until cancelled: then what is being answered is finished first."""
         serving = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
@@ -122,11 +133,25 @@ def _config(app: "FastAPI", settings: ApiSettings) -> uvicorn.Config:
         timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=STOP_S, h11_max_incomplete_event_size=HEAD_BYTES,
         ssl_certfile=settings.certificate, ssl_keyfile=settings.key,
     )  # fmt: skip
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as exc:
-        place = f"the certificate '{settings.certificate}' and its key"
-        raise EnvironmentMissingError(f"{place} cannot be used: {exc}") from exc
+    if settings.tls:
+        _check_pair(settings)
+    config.load()
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
     return config
+
+
+def _check_pair(settings: ApiSettings) -> None:
+    """See that certificate and key can be read and belong together; a key that is encrypted asks nobody for its words.
+
+    Raises:
+        EnvironmentMissingError: They cannot, or do not.
+    """
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(str(settings.certificate), settings.key, password="")
+    except OSError as exc:  # ssl's own errors among them
+        pair = f"the certificate '{settings.certificate}' and the key '{settings.key}'"
+        why = getattr(exc, "reason", None) or exc.strerror or exc
+        error = EnvironmentMissingError(f"{pair} cannot be used: {why}")
+        error.add_note("both are PEM, the key not encrypted, and made for each other")
+        raise error from exc

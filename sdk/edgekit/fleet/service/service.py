@@ -29,6 +29,7 @@ class Service:
         self.health = Health()
         self.link = HostLink(settings.broker, settings.site, self.health)
         self.page_url: str | None = None  # where the page is, once its part has taken the address
+        self.renew: Callable[[], None] = lambda: None  # reads the page's certificate anew
         self._handlers: dict[Kind, list[Handler]] = {}
 
     def listen(self, kinds: Iterable[Kind], handler: Handler) -> None:

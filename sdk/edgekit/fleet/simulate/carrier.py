@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-import ssl
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from edgekit.fleet import _clock
 from edgekit.fleet._url import BrokerUrl
+from edgekit.fleet.simulate.credentials import Contexts
 from edgekit.fleet.simulate.device import Device, Out
 from edgekit.fleet.simulate.faults import Fault, Kind
 from edgekit.fleet.simulate.link import Calls, Link
@@ -24,9 +24,9 @@ DOWN_S = (5.0, 20.0)
 class Carrier:
     """One task keeps the connection, timers do the rest."""
 
-    def __init__(self, devices: Sequence[Device], broker: BrokerUrl, tls: ssl.SSLContext | None, mqtt: int) -> None:
+    def __init__(self, devices: Sequence[Device], broker: BrokerUrl, contexts: Contexts, mqtt: int) -> None:
         """Take the devices that share the connection: one, or those that are multiplexed."""
-        self.devices, self._broker, self._tls, self._mqtt = devices, broker, tls, VERSIONS[mqtt]
+        self.devices, self._broker, self._contexts, self._mqtt = devices, broker, contexts, VERSIONS[mqtt]
         self._loop = asyncio.get_running_loop()
         self._link: Link[Device] | None = None
         self._up = self._stood = self._stopping = False
@@ -95,9 +95,10 @@ class Carrier:
         link: Link[Device] = Link(hello, list(topics), self._mqtt, calls)
         self._stood = False
         self._link = link  # before it is made: it may stand before this coroutine goes on
+        tls = self._contexts(first.identity.name)
         try:
             await asyncio.wait_for(
-                self._loop.create_connection(lambda: link, self._broker.host, self._broker.port, ssl=self._tls),
+                self._loop.create_connection(lambda: link, self._broker.host, self._broker.port, ssl=tls),
                 CONNECT_S,
             )
             await self._ended.wait()

@@ -62,7 +62,6 @@ class Identity:
     config: AgentConfig
     hardware: Hardware
     seed: int
-    trial_s: float
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -112,7 +111,7 @@ class Device:
         model = me.config.model[0]
         faults = {one.kind for one in me.faults}
         self._remote = RemoteConfig(me.config, MemoryFile())
-        self.updates = Updates(model.name, model.version, me.trial_s, faults)
+        self.updates = Updates(model.name, model.version, me.config.update, faults)
         self._operations = Operations(model.name, me.hardware.runtime, self._status, self._measure)
         self._first_version = model.version
         self.boot = ""
@@ -131,7 +130,7 @@ class Device:
         self._sent_info = ""
         window_s = self._remote.config.telemetry.window_s
         self._window_s = now.s - self._chance.random() * _FIRST_WINDOW * window_s
-        self._started_s = now.s
+        self.updates.started(now)
         self._beat_s = now.s
         self._tell(now, ("info", Reason.AGENT_STARTED, {}))
         self._tell(now, ("info", Reason.MODEL_READY, {"load_s": 0.4}), about_model=True)
@@ -184,7 +183,7 @@ class Device:
         window_s = self._remote.config.telemetry.window_s
         if measuring and now.s >= self._window_s + window_s:
             self._close(now, now.s - self._window_s)
-        for told in self.updates.tick(now.s):
+        for told in self.updates.tick(now):
             self._tell(now, told, about_model=True)
         self._answer(self._operations.at(now).tick(now))
         if not self.online:
@@ -239,12 +238,12 @@ class Device:
 
     def _wanted(self, desired: Desired, now: Now) -> None:
         before = self._remote.state
-        if self._remote.desired(desired):
+        if desired.lease is None and self._remote.desired(desired):
             self._beat_s = min(self._beat_s, now.s + self._remote.config.telemetry.heartbeat_s)
             self._outbox.settle_s = self._remote.config.telemetry.settle_s
         if self._remote.state is not before:
             self.updates.changed = True
-        for told in self.updates.desired(desired, now.s):
+        for told in self.updates.desired(desired, now):
             self._tell(now, told, about_model=True)
 
     def _answer(self, answers: list[Answer]) -> None:

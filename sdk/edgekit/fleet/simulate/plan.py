@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from edgekit.errors import EnvironmentMissingError, UsageError
@@ -10,7 +11,7 @@ from edgekit.fleet._url import BrokerUrl
 from edgekit.fleet.simulate.device import Identity
 from edgekit.fleet.simulate.faults import Fault, Kind, assign
 from edgekit.fleet.simulate.hardware import CLASSES
-from edgekit_agent.config import AgentConfig, BrokerConfig, ModelConfig, TelemetryConfig
+from edgekit_agent.config import AgentConfig, BrokerConfig, ModelConfig, TelemetryConfig, UpdateConfig
 from edgekit_agent.protocol import check_name
 
 ROOMS = ("lab", "hall", "dock", "roof")
@@ -25,6 +26,8 @@ class Plan:
     `multiplex` is how many devices share a connection (1: each has its own); `rate_hz` inferences a second in windows
     of `window_s`. After `duration_s` (None: until it is cancelled) nothing more is measured, and what waits gets
     `drain_s` to be acknowledged.
+
+    With `pki` (a folder of authorities) each device has a certificate of its own; else all have the broker URL's.
     """
 
     devices: int
@@ -46,6 +49,7 @@ class Plan:
     mqtt: int = 5
     faults: tuple[Fault, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    pki: Path | None = None
 
     @property
     def connections(self) -> int:
@@ -73,13 +77,30 @@ class Plan:
             error = UsageError("duplicate-id needs connections of its own")
             error.add_note("leave --multiplex away")
             raise error
+        self._check_certificates()
         make_room(2 * self.connections if twice else self.connections)
+
+    def _check_certificates(self) -> None:
+        if self.pki is None:
+            return
+        if not self.broker.tls:
+            raise UsageError(f"certificates are of no use with {self.broker}: it needs mqtts://")
+        if self.broker.cert is not None:
+            raise UsageError("--pki gives each device its own certificate, --cert the same to all: take one")
+        if self.multiplex > 1:
+            error = UsageError("devices on one connection share its certificate: --pki needs connections of their own")
+            error.add_note("or show the service's: --broker mqtts://HOST:8884 --cert pki/hosts/main/cert.pem --key ...")
+            raise error
+
+    @property
+    def names(self) -> list[str]:
+        """The devices' names."""
+        return [f"{self.prefix}-{number:05d}" for number in range(self.devices)]
 
     def identities(self) -> list[Identity]:
         """Return the devices; the seed decides everything."""
-        names = [f"{self.prefix}-{number:05d}" for number in range(self.devices)]
-        faults = assign(self.faults, names, self.seed)
-        return [self._identity(name, number, faults.get(name, ())) for number, name in enumerate(names)]
+        faults = assign(self.faults, self.names, self.seed)
+        return [self._identity(name, number, faults.get(name, ())) for number, name in enumerate(self.names)]
 
     def _identity(self, name: str, number: int, faults: Sequence[Fault]) -> Identity:
         chance = Random(f"{self.seed}/{number}")  # noqa: S311  # no secret
@@ -90,13 +111,14 @@ class Plan:
             labels={"room": chance.choice(ROOMS), "class": hardware.name, **self.labels},
             broker=BrokerConfig(keepalive_s=self.keepalive_s),
             telemetry=TelemetryConfig(window_s=self.window_s, heartbeat_s=self.heartbeat_s),
+            update=UpdateConfig(trial_s=self.trial_s),
             model=(
                 ModelConfig(
                     name=self.model, path=f"{self.model}.{hardware.format}", version=self.version, rate_hz=self.rate_hz
                 ),
             ),
         )
-        return Identity(config=config, hardware=hardware, seed=self.seed, trial_s=self.trial_s, faults=tuple(faults))
+        return Identity(config=config, hardware=hardware, seed=self.seed, faults=tuple(faults))
 
 
 def make_room(connections: int) -> None:

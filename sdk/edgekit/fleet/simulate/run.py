@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
-from edgekit.fleet._url import tls_context
 from edgekit.fleet.simulate.carrier import Carrier
+from edgekit.fleet.simulate.credentials import own, shared
 from edgekit.fleet.simulate.device import Device
 from edgekit.fleet.simulate.faults import Kind
 from edgekit.fleet.simulate.latency import Bank
@@ -78,8 +78,9 @@ async def simulate(plan: Plan, on_summary: Callable[[Summary], None] = lambda _:
 class _Run:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        bank, tls = Bank(plan.seed), tls_context(plan.broker)
-        identities = plan.identities()
+        bank, identities = Bank(plan.seed), plan.identities()
+        names = [one.name for one in identities]
+        contexts = shared(plan.broker) if plan.pki is None else own(plan.broker, plan.pki, names)
         self._faults = {
             kind.value: count
             for kind in Kind
@@ -92,7 +93,7 @@ class _Run:
             for one in identities
             if any(fault.kind is Kind.DUPLICATE_ID for fault in one.faults)
         ]
-        self._carriers = [Carrier(group, plan.broker, tls, plan.mqtt) for group in groups]
+        self._carriers = [Carrier(group, plan.broker, contexts, plan.mqtt) for group in groups]
         self._own = plan.connections
         self._begun_s, self._cpu_s = time.monotonic(), _cpu_s()
         self._tasks: list[asyncio.Task[None]] = []

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -29,22 +30,37 @@ POLL_S = 0.03
 class Browser:
     """A browser with one page."""
 
-    def __init__(self, width: int = 1360, height: int = 860) -> None:
+    def __init__(self, width: int = 1360, height: int = 860, program: str | None = CHROMIUM) -> None:
         """Start it with an empty profile."""
-        assert CHROMIUM is not None
+        assert program is not None
         self._folder = Path(tempfile.mkdtemp(prefix="edgekit-chromium-"))
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        self._process = subprocess.Popen(
-            [CHROMIUM, *_FLAGS, f"--user-data-dir={self._folder}", "--remote-debugging-pipe", "about:blank"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            close_fds=False, preexec_fn=lambda: _as_three_and_four(theirs_in, theirs_out),  # noqa: PLW1509
-        )  # fmt: skip
-        os.close(theirs_in)
-        os.close(theirs_out)
+        command = [program, *_FLAGS, f"--user-data-dir={self._folder}", "--remote-debugging-pipe", "about:blank"]
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                start_new_session=True, close_fds=False,
+                preexec_fn=lambda: _as_three_and_four(theirs_in, theirs_out),  # noqa: PLW1509
+            )  # fmt: skip
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(theirs_in)
+            os.close(theirs_out)
         self._number, self._rest = 0, b""
         self._session: str | None = None
         self.seen: deque[dict[str, Any]] = deque(maxlen=20_000)
+        try:
+            self._attach(width, height)
+        except BaseException:
+            self.close()  # nobody else can: there is no browser yet to leave a block with
+            raise
+
+    def _attach(self, width: int, height: int) -> None:
+        """Take the page it has opened."""
         targets = self.call("Target.getTargets")["targetInfos"]
         page = next(one["targetId"] for one in targets if one["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
@@ -66,10 +82,12 @@ class Browser:
         """End it with all its processes."""
         with contextlib.suppress(OSError):
             os.close(self._out)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        os.close(self._in)
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        with contextlib.suppress(OSError):
+            os.close(self._in)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
@@ -168,6 +186,7 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            assert select.select([self._in], [], [], TIMEOUT_S)[0], f"Chromium said nothing for {TIMEOUT_S} s"
             part = os.read(self._in, 1 << 20)
             assert part, "Chromium has ended"
             self._rest += part

@@ -125,6 +125,12 @@ export function deviceView({ main, live, parts, options }) {
 
 const mib = (value) => value === undefined || value === null ? null : value / 1048576;
 
+/** The agent's lines, then what its workers said last. */
+const logLines = (result) => [
+  ...(result?.log ?? []),
+  ...Object.entries(result?.workers ?? {}).flatMap(([name, told]) => [`--- worker ${name}`, ...told]),
+];
+
 /** The device's log, by command: the device sends its last lines, nothing is kept. */
 function logCard(path) {
   const out = el("pre", { class: "log", tabindex: "0", "aria-label": "Log" });
@@ -133,14 +139,14 @@ function logCard(path) {
   const button = el("button", { class: "button", type: "button", disabled: !may("operator"), title: may("operator") ? "" : "needs the role operator", on: { click: fetchLog } }, "Fetch the log");
   async function fetchLog() {
     button.disabled = true;
+    out.hidden = true; // what it said before is not its answer
     put(said, "asking the device…");
     try {
       const { id } = await post(`${path}/commands`, { op: "log-tail", args: {}, timeout_s: 20 });
-      for (let turn = 0; turn < 60; turn++) {
+      for (let turn = 0; turn < 90; turn++) {
         const answer = await get(`${path}/commands/${encodeURIComponent(id)}`, { background: true });
         if (["done", "failed", "refused", "expired"].includes(answer.status)) {
-          const lines = answer.result?.lines ?? answer.result?.log ?? answer.result;
-          out.textContent = answer.status === "done" ? (Array.isArray(lines) ? lines.join("\n") : typeof lines === "string" ? lines : JSON.stringify(lines, null, 1)) : "";
+          out.textContent = answer.status === "done" ? logLines(answer.result).join("\n") : "";
           out.hidden = answer.status !== "done";
           put(said, answer.status === "done" ? "" : answer.text || `${answer.status}${answer.reason ? `: ${answer.reason}` : ""}`);
           return;
