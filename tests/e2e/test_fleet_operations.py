@@ -115,6 +115,12 @@ def test_an_operator_sees_asks_and_sets_simulated_devices(
     bench = json.loads(edgekit(fleet, "bench", alive, "--model", "kws", "--runs", "50", "--json"))
     assert bench["benchmark"]["timing"]["runs"] == 50
     assert "not running here" in edgekit(fleet, "bench", alive, "--model", "none", code=5)
+    many = json.loads(edgekit(fleet, "bench", "-f", "state=online", "--model", "kws", "--runs", "20", "--json"))
+    assert len(many["devices"]) == 5
+    assert all(one["benchmark"]["timing"]["runs"] == 20 for one in many["devices"])
+    assert "1 of 6 devices did not answer" in edgekit(fleet, "bench", "-f", "", "--model", "kws", code=5)
+    assert "serves 'none'" in edgekit(fleet, "bench", "-f", "", "--model", "none", code=2)
+    assert "either a device or --filter" in edgekit(fleet, "bench", "--model", "kws", code=2)
 
     told = json.loads(edgekit(fleet, "config", "set", "telemetry.window_s=2", "-f", f"device={alive}", "--json"))
     assert [one["device"] for one in told["devices"]] == [alive]

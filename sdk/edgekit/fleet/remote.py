@@ -27,6 +27,7 @@ CA_VARIABLE = "EDGEKIT_FLEET_CA"
 DATA = Path("~/.local/share/edgekit/fleet")
 TIMEOUT_S = 30.0
 ANSWER_S = 0.3
+AT_ONCE = 64
 MOST_BYTES = 64 * 1024 * 1024
 PAGE = 1000
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -65,7 +66,7 @@ class FleetServer:
         options: dict[str, Any] = {"ssl_context": _trusting(ca)} if parts.scheme == "https" else {}
         # redirects could carry the token elsewhere
         self._pool = urllib3.PoolManager(
-            timeout=TIMEOUT_S, retries=urllib3.Retry(connect=1, redirect=0, read=0, other=0), **options
+            maxsize=AT_ONCE, timeout=TIMEOUT_S, retries=urllib3.Retry(connect=1, redirect=0, read=0, other=0), **options
         )
 
     def __enter__(self) -> Self:

@@ -4,6 +4,7 @@ import typer
 
 from edgekit.cli.fleet import (
     alerts,
+    bench,
     bridge,
     broker,
     check,
@@ -34,7 +35,7 @@ app.command("top")(figures.top)
 app.command("query")(figures.query)
 app.command("events")(events.events)
 app.command("logs")(operate.logs)
-app.command("bench")(operate.bench)
+app.command("bench")(bench.bench)
 app.add_typer(operate.config_app, name="config")
 app.command("counters")(devices.counters)
 app.command("forget")(forget.forget)

@@ -25,3 +25,6 @@ Wanted = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Name = Annotated[str, typer.Argument(metavar="DEVICE", help="SITE/DEVICE, or DEVICE where there is one of that name.")]
+AnswerTimeout = Annotated[
+    float, typer.Option("--timeout", metavar="S", min=1, max=3600, help="How long the answer is waited for.")
+]

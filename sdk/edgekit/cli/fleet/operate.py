@@ -1,27 +1,22 @@
-"""`edgekit fleet logs`, `bench`, `config set`."""
+"""`edgekit fleet logs`, `config set`."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from edgekit.cli.fleet import _tables as tables
-from edgekit.cli.fleet._server_options import Json, Name, Server, ServerCa
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from edgekit.cli.fleet._server_options import AnswerTimeout, Json, Name, Server, ServerCa
 
 config_app = typer.Typer(
     help="The configuration that devices are wanted to have.", no_args_is_help=True, rich_markup_mode=None
 )
-
-_Timeout = Annotated[float, typer.Option(metavar="S", min=1, max=3600, help="How long the answer is waited for.")]
 
 
 def logs(
     device: Name,
     lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", min=1, max=1000, help="How many.")] = 100,
     model: Annotated[str | None, typer.Option(metavar="M", help="Of the workers only those of this model.")] = None,
-    timeout: _Timeout = 30.0,
+    timeout: AnswerTimeout = 30.0,
     server: Server = None,
     ca: ServerCa = None,
     json: Json = False,
@@ -52,54 +47,6 @@ def logs(
 
 def _plain_line(line: object) -> str:
     return "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in str(line))
-
-
-def bench(
-    device: Name,
-    model: Annotated[str, typer.Option(metavar="M", help="The model, which goes on working meanwhile.")],
-    runs: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="Timed inferences.")] = 200,
-    threads: Annotated[int | None, typer.Option(metavar="N", min=1, max=64, help="[default: the model's]")] = None,
-    streams: Annotated[int, typer.Option(metavar="N", min=1, max=16, help="So many at a time.")] = 1,
-    timeout: _Timeout = 120.0,
-    server: Server = None,
-    ca: ServerCa = None,
-    json: Json = False,
-) -> None:
-    """Have a device measure a model it serves, in a process that gives way to everything else.
-
-    Examples:
-
-        edgekit fleet bench pi-hall-3 --model kws
-
-        edgekit fleet bench pi-hall-3 --model kws --runs 1000 --threads 4 --json
-    """
-    from edgekit.fleet.remote import FleetServer
-
-    arguments: dict[str, object] = {"model": model, "runs": runs, "streams": streams}
-    if threads is not None:
-        arguments["threads"] = threads
-    with FleetServer(server, ca=ca) as fleet:
-        found = fleet.command(device, "benchmark", arguments, timeout, _progress())
-    if json:
-        tables.print_json({"device": device, "benchmark": found})
-        return
-    timing = found.get("timing") or {}
-    figures = ", ".join(f"{name} {timing[f'{name}_ms']:.3f} ms" for name in ("p50", "p90", "p99", "min"))
-    where = f"{found.get('runtime')} {found.get('version')} on {', '.join(map(str, found.get('executed_on') or ()))}"
-    print(f"{tables.plain(where)}: {figures} ({timing['runs']} runs)")
-    for row in found.get("throughput", ()):
-        print(f"{row['streams']} at a time: {row['per_second']:.1f} a second, p99 {row['p99_ms']:.3f} ms")
-
-
-def _progress() -> "Callable[[float], None]":
-    """Return what tells the progress on stderr, where somebody looks."""
-    import sys
-
-    def tell(share: float) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{share:.0%}", end="", file=sys.stderr, flush=True)
-
-    return tell
 
 
 @config_app.command("set")
