@@ -1,4 +1,4 @@
-"""A store, and devices that publish over a real broker and keep what is not acknowledged."""
+"""Devices that publish over a real broker and keep what is not acknowledged."""
 
 import json
 import subprocess
@@ -6,26 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edgekit.fleet.store import Store, open_store
 from edgekit_agent.protocol import Ack, Kind, Report, device_topic
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/fleet.db"
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with open_store(url) as opened:
-        yield opened
 
 
 class Publisher:
