@@ -31,7 +31,7 @@ class Server:
     """A cluster that runs; `stop`, `crash` and `start` are for tests of what uses it."""
 
     def __init__(self, folder: Path) -> None:
-        """Make a cluster in an empty folder, and start it."""
+        """Make a cluster in an empty folder."""
         self._folder, self._data = folder, folder / "data"
         self._numbers = count(1)
         self._initdb, self._server = (_tool(name) for name in ("initdb", "postgres"))
@@ -40,7 +40,9 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self._make()
-        self.start()
+
+    def prepare(self) -> None:
+        """Make the database that those of the tests are copied from."""
         self._administer(f"CREATE DATABASE {_TEMPLATE}")
         open_store(self.url(_TEMPLATE)).close()
 
@@ -130,7 +132,9 @@ def serving() -> Iterator[Server]:
         folder = Path(name)
         folder.chmod(0o711)
         server = Server(folder)
+        server.start()
         try:
+            server.prepare()
             yield server
         finally:
             server.stop()

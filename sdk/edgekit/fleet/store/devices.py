@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, up
 from edgekit.errors import UsageError
 from edgekit.fleet.store.base import DeviceKey, DeviceRow, Heard, ServedModel
 from edgekit.fleet.store.bulk import chunks, replace
-from edgekit.fleet.store.engine import reading, writing
-from edgekit.fleet.store.known import bump_epoch, make_devices
+from edgekit.fleet.store.engine import Turn, reading, writing
+from edgekit.fleet.store.known import bump_epoch, make_devices, numbers_of
 from edgekit.fleet.store.tables import (
     BOOTS,
     DEVICE_MODELS,
@@ -39,19 +39,25 @@ class Devices:
 
     def put(self, said: Sequence[Heard]) -> int:
         """Keep what devices say, in one transaction; return for how many new devices there was no room."""
-        refused = 0
+        if not said:
+            return 0
         with writing(self._engine) as connection:
-            for key, message, raw, now_ms in said:
+            names = list(dict.fromkeys(one.key for one in said))
+            make_devices(connection, names, said[0].now_ms, self._limit)
+            numbers = numbers_of(connection, names)
+            known = [one for one in said if one.key in numbers]
+            # in the order of numbers, as the writer of reports goes through them: no two wait for each other
+            for key, message, raw, now_ms in sorted(known, key=lambda one: numbers[one.key]):
+                number = numbers[key]
                 match message:
                     case State():
-                        done = self._put(connection, key, now_ms, _of_state(message, now_ms))
+                        self._put(connection, number, now_ms, _of_state(message, now_ms))
                     case Info():
-                        done = self._put(connection, key, now_ms, _of_info(message, raw), message.models)
+                        self._put(connection, number, now_ms, _of_info(message, raw), message.models)
                     case Reported():
                         told = {"reported_version": message.version, "reported": raw.decode(), "reported_at_ms": now_ms}
-                        done = self._put(connection, key, now_ms, told)
-                refused += not done
-        return refused
+                        self._put(connection, number, now_ms, told)
+        return len(said) - len(known)
 
     def put_state(self, key: DeviceKey, state: State, now_ms: int) -> bool:
         """Keep a device's presence as it says; return False when there is no room for a new device."""
@@ -71,19 +77,14 @@ class Devices:
         with writing(self._engine) as connection:
             connection.execute(update(DEVICES).where(_is(key)).values(**values))
 
+    @staticmethod
     def _put(
-        self,
         connection: Connection,
-        key: DeviceKey,
+        number: int,
         now_ms: int,
         values: dict[str, Any],
         models: Sequence[InstalledModel] | None = None,
-    ) -> bool:
-        number = connection.scalar(select(DEVICES.c.id).where(_is(key)))
-        if number is None:
-            if not make_devices(connection, [key], now_ms, self._limit):
-                return False
-            number = connection.scalar(select(DEVICES.c.id).where(_is(key)))
+    ) -> None:
         connection.execute(update(DEVICES).where(DEVICES.c.id == number).values(last_seen_ms=now_ms, **values))
         if models is not None:  # it lists all that is served
             connection.execute(delete(DEVICE_MODELS).where(DEVICE_MODELS.c.device_id == number))
@@ -93,7 +94,6 @@ class Devices:
                 if len(one.name) <= NAMES_LIMIT
             }
             replace(connection, DEVICE_MODELS, [column.name for column in DEVICE_MODELS.columns], [*served.values()])
-        return True
 
     # --- reading
 
@@ -117,7 +117,7 @@ class Devices:
             return [text for text in connection.scalars(select(column).distinct()) if text is not None]
 
     def _rows(self, query: Select[Any]) -> list[DeviceRow]:
-        with reading(self._engine) as connection, connection.begin():
+        with reading(self._engine) as connection:
             rows = connection.execute(query).all()
             numbers = [row.id for row in rows]
             served: dict[int, list[ServedModel]] = {number: [] for number in numbers}
@@ -150,7 +150,7 @@ class Devices:
         Raises:
             UsageError: if there is no such device.
         """
-        with writing(self._engine, ordered=True) as connection:
+        with writing(self._engine, *Turn) as connection:
             number = connection.scalar(select(DEVICES.c.id).where(_is(key)))
             if number is None:
                 raise UsageError(f"there is no device '{key.site}/{key.device}' in the store")

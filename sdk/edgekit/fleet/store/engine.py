@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,24 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from edgekit.errors import DeviceError, EnvironmentMissingError, UsageError
+from edgekit.fleet.store import postgresql
 
 FORMS = "sqlite:///PATH or postgresql://[user[:password]@]host[:port]/database"
 BUSY_S = 30.0
-CONNECT_S = 5.0
 CONNECTIONS = 8
-# One writer of reports at a time, so that their numbers grow in the order of commits: who has read up to a number has
-# missed nothing. SQLite has one writer anyway.
-_ORDER_LOCK = 0x656B31
+
+
+class Turn(IntEnum):
+    """Who writes one after another; SQLite has one writer anyway. PostgreSQL locks by these numbers, lowest first.
+
+    `SERVICE` is everything that is read, changed and written: desired states, rollouts, alerts, the audit log. With
+    `REPORTS` the numbers of reports grow in the order of commits: who has read up to a number has missed nothing.
+    """
+
+    SERVICE = 0x656B30
+    REPORTS = 0x656B31
+    ROLLUPS = 0x656B32
+    TOTALS = 0x656B33
 
 
 def parse(url: str) -> URL:
@@ -58,7 +69,7 @@ def connect(url: str) -> Engine:
         DeviceError: if the database server does not answer or refuses.
     """
     place = parse(url)
-    engine = _sqlite(place) if place.get_backend_name() == "sqlite" else _postgresql(place)
+    engine = _sqlite(place) if place.get_backend_name() == "sqlite" else postgresql.engine(place, CONNECTIONS)
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
@@ -104,34 +115,27 @@ def _sqlite(place: URL) -> Engine:
     return engine
 
 
-def _postgresql(place: URL) -> Engine:
-    return create_engine(
-        place,
-        pool_size=CONNECTIONS,
-        max_overflow=CONNECTIONS,
-        pool_pre_ping=True,
-        connect_args={"timeout": CONNECT_S, "application_name": "edgekit"},
-    )
-
-
 @contextlib.contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Give a connection on which everything is read at one moment (SQLite) or one after another (PostgreSQL)."""
+    """Give a connection on which everything is read as it is at one moment."""
     with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield connection
 
 
 @contextlib.contextmanager
-def writing(engine: Engine, *, ordered: bool = False) -> Iterator[Connection]:
+def writing(engine: Engine, *turns: Turn) -> Iterator[Connection]:
     """Give a connection whose work is committed as a whole when the block ends, or not at all.
 
     Args:
         engine: the database.
-        ordered: reports are added, one transaction at a time.
+        turns: what nobody else writes meanwhile, `Turn.SERVICE` unless said.
     """
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        if ordered and connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ORDER_LOCK})")
+        if connection.dialect.name == "postgresql":
+            for turn in sorted(turns or (Turn.SERVICE,)):  # in one order, so that no two wait for each other
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({turn.value})")
         try:
             yield connection
         except DBAPIError:
@@ -146,8 +150,9 @@ def is_away(exc: Exception) -> bool:
     """Whether the database is not there at the moment, or has no room: it may be later."""
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
     told = cause.args[0] if cause is not None and cause.args else None
-    if isinstance(told, dict):  # PostgreSQL's own word: connection, resources, operator, conflicts
-        return str(told.get("C", ""))[:2] in {"08", "53", "57", "40"}
+    if isinstance(told, dict):  # PostgreSQL's own word: connection, resources, operator, conflicts, was idle
+        code = str(told.get("C", ""))
+        return code[:2] in {"08", "53", "57", "40"} or code in {"25P03", "55P03"}
     if isinstance(exc, DBAPIError) and exc.connection_invalidated:
         return True
     return isinstance(cause, OSError) or type(cause).__name__ in {"OperationalError", "InterfaceError"}
