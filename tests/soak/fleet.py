@@ -35,6 +35,7 @@ AGENTS = 3
 SIMULATED = 100
 LIVE_S = (0.5, 4.0)
 SETTLE_S = 600.0
+VICTIMS = ("broker", "ingest", "ingest", "service", "agent")
 CONFIG = """
 device = "{name}"
 state_dir = "{folder}/state"
@@ -96,6 +97,9 @@ class Soak:
     folder: Path
     moments: random.Random
     simulated: int = SIMULATED
+    url: str = ""  # of the store; SQLite in the service's folder where it is empty
+    ingest: int = 1
+    victims: tuple[str, ...] = VICTIMS
     kills: Counter[str] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
     figures: dict[str, int] = field(default_factory=dict)
@@ -103,7 +107,7 @@ class Soak:
     def __post_init__(self) -> None:
         """Start everything."""
         self.port = brokers.free_port()
-        self.url = f"sqlite:///{self.folder}/service/fleet.db"
+        self.url = self.url or f"sqlite:///{self.folder}/service/fleet.db"
         self.model = self.folder / "model.null"
         self.model.write_text(json.dumps(SCRIPT))
         executable = brokers.find_mosquitto()
@@ -137,10 +141,11 @@ class Soak:
             )
 
     def start_service(self) -> "subprocess.Popen[bytes]":
-        """Start the service with one ingest process."""
+        """Start the service with its ingest processes."""
         where = ("--data", str(self.folder / "service"), "--broker", f"mqtt://127.0.0.1:{self.port}")
+        how = ("--store", self.url, "--ingest", str(self.ingest))
         command = ("-m", "edgekit.cli.main", "fleet", "serve", "--listen", f"127.0.0.1:{brokers.free_port()}")
-        return self._start("service.log", *command, *where)
+        return self._start("service.log", *command, *where, *how)
 
     def start_agent(self, name: str) -> "subprocess.Popen[bytes]":
         """Start an agent with what it has on its disk."""
@@ -160,7 +165,7 @@ class Soak:
     def kill_once(self) -> None:
         """Kill something and start it again; the service starts its ingest itself."""
         time.sleep(self.moments.uniform(*LIVE_S))
-        victim = self.moments.choice(["broker", "ingest", "ingest", "service", "agent"])
+        victim = self.moments.choice(self.victims)
         self.kills[victim] += 1
         if victim == "broker":
             self.broker.process.kill()
@@ -178,10 +183,12 @@ class Soak:
             self.agents[name] = self.start_agent(name)
 
     def _kill_ingest(self) -> None:
+        """Kill one of the ingest processes."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.service.pid).children():
-                if "edgekit.fleet.ingest" in child.cmdline():
-                    child.kill()
+            children = psutil.Process(self.service.pid).children()
+            found = [child for child in children if "edgekit.fleet.ingest" in child.cmdline()]
+            if found:
+                self.moments.choice(found).kill()
 
     def _kill(self, process: "subprocess.Popen[bytes]") -> None:
         """Kill all processes of a session at once."""
@@ -276,9 +283,9 @@ class Soak:
         self.broker.stop()
 
 
-def run(kills: int, seed: int, folder: Path, simulated: int = SIMULATED) -> Soak:
-    """Kill so many times, let it settle, and return what was seen."""
-    soak = Soak(folder, random.Random(seed), simulated)  # noqa: S311  # moments, no secrets
+def run(kills: int, seed: int, folder: Path, simulated: int = SIMULATED, **more: Any) -> Soak:
+    """Kill so many times, let it settle, and return what was seen; `more` is of `Soak`."""
+    soak = Soak(folder, random.Random(seed), simulated, **more)  # noqa: S311  # moments, no secrets
     try:
         for number in range(kills):
             soak.kill_once()
@@ -296,9 +303,11 @@ def main() -> int:
     options.add_argument("--kills", type=int, default=100)
     options.add_argument("--devices", type=int, default=SIMULATED, help="simulated devices beside the real agents")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--store", default="", help="URL of an empty store [default: SQLite]")
+    options.add_argument("--ingest", type=int, default=1, help="ingest processes")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="edgekit-fleet-soak-") as folder:
-        soak = run(chosen.kills, chosen.seed, Path(folder), chosen.devices)
+        soak = run(chosen.kills, chosen.seed, Path(folder), chosen.devices, url=chosen.store, ingest=chosen.ingest)
     print(f"{sum(soak.kills.values())} kills: {dict(soak.kills)}; {soak.figures}")
     for line in soak.bad:
         print(f"BAD: {line}")

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgekit.fleet.api.access import PUBLIC, sign_in
-from edgekit.fleet.api.errors import ApiError
+from edgekit.fleet.api.errors import ApiError, store_away
 from edgekit.fleet.api.gatekeeper import Gatekeeper
 from edgekit.fleet.api.principal import Principal
 from edgekit.fleet.api.settings import ApiSettings
+from edgekit.fleet.store.engine import is_away
 
 BODY_TIMEOUT_S = 30.0
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -92,10 +94,17 @@ class Guard:
             raise _too_large(self._settings.body_limit_bytes)
 
     async def _identify(self, scope: Scope, headers: Mapping[str, str]) -> None:
-        who = await run_in_threadpool(self._gatekeeper.who, headers, _peer(scope))
-        scope["principal"] = who
         method = scope["method"]
         public = (method, scope["path"]) in PUBLIC
+        try:
+            who = await run_in_threadpool(self._gatekeeper.who, headers, _peer(scope))
+        except SQLAlchemyError as exc:
+            if not is_away(exc):
+                raise
+            if scope["path"].startswith("/api/"):
+                raise store_away(exc) from exc
+            who = None  # how the service is, is told all the same
+        scope["principal"] = who
         if scope["path"].startswith("/api/") and not public and who is None:
             raise sign_in()
         if method not in SAFE:

@@ -145,8 +145,15 @@ class PresencePart:
             verdict = self.roll.verdict(key)
             told = verdict.presence.value, verdict.cause.value
             if key in self.roll and self._written.get(key) != told:
-                self._written[key] = told
                 since_ms = now_ms - int(1000 * (now_s - verdict.since_s))
                 rows.append(PresenceRow(DeviceKey(*key), *told, since_ms))
-        if rows:
+        if not rows:
+            return
+        self._written |= {row.key: (row.presence, row.reason) for row in rows}
+        try:
             await asyncio.to_thread(self._store.presence.put, rows)
+        except BaseException:
+            for row in rows:
+                self._written.pop(row.key, None)
+            self._changes += changes  # with the next
+            raise

@@ -42,15 +42,16 @@ class DevicesPart:
             for message, body in decoded
             if isinstance(body, State | Info | Reported)
         ]
-        refused = await asyncio.to_thread(self._store.devices.put, said)
-        await asyncio.to_thread(self._store.counters.add, SOURCE, {**counted, "stored": len(said) - refused})
+        stored = self._service.stored
+        refused = await stored(self._store.devices.put, said)
+        await stored(self._store.counters.add, SOURCE, {**counted, "stored": len(said) - refused})
 
     async def _events(self, messages: Sequence[Message]) -> None:
         decoded, counted = _decoded(messages)
         events = [(_key(message), body, message.arrived_ms) for message, body in decoded if isinstance(body, Event)]
-        stored = await asyncio.to_thread(self._store.events.add_all, events)
-        counted |= {"stored": stored, "duplicate": len(events) - stored}
-        await asyncio.to_thread(self._store.counters.add, SOURCE, counted)
+        new = await self._service.stored(self._store.events.add_all, events)
+        counted |= {"stored": new, "duplicate": len(events) - new}
+        await self._service.stored(self._store.counters.add, SOURCE, counted)
 
 
 def _key(message: Message) -> DeviceKey:

@@ -118,7 +118,8 @@ class Devices:
 
     def _rows(self, query: Select[Any]) -> list[DeviceRow]:
         with reading(self._engine) as connection:
-            rows = connection.execute(query).all()
+            # a database may order texts as a language does; pages go on where a name of ours comes next
+            rows = sorted(connection.execute(query).all(), key=lambda row: (row.site, row.device))
             numbers = [row.id for row in rows]
             served: dict[int, list[ServedModel]] = {number: [] for number in numbers}
             reported: dict[int, int] = {}

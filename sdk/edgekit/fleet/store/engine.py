@@ -80,8 +80,7 @@ def connect(url: str) -> Engine:
 
 
 def _unreachable(place: URL, exc: Exception) -> EnvironmentMissingError | DeviceError:
-    cause = getattr(exc, "orig", exc)
-    reason = str(cause.args[0].get("M", cause) if cause.args and isinstance(cause.args[0], dict) else cause)
+    reason = first_line(exc)
     if place.get_backend_name() == "sqlite":
         return EnvironmentMissingError(f"the store '{place.database}' cannot be used: {reason}")
     error = DeviceError(f"the store {shown(place)} does not answer: {reason}")
@@ -144,6 +143,13 @@ def writing(engine: Engine, *turns: Turn) -> Iterator[Connection]:
             # the driver may have been cut off in the middle of a message: such a connection is not used again
             connection.invalidate(exc)
             raise
+
+
+def first_line(exc: Exception) -> str:
+    """Return what a database's error says, short."""
+    cause = getattr(exc, "orig", exc)
+    told = cause.args[0].get("M", cause) if cause.args and isinstance(cause.args[0], dict) else cause
+    return (str(told).strip().splitlines() or [type(exc).__name__])[0][:300]
 
 
 def is_away(exc: Exception) -> bool:

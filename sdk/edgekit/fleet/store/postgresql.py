@@ -60,7 +60,10 @@ def _set(connection: Any, _record: object) -> None:  # noqa: ANN401  # the drive
 
 def _socket(host: str, port: int) -> socket.socket:
     """Connect in time. The driver's own limit would be one of every statement: 5 s for a question about a year."""
-    made = socket.create_connection((host, port), timeout=CONNECT_S)
+    try:
+        made = socket.create_connection((host, port), timeout=CONNECT_S)
+    except OSError as exc:
+        raise pg8000.InterfaceError(f"{host}:{port}: {exc.strerror or exc}") from exc
     made.settimeout(None)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

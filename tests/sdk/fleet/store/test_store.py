@@ -227,3 +227,9 @@ def test_a_batch_that_fails_leaves_nothing_behind(store: Store, arrived: Make) -
         store.reports.add([arrived(1), bad])
     assert store.reports.since(0) == []
     assert store.reports.add([arrived(1)]).stored == 1
+
+
+def test_devices_come_in_one_order_whatever_the_language_of_the_database(store: Store, arrived: Make) -> None:
+    names = ["dev-b", "dev_a", "dev1", "deva", "dev-1", "dev_b", "dev10", "dev-10"]
+    store.reports.add([arrived(1, device=name) for name in names])
+    assert [row.device for row in store.devices.all()] == sorted(names)
