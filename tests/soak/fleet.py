@@ -262,7 +262,7 @@ class Soak:
         self.figures |= {"reports": reports, "duplicates": counted["duplicate"], "rejected": counted["rejected"]}
         if counted["stored"] != reports:
             self.bad.append(f"counted as stored: {counted['stored']}, stored: {reports}")
-        if counted["received"] != counted["stored"] + counted["duplicate"] + counted["rejected"]:
+        if counted["received"] != sum(counted[name] for name in ("stored", "duplicate", "rejected", "throttled")):
             self.bad.append(f"the counters do not add up: {dict(counted)}")
         if counted["rejected"]:
             self.bad.append(f"{counted['rejected']} reports were rejected")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from edgekit.fleet.noise import tell_noisy
 from edgekit.fleet.service.host import Message
 from edgekit.fleet.service.service import Service
 from edgekit.fleet.store import DeviceKey, Heard
@@ -34,6 +35,10 @@ class DevicesPart:
             if messages:
                 link.know_sites({message.topic.site for message in messages})
                 await self._service.handle(messages)
+            if shed := link.shed():
+                counted = {"received": shed, "throttled": shed}
+                await self._service.stored(self._store.counters.add, SOURCE, counted)
+                await asyncio.to_thread(tell_noisy, self._store, link.noisy, "messages")
 
     async def _said(self, messages: Sequence[Message]) -> None:
         decoded, counted = _decoded(messages)
