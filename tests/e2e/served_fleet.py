@@ -32,7 +32,9 @@ class ServedFleet:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.url = f"http://127.0.0.1:{brokers.free_port()}"
-        self.store_url = f"sqlite:///{folder / 'fleet.db'}"
+        self.store_url = (
+            options[options.index("--store") + 1] if "--store" in options else f"sqlite:///{folder}/fleet.db"
+        )
         where = ("--broker", broker, "--data", str(folder), "--listen", self.url.removeprefix("http://"))
         self._command = [sys.executable, "-m", "edgekit.cli.main", "fleet", "serve", "--json", *where, *options]
         self.start()

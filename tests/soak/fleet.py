@@ -36,6 +36,7 @@ AGENTS = 3
 SIMULATED = 100
 LIVE_S = (0.5, 4.0)
 SETTLE_S = 600.0
+VICTIMS = ("broker", "ingest", "ingest", "service", "agent")
 CONFIG = """
 device = "{name}"
 state_dir = "{folder}/state"
@@ -97,6 +98,9 @@ class Soak:
     folder: Path
     moments: random.Random
     simulated: int = SIMULATED
+    url: str = ""  # of the store; SQLite in the service's folder where it is empty
+    ingest: int = 1
+    victims: tuple[str, ...] = VICTIMS
     kills: Counter[str] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
     figures: dict[str, int] = field(default_factory=dict)
@@ -112,7 +116,8 @@ class Soak:
         self.executable = executable
         (self.folder / "broker").mkdir()
         self.broker = self.start_broker()
-        self.service = ServedFleet(self.folder / "service", f"mqtt://127.0.0.1:{self.port}")
+        options = ["--ingest", str(self.ingest), *(["--store", self.url] if self.url else [])]
+        self.service = ServedFleet(self.folder / "service", f"mqtt://127.0.0.1:{self.port}", *options)
         self.observer = Observer(self.port)
         # before there is a host the broker's word is enough for a device, and nobody keeps what it sends
         if not self.observer.stores.wait(SETTLE_S):
@@ -154,7 +159,7 @@ class Soak:
     def kill_once(self) -> None:
         """Kill something and start it again; the service starts its ingest itself."""
         time.sleep(self.moments.uniform(*LIVE_S))
-        victim = self.moments.choice(["broker", "ingest", "ingest", "service", "agent"])
+        victim = self.moments.choice(self.victims)
         self.kills[victim] += 1
         if victim == "broker":
             self.broker.process.kill()
@@ -244,7 +249,7 @@ class Soak:
         self.figures |= {"reports": reports, "duplicates": counted["duplicate"], "rejected": counted["rejected"]}
         if counted["stored"] != reports:
             self.bad.append(f"counted as stored: {counted['stored']}, stored: {reports}")
-        if counted["received"] != counted["stored"] + counted["duplicate"] + counted["rejected"]:
+        if counted["received"] != sum(counted[name] for name in ("stored", "duplicate", "rejected", "throttled")):
             self.bad.append(f"the counters do not add up: {dict(counted)}")
         if counted["rejected"]:
             self.bad.append(f"{counted['rejected']} reports were rejected")
@@ -266,9 +271,9 @@ class Soak:
         self.broker.stop()
 
 
-def run(kills: int, seed: int, folder: Path, simulated: int = SIMULATED) -> Soak:
-    """Kill so many times, let it settle, and return what was seen."""
-    soak = Soak(folder, random.Random(seed), simulated)  # noqa: S311  # moments, no secrets
+def run(kills: int, seed: int, folder: Path, simulated: int = SIMULATED, **more: Any) -> Soak:
+    """Kill so many times, let it settle, and return what was seen; `more` is of `Soak`."""
+    soak = Soak(folder, random.Random(seed), simulated, **more)  # noqa: S311  # moments, no secrets
     try:
         for number in range(kills):
             soak.kill_once()
@@ -286,9 +291,11 @@ def main() -> int:
     options.add_argument("--kills", type=int, default=100)
     options.add_argument("--devices", type=int, default=SIMULATED, help="simulated devices beside the real agents")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--store", default="", help="URL of an empty store [default: SQLite]")
+    options.add_argument("--ingest", type=int, default=1, help="ingest processes")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="edgekit-fleet-soak-") as folder:
-        soak = run(chosen.kills, chosen.seed, Path(folder), chosen.devices)
+        soak = run(chosen.kills, chosen.seed, Path(folder), chosen.devices, url=chosen.store, ingest=chosen.ingest)
     print(f"{sum(soak.kills.values())} kills: {dict(soak.kills)}; {soak.figures}")
     for line in soak.bad:
         print(f"BAD: {line}")

@@ -3,13 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from edgekit.fleet import _clock
-from edgekit.fleet.presence.part import Came, Host
+from edgekit.fleet.presence.part import Came
 from edgekit.fleet.store import DeviceKey
 from edgekit.fleet.wire import Result, decode
 from edgekit_agent.errors import ProtocolError
 from edgekit_agent.protocol import Kind
+
+if TYPE_CHECKING:
+    from edgekit.fleet.service.service import Service
 
 _log = logging.getLogger(__name__)
 
@@ -17,9 +21,9 @@ _log = logging.getLogger(__name__)
 class AnswersPart:
     """Keeps answers with the commands they belong to."""
 
-    def __init__(self, service: Host) -> None:
+    def __init__(self, service: "Service") -> None:
         """Listen."""
-        self._store = service.store
+        self._service = service
         service.listen((Kind.RESULT,), self._results)
 
     async def run(self) -> None:
@@ -35,4 +39,5 @@ class AnswersPart:
                 continue
             if isinstance(result, Result) and message.topic.command:
                 key, now_ms = DeviceKey(message.topic.site, message.topic.device), _clock.now_ms()
-                await asyncio.to_thread(self._store.commands.answered, message.topic.command, key, result, now_ms)
+                answered = self._service.store.commands.answered
+                await self._service.stored(answered, message.topic.command, key, result, now_ms)

@@ -1,13 +1,19 @@
-"""Messages as devices send them, and real brokers."""
+"""Messages as devices send them, real brokers, and stores of both kinds."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgekit.errors import EnvironmentMissingError
 from edgekit.fleet._brokers import Broker, choose_engine, running
+from edgekit.fleet.store import Store, open_store
 from edgekit_agent.protocol import ExpHistogram, Latency, Report
+from tests.sdk.fleet.postgresql import Server, serving
+
+KINDS_OF_STORE = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +55,28 @@ def broker(engine: str) -> Iterator[Broker]:
     """A running broker of each engine, on a free port."""
     with running(engine=engine) as run:
         yield run
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL that runs for the tests of this process."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(params=KINDS_OF_STORE)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store of each kind: whatever uses a store is tested on both."""
+    with ExitStack() as held:
+        if request.param == "sqlite":
+            yield f"sqlite:///{tmp_path}/fleet.db"
+        else:
+            server: Server = request.getfixturevalue("postgresql")
+            yield held.enter_context(server.database())
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """An empty store of each kind."""
+    with open_store(url) as opened:
+        yield opened

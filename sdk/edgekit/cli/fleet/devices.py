@@ -132,7 +132,7 @@ def _reported(found: dict[str, Any]) -> None:
 
 
 def counters(server: Server = None, ca: ServerCa = None, json: Json = False) -> None:
-    """Tell what became of every message: each that was received is stored, a duplicate or rejected.
+    """Tell what became of every message: each that was received is stored, a duplicate, rejected or throttled.
 
     Examples:
 

@@ -36,6 +36,12 @@ def serve(
     metrics_devices: Annotated[
         bool, typer.Option("--metrics-devices", help="Name the device in /metrics: as many series then as devices.")
     ] = False,
+    device_rate: Annotated[
+        float, typer.Option(metavar="N", min=0, help="Reports a second of one device; more wait with it. 0: any.")
+    ] = 100.0,
+    device_burst: Annotated[
+        int, typer.Option(metavar="N", min=200, help="Reports of one device at once, before that counts.")
+    ] = 60_000,
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
@@ -113,6 +119,8 @@ def serve(
         group_roles=tuple(group_role or ()),
         keep=Keep(reports_h=keep_reports, minutes_d=keep_minutes, hours_d=keep_hours),
         metrics_devices=metrics_devices,
+        device_rate=device_rate,
+        device_burst=device_burst,
     )
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     if _run(settings, json=json):

@@ -55,7 +55,16 @@ class AlertsPart:
     async def run(self) -> None:
         """Look and tell until cancelled."""
         await asyncio.to_thread(self.configure)
-        await asyncio.gather(self._every(LOOK_S, self.look), self._every(TELL_S, self.deliver))
+        both = [asyncio.ensure_future(self._every(seconds, work)) for seconds, work in self._turns()]
+        try:
+            await asyncio.gather(*both)
+        finally:  # one that fails takes the other along: they start again together
+            for one in both:
+                one.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+
+    def _turns(self) -> tuple[tuple[float, Callable[[], int]], ...]:
+        return (LOOK_S, self.look), (TELL_S, self.deliver)
 
     async def _every(self, seconds: float, work: Callable[[], int]) -> None:
         loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ router = APIRouter(tags=["counters"], prefix="/api/v1/counters")
 
 
 class Counters(BaseModel):
-    """Received = stored + duplicate + rejected, once all is done; `dropped` never came so far."""
+    """Received = stored + duplicate + rejected + throttled, once all is done; `dropped` never came so far."""
 
     total: dict[str, int]
     sources: dict[str, dict[str, int]]

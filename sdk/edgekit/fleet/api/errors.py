@@ -9,9 +9,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from edgekit import errors
+from edgekit.fleet.store.engine import first_line, is_away
 from edgekit_agent.errors import AgentError
 
 _LOG = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(errors.EdgeKitError, _known)
     app.add_exception_handler(AgentError, _known)
+    app.add_exception_handler(SQLAlchemyError, _database)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -106,6 +109,16 @@ async def _invalid(_request: Request, exc: Exception) -> JSONResponse:
 async def _known(_request: Request, exc: Exception) -> JSONResponse:
     status, code = next((status, code) for kind, status, code in _STATUS if isinstance(exc, kind))
     return ApiError(status, code, str(exc), *getattr(exc, "__notes__", [])).response()
+
+
+async def _database(request: Request, exc: Exception) -> JSONResponse:
+    return store_away(exc).response() if is_away(exc) else await _bug(request, exc)
+
+
+def store_away(exc: Exception) -> ApiError:
+    """Return the answer while the store is away: it comes back by itself."""
+    _LOG.warning("the store does not answer: %s", first_line(exc))
+    return ApiError(503, "store-away", "the store does not answer at the moment", headers={"Retry-After": "5"})
 
 
 async def _bug(request: Request, exc: Exception) -> JSONResponse:

@@ -6,19 +6,25 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgekit.fleet.api.access import PUBLIC, sign_in
-from edgekit.fleet.api.errors import ApiError
+from edgekit.fleet.api.errors import ApiError, store_away
 from edgekit.fleet.api.gatekeeper import Gatekeeper
 from edgekit.fleet.api.principal import Principal
 from edgekit.fleet.api.settings import ApiSettings
+from edgekit.fleet.api.throttle import Throttle
+from edgekit.fleet.store.engine import is_away
 
 BODY_TIMEOUT_S = 30.0
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF_HEADER = "x-csrf-token"
+# Of one address: requests by whom nobody knows. A page whose session is over asks a few times.
+WRONG_LIMIT, WRONG_S = 300, 60.0
+_CLAIMS = frozenset({"authorization", "cookie"})
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 HEADERS: Mapping[str, str] = MappingProxyType(
@@ -44,6 +50,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: ApiSettings, gatekeeper: Gatekeeper) -> None:
         """Stand before `app`."""
         self._app, self._settings, self._gatekeeper = app, settings, gatekeeper
+        self._wrong = Throttle(WRONG_LIMIT, WRONG_S)
         self._hosts = settings.hosts or (_LOCAL_NAMES if settings.loopback else ())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,11 +99,23 @@ class Guard:
             raise _too_large(self._settings.body_limit_bytes)
 
     async def _identify(self, scope: Scope, headers: Mapping[str, str]) -> None:
-        who = await run_in_threadpool(self._gatekeeper.who, headers, _peer(scope))
-        scope["principal"] = who
-        method = scope["method"]
+        method, address = scope["method"], scope["address"]
         public = (method, scope["path"]) in PUBLIC
+        claims = bool(headers.keys() & _CLAIMS)
+        if claims and scope["path"].startswith("/api/"):
+            self._wrong.check(address)
+        try:
+            who = await run_in_threadpool(self._gatekeeper.who, headers, _peer(scope))
+        except SQLAlchemyError as exc:
+            if not is_away(exc):
+                raise
+            if scope["path"].startswith("/api/"):
+                raise store_away(exc) from exc
+            who = None  # how the service is, is told all the same
+        scope["principal"] = who
         if scope["path"].startswith("/api/") and not public and who is None:
+            if claims:  # looked up in the store, for nothing
+                self._wrong.failed(address)
             raise sign_in()
         if method not in SAFE:
             _check_origin(headers)

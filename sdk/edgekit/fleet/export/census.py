@@ -32,7 +32,7 @@ def take_census(engine: Engine, limit: int = LIMIT) -> Census:
     """Count the devices; what would be more than `limit` rows is added up as `_overflow`."""
     by_presence = (DEVICES.c.site, DEVICES.c.presence, DEVICES.c.presence_reason)
     by_model = (DEVICE_MODELS.c.model, DEVICE_MODELS.c.version)
-    with reading(engine) as connection, connection.begin():
+    with reading(engine) as connection:
         devices = connection.execute(select(*by_presence, func.count()).group_by(*by_presence).order_by(*by_presence))
         presence = _bounded([(tuple(row[:3]), row[3]) for row in devices], limit, named=1)
         served = connection.execute(select(*by_model, func.count()).group_by(*by_model).order_by(*by_model))

@@ -15,6 +15,7 @@ from typing import Any
 
 from edgekit.errors import EdgeKitError
 from edgekit.fleet._url import BrokerUrl
+from edgekit.fleet.allowance import Limits
 from edgekit.fleet.ingest.ingest import Ingest, Told
 from edgekit.fleet.ingest.links import Subscription, open_link
 from edgekit.fleet.store import open_store
@@ -37,7 +38,8 @@ def main() -> int:
         return 4
     with store:
         url, wanted = _broker(settings["broker"]), _wanted(settings)
-        ingest = Ingest(store, lambda: open_link(url, wanted, settings["client"]), settings["source"], _print)
+        limits = Limits(rate=settings.get("rate", 0.0), burst=settings.get("burst", 0.0))
+        ingest = Ingest(store, lambda: open_link(url, wanted, settings["client"]), settings["source"], _print, limits)
         signal.signal(signal.SIGTERM, lambda *_: ingest.stop())
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends us
         threading.Thread(target=_until_alone, args=(ingest,), daemon=True).start()

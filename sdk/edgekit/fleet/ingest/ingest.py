@@ -10,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgekit.fleet import _clock
+from edgekit.fleet.allowance import Limits
 from edgekit.fleet.ingest.acks import EXPIRY_S, Acks
-from edgekit.fleet.ingest.intake import Intake
+from edgekit.fleet.ingest.intake import NO_LIMITS, Intake
 from edgekit.fleet.ingest.links import Link
 from edgekit.fleet.ingest.storing import Storing
+from edgekit.fleet.noise import tell_noisy
 from edgekit.fleet.store import Store
 from edgekit_agent.errors import TransportError
 
@@ -37,7 +39,12 @@ class Ingest:
     """Runs until `stop`."""
 
     def __init__(
-        self, store: Store, connect: Callable[[], Link], source: str, told: Callable[[Told], None] = lambda _: None
+        self,
+        store: Store,
+        connect: Callable[[], Link],
+        source: str,
+        told: Callable[[Told], None] = lambda _: None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         """Put it together.
 
@@ -46,9 +53,10 @@ class Ingest:
             connect: opens a link; called again whenever it is gone.
             source: the name it counts under.
             told: called when it is connected, or has trouble, or has no more.
+            limits: what is taken of each device.
         """
         self._store, self._connect, self._tell = store, connect, told
-        self._intake, self._acks = Intake(), Acks()
+        self._intake, self._acks = Intake(limits), Acks()
         self._storing = Storing(store.reports, source, self._wait_for_store)
         self._link: Link | None = None
         self._stopping = False
@@ -107,6 +115,7 @@ class Ingest:
         self._intake.stored()
         if self._said.trouble is not None and self._said.connected:
             self._say(connected=True, trouble=None)
+        tell_noisy(self._store, self._intake.noisy, "reports")
         if time.monotonic() - self._looked_s >= ROLL_S / 12:
             self._roll()
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from edgekit.fleet.store import Ack, Arrived, Outcome
-from edgekit.fleet.store.engine import is_away
+from edgekit.fleet.store.engine import first_line, is_away
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class Storing:
                 if not is_away(exc):
                     return self._halved(batch, counted, exc)
                 if self.trouble is None:
-                    _log.warning("event=store-away reason=%s", _first_line(exc))
-                self.trouble = _first_line(exc)
+                    _log.warning("event=store-away reason=%s", first_line(exc))
+                self.trouble = first_line(exc)
                 if not self._wait(RETRY_S[min(tries, len(RETRY_S) - 1)]):
                     return None
                 tries += 1
@@ -61,13 +61,9 @@ class Storing:
     def _halved(self, batch: Sequence[Arrived], counted: Mapping[str, int], exc: Exception) -> tuple[Ack, ...] | None:
         """One report that no database takes must not hold up the others for ever."""
         if len(batch) <= 1:
-            _log.error("event=report-not-storable reason=%s", _first_line(exc))
+            _log.error("event=report-not-storable reason=%s", first_line(exc))
             return self.store([], {**counted, "rejected": counted.get("rejected", 0) + len(batch)}) if batch else ()
         middle = len(batch) // 2
         first = self.store(batch[:middle], counted)
         rest = None if first is None else self.store(batch[middle:], {})
         return None if first is None or rest is None else (*first, *rest)
-
-
-def _first_line(exc: Exception) -> str:
-    return (str(getattr(exc, "orig", exc)).strip().splitlines() or [type(exc).__name__])[0][:300]

@@ -91,6 +91,9 @@ class IngestPart:
             "client_id": f"ek-ingest-{self._id}-{number}",
             "shared": settings.ingest > 1,
             "client": settings.client,
+            # each sees its part of a device's reports
+            "rate": settings.device_rate / settings.ingest,
+            "burst": settings.device_burst,
         }
         return json.dumps(document, default=str).encode() + b"\n"
 

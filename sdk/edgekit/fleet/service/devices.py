@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from edgekit.fleet.noise import tell_noisy
 from edgekit.fleet.service.host import Message
 from edgekit.fleet.service.service import Service
 from edgekit.fleet.store import DeviceKey, Heard
@@ -41,6 +42,10 @@ class DevicesPart:
                 next_s = loop.time() + (GATHER_S if len(messages) < AT_ONCE else 0.0)
                 link.know_sites({message.topic.site for message in messages})
                 await self._service.handle(messages)
+            if shed := link.shed():
+                counted = {"received": shed, "throttled": shed}
+                await self._service.stored(self._store.counters.add, SOURCE, counted)
+                await asyncio.to_thread(tell_noisy, self._store, link.noisy, "messages")
 
     async def _said(self, messages: Sequence[Message]) -> None:
         decoded, counted = _decoded(messages)
@@ -49,12 +54,12 @@ class DevicesPart:
             for message, body in decoded
             if isinstance(body, State | Info | Reported)
         ]
-        await asyncio.to_thread(self._store.devices.put, said, counted)
+        await self._service.stored(self._store.devices.put, said, counted)
 
     async def _events(self, messages: Sequence[Message]) -> None:
         decoded, counted = _decoded(messages)
         events = [(_key(message), body, message.arrived_ms) for message, body in decoded if isinstance(body, Event)]
-        await asyncio.to_thread(self._store.events.add_all, events, counted)
+        await self._service.stored(self._store.events.add_all, events, counted)
 
 
 def _key(message: Message) -> DeviceKey:

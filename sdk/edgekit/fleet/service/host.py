@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 from edgekit.fleet import _clock
 from edgekit.fleet._url import BrokerUrl, tls_context
+from edgekit.fleet.allowance import Allowances, Limits, Noisy
 from edgekit.fleet.service.health import Health
+from edgekit.fleet.store import DeviceKey
 from edgekit_agent.errors import ProtocolError, TransportError
 from edgekit_agent.protocol import HOST, MAX_MESSAGE_BYTES, Kind, State, Topic, device_topic, subscription
 
@@ -28,6 +30,8 @@ RETRY_S = (0.3, 1.0, 2.0, 5.0)
 WAITING = 20_000
 IN_FLIGHT = 1_000
 SITE_LIMIT = 1_000
+SAYING = Limits(rate=20.0, burst=2_000.0)
+"""Of what a device says beside its reports: states, events, answers. An agent keeps 200 events while it is away."""
 STOP_S = 3.0
 
 
@@ -53,6 +57,8 @@ class HostLink:
         self._able = False
         # full: the thread waits, nothing more is read, and the broker keeps it
         self._messages: queue.Queue[Message] = queue.Queue(WAITING)
+        self._allowances, self.noisy, self._shed = Allowances[DeviceKey](SAYING), Noisy[DeviceKey](), 0
+        self._shed_told = 0
         self._stopping = threading.Event()
         self._client: Any = None
         self._connected = threading.Event()
@@ -108,6 +114,11 @@ class HostLink:
         with contextlib.suppress(TransportError):
             for site in self.sites:
                 self._say(site)
+
+    def shed(self) -> int:
+        """Return how many messages were not taken since the last call, because their device is beyond its limits."""
+        count, self._shed_told = self._shed - self._shed_told, self._shed
+        return count
 
     def take(self, timeout_s: float, limit: int) -> list[Message]:
         """Return what came, waiting so long for the first message."""
@@ -217,6 +228,11 @@ class HostLink:
         except ProtocolError:
             return
         if topic.device == HOST:
+            return
+        key = DeviceKey(topic.site, topic.device)
+        if not self._allowances.passes(key, message.payload):
+            self._shed += 1
+            self.noisy.add(key)
             return
         one = Message(topic, message.payload, bool(message.retain), _clock.now_ms())
         while not self._stopping.is_set():

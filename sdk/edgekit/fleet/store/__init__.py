@@ -36,7 +36,7 @@ from edgekit.fleet.store.commands import Commands
 from edgekit.fleet.store.counters import Counters
 from edgekit.fleet.store.desired import DesiredStates
 from edgekit.fleet.store.devices import Devices
-from edgekit.fleet.store.engine import connect, writing
+from edgekit.fleet.store.engine import Turn, connect, writing
 from edgekit.fleet.store.events import Events
 from edgekit.fleet.store.history import History
 from edgekit.fleet.store.marks import Marks
@@ -127,7 +127,7 @@ def open_store(url: str, *, device_limit: int = DEVICE_LIMIT) -> Store:
     """
     engine = connect(url)
     try:
-        with writing(engine, ordered=True) as connection:
+        with writing(engine, *Turn) as connection:
             migrate(connection)
     except BaseException:
         engine.dispose()

@@ -12,15 +12,12 @@ from edgekit.fleet.store.tables import AUDIT
 
 LIMIT = 1_000
 _PART = 1_000
-_ORDER_LOCK = 0x656B32
 
 
 def append(connection: Connection, entries: Sequence[Entry]) -> None:
-    """Write entries in the caller's transaction: what is done and its record are there together, or neither is."""
+    """Write entries in the caller's transaction (`Turn.SERVICE`): the deed and its record are there, or neither is."""
     if not entries:
         return
-    if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ORDER_LOCK})")
     previous = connection.scalar(select(AUDIT.c.digest).order_by(AUDIT.c.id.desc()).limit(1)) or FIRST
     rows = []
     for entry in entries:

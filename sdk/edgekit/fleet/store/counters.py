@@ -1,6 +1,7 @@
-"""What became of every message: those received are stored, duplicate or rejected, each once.
+"""What became of every message: those received are stored, duplicate, rejected or throttled, each once.
 
-`decoded` could be read; `dropped` never came so far, because there was no room for them.
+`decoded` could be read; `throttled` were beyond what is taken of one device: reports among them are not acknowledged,
+and come again. `dropped` never came so far, because there was no room for them.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from edgekit.fleet.store.engine import reading, writing
 from edgekit.fleet.store.tables import COUNTERS
 
-NAMES = ("received", "decoded", "stored", "duplicate", "rejected", "dropped")
+NAMES = ("received", "decoded", "stored", "duplicate", "rejected", "throttled", "dropped")
 """Counters that are always told, also while they are 0."""
 
 

@@ -10,7 +10,7 @@ from edgekit.errors import UsageError
 from edgekit.fleet.store.base import DeviceKey, DeviceRow, Heard, ServedModel
 from edgekit.fleet.store.bulk import chunks
 from edgekit.fleet.store.counters import Counted, add_counts
-from edgekit.fleet.store.engine import reading, writing
+from edgekit.fleet.store.engine import Turn, reading, writing
 from edgekit.fleet.store.known import bump_epoch
 from edgekit.fleet.store.said import keep
 from edgekit.fleet.store.tables import (
@@ -91,8 +91,9 @@ class Devices:
             return [text for text in connection.scalars(select(column).distinct()) if text is not None]
 
     def _rows(self, query: Select[Any]) -> list[DeviceRow]:
-        with reading(self._engine) as connection, connection.begin():
-            rows = connection.execute(query).all()
+        with reading(self._engine) as connection:
+            # a database may order texts as a language does; pages go on where a name of ours comes next
+            rows = sorted(connection.execute(query).all(), key=lambda row: (row.site, row.device))
             numbers = [row.id for row in rows]
             served: dict[int, list[ServedModel]] = {number: [] for number in numbers}
             reported: dict[int, int] = {}
@@ -124,7 +125,7 @@ class Devices:
         Raises:
             UsageError: if there is no such device.
         """
-        with writing(self._engine, ordered=True) as connection:
+        with writing(self._engine, *Turn) as connection:
             number = connection.scalar(select(DEVICES.c.id).where(_is(key)))
             if number is None:
                 raise UsageError(f"there is no device '{key.site}/{key.device}' in the store")

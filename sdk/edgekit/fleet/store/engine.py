@@ -1,7 +1,11 @@
 """The database behind a store's URL: SQLite in one file, or PostgreSQL."""
 
 import contextlib
+import os
+import sqlite3
+import time
 from collections.abc import Iterator
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +13,25 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from edgekit.errors import DeviceError, EnvironmentMissingError, UsageError
+from edgekit.errors import DataError, DeviceError, EdgeKitError, EnvironmentMissingError, UsageError
+from edgekit.fleet.store import postgresql
 
 FORMS = "sqlite:///PATH or postgresql://[user[:password]@]host[:port]/database"
 BUSY_S = 30.0
-CONNECT_S = 5.0
 CONNECTIONS = 8
-# One writer of reports at a time, so that their numbers grow in the order of commits: who has read up to a number has
-# missed nothing. SQLite has one writer anyway.
-_ORDER_LOCK = 0x656B31
+
+
+class Turn(IntEnum):
+    """Who writes one after another; SQLite has one writer anyway. PostgreSQL locks by these numbers, lowest first.
+
+    `SERVICE` is everything that is read, changed and written: desired states, rollouts, alerts, the audit log. With
+    `REPORTS` the numbers of reports grow in the order of commits: who has read up to a number has missed nothing.
+    """
+
+    SERVICE = 0x656B30
+    REPORTS = 0x656B31
+    ROLLUPS = 0x656B32
+    TOTALS = 0x656B33
 
 
 def parse(url: str) -> URL:
@@ -55,35 +69,60 @@ def connect(url: str) -> Engine:
     Raises:
         UsageError: if the URL is of no form that is known.
         EnvironmentMissingError: if the file cannot be made or written here.
+        DataError: if the file is no database.
         DeviceError: if the database server does not answer or refuses.
     """
     place = parse(url)
-    engine = _sqlite(place) if place.get_backend_name() == "sqlite" else _postgresql(place)
+    engine = _sqlite(place) if place.get_backend_name() == "sqlite" else postgresql.engine(place, CONNECTIONS)
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
+        if place.get_backend_name() == "sqlite":
+            Path(place.database or "").chmod(0o600)
     except (DBAPIError, OSError) as exc:
         engine.dispose()
         raise _unreachable(place, exc) from exc
     return engine
 
 
-def _unreachable(place: URL, exc: Exception) -> EnvironmentMissingError | DeviceError:
-    cause = getattr(exc, "orig", exc)
-    reason = str(cause.args[0].get("M", cause) if cause.args and isinstance(cause.args[0], dict) else cause)
+def _unreachable(place: URL, exc: Exception) -> EdgeKitError:
+    reason = first_line(exc)
     if place.get_backend_name() == "sqlite":
-        return EnvironmentMissingError(f"the store '{place.database}' cannot be used: {reason}")
+        kind = DataError if "not a database" in reason else EnvironmentMissingError
+        return kind(f"the store '{place.database}' cannot be used: {reason}")
     error = DeviceError(f"the store {shown(place)} does not answer: {reason}")
     error.add_note("check that PostgreSQL runs there, and user, password and database of the URL")
     return error
+
+
+def _make(path: Path) -> None:
+    """Make the file, readable for its owner alone.
+
+    One that is there is not opened: to close it would take the locks of this process's other connections away.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Have SQLite write ahead; while another changes a new file to that, SQLite itself does not wait."""
+    end = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _sqlite(place: URL) -> Engine:
     path = Path(place.database or "")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab"):
-            path.chmod(0o600)
+        _make(path)
     except OSError as exc:
         raise EnvironmentMissingError(f"the store '{path}' cannot be written: {exc.strerror}") from exc
     engine = create_engine(place, pool_size=CONNECTIONS, max_overflow=CONNECTIONS, connect_args={"timeout": BUSY_S})
@@ -91,8 +130,9 @@ def _sqlite(place: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's
         connection.isolation_level = None  # SQLAlchemy's begin decides, see below
+        _log_ahead(connection)
         # FULL: what was acknowledged survives a power cut too
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=8000", "cache_size=-65536"):
+        for pragma in ("synchronous=FULL", "wal_autocheckpoint=8000", "cache_size=-65536"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -104,34 +144,27 @@ def _sqlite(place: URL) -> Engine:
     return engine
 
 
-def _postgresql(place: URL) -> Engine:
-    return create_engine(
-        place,
-        pool_size=CONNECTIONS,
-        max_overflow=CONNECTIONS,
-        pool_pre_ping=True,
-        connect_args={"timeout": CONNECT_S, "application_name": "edgekit"},
-    )
-
-
 @contextlib.contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Give a connection on which everything is read at one moment (SQLite) or one after another (PostgreSQL)."""
+    """Give a connection on which everything is read as it is at one moment."""
     with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield connection
 
 
 @contextlib.contextmanager
-def writing(engine: Engine, *, ordered: bool = False) -> Iterator[Connection]:
+def writing(engine: Engine, *turns: Turn) -> Iterator[Connection]:
     """Give a connection whose work is committed as a whole when the block ends, or not at all.
 
     Args:
         engine: the database.
-        ordered: reports are added, one transaction at a time.
+        turns: what nobody else writes meanwhile, `Turn.SERVICE` unless said.
     """
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        if ordered and connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ORDER_LOCK})")
+        if connection.dialect.name == "postgresql":
+            for turn in sorted(turns or (Turn.SERVICE,)):  # in one order, so that no two wait for each other
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({turn.value})")
         try:
             yield connection
         except DBAPIError:
@@ -142,12 +175,20 @@ def writing(engine: Engine, *, ordered: bool = False) -> Iterator[Connection]:
             raise
 
 
+def first_line(exc: Exception) -> str:
+    """Return what a database's error says, short."""
+    cause = getattr(exc, "orig", exc)
+    told = cause.args[0].get("M", cause) if cause.args and isinstance(cause.args[0], dict) else cause
+    return (str(told).strip().splitlines() or [type(exc).__name__])[0][:300]
+
+
 def is_away(exc: Exception) -> bool:
     """Whether the database is not there at the moment, or has no room: it may be later."""
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
     told = cause.args[0] if cause is not None and cause.args else None
-    if isinstance(told, dict):  # PostgreSQL's own word: connection, resources, operator, conflicts
-        return str(told.get("C", ""))[:2] in {"08", "53", "57", "40"}
+    if isinstance(told, dict):  # PostgreSQL's own word: connection, resources, operator, conflicts, was idle
+        code = str(told.get("C", ""))
+        return code[:2] in {"08", "53", "57", "40"} or code in {"25P03", "55P03"}
     if isinstance(exc, DBAPIError) and exc.connection_invalidated:
         return True
     return isinstance(cause, OSError) or type(cause).__name__ in {"OperationalError", "InterfaceError"}

@@ -5,13 +5,13 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, select
+from sqlalchemy import Engine, Row, Select, select
 
 from edgekit.fleet.store.base import DeviceKey, EventRow
 from edgekit.fleet.store.bulk import chunks
 from edgekit.fleet.store.counters import Counted, add_counts
 from edgekit.fleet.store.engine import reading, writing
-from edgekit.fleet.store.known import ignoring, make_devices
+from edgekit.fleet.store.known import ignoring, make_devices, numbers_of
 from edgekit.fleet.store.tables import DEVICES, EVENTS
 from edgekit.fleet.wire import Event, document
 
@@ -40,10 +40,15 @@ class Events:
             counted: what else became of the messages they came in; `stored` and `duplicate` are added.
         """
         stored = 0
+        if not events and counted is None:
+            return stored
         with writing(self._engine) as connection:
+            names = list(dict.fromkeys(key for key, _, _ in events))
+            make_devices(connection, names, max((now_ms for _, _, now_ms in events), default=0), self._limit)
+            numbers = numbers_of(connection, names)
             for key, event, now_ms in events:
-                if make_devices(connection, [key], now_ms, self._limit):
-                    stored += ignoring(connection, EVENTS, [_values(_number(connection, key), event, now_ms)])
+                if key in numbers:
+                    stored += ignoring(connection, EVENTS, [_values(numbers[key], event, now_ms)])
             if counted is not None:
                 became = {"stored": stored, "duplicate": len(events) - stored}
                 add_counts(connection, counted.source, {**counted.counts, **became})
@@ -76,11 +81,6 @@ class Events:
     def _rows(self, query: Select[Any]) -> list[EventRow]:
         with reading(self._engine) as connection:
             return [_row(row) for row in connection.execute(query)]
-
-
-def _number(connection: Connection, key: DeviceKey) -> int:
-    query = select(DEVICES.c.id).where(DEVICES.c.site == key.site, DEVICES.c.device == key.device)
-    return int(connection.scalars(query).one())
 
 
 def _values(number: int, event: Event, now_ms: int) -> dict[str, object]:

@@ -158,10 +158,20 @@ def make_devices(connection: Connection, names: Sequence[DeviceKey], now_ms: int
     room = max(0, limit - (connection.scalar(select(func.count()).select_from(DEVICES)) or 0))
     rows: list[dict[str, object]] = [
         {"site": name.site, "device": name.device, "first_seen_ms": now_ms, "last_seen_ms": now_ms}
-        for name in new[:room]
+        for name in sorted(new[:room])  # two who make the same ones do not wait for each other
     ]
     ignoring(connection, DEVICES, rows)
     return len(new) <= room
+
+
+def numbers_of(connection: Connection, names: Sequence[DeviceKey]) -> dict[DeviceKey, int]:
+    """Return the numbers of those devices that are there."""
+    found: dict[DeviceKey, int] = {}
+    for part in chunks(names):
+        wanted = tuple_(DEVICES.c.site, DEVICES.c.device).in_([tuple(name) for name in part])
+        rows = connection.execute(select(DEVICES.c.site, DEVICES.c.device, DEVICES.c.id).where(wanted))
+        found |= {DeviceKey(site, device): number for site, device, number in rows}
+    return found
 
 
 def ignoring(connection: Connection, table: Table, rows: list[dict[str, object]]) -> int:

@@ -11,10 +11,9 @@ from edgekit.fleet.store.engine import reading, writing
 from edgekit.fleet.store.tables import MARKS
 
 
-def read_mark(connection: Connection, name: str, *, lock: bool = False) -> dict[str, Any]:
-    """Return a mark inside the caller's transaction, empty before the first; `lock` keeps others from moving it."""
-    query = select(MARKS.c.value).where(MARKS.c.name == name)
-    text = connection.scalar(query.with_for_update() if lock else query)
+def read_mark(connection: Connection, name: str) -> dict[str, Any]:
+    """Return a mark inside the caller's transaction, empty before the first."""
+    text = connection.scalar(select(MARKS.c.value).where(MARKS.c.name == name))
     found: dict[str, Any] = json.loads(text) if text else {}
     return found
 

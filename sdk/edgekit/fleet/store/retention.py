@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, Table, delete, func, select
 
 from edgekit.errors import UsageError
-from edgekit.fleet.store.engine import writing
+from edgekit.fleet.store.engine import Turn, writing
 from edgekit.fleet.store.known import bump_epoch
 from edgekit.fleet.store.marks import read_mark
 from edgekit.fleet.store.rollups import HOUR_MS, rolled_up_to
@@ -60,7 +60,7 @@ class Retention:
     def _reports(self, before_ms: int) -> int:
         removed = 0
         while True:
-            with writing(self._engine) as connection:
+            with writing(self._engine, Turn.ROLLUPS) as connection:
                 query = select(REPORTS.c.id, REPORTS.c.arrived_ms).where(REPORTS.c.id <= _taken(connection))
                 rows = connection.execute(query.order_by(REPORTS.c.id).limit(CHUNK)).all()
                 # they are numbered as they came, so the first that is young enough ends it
@@ -73,7 +73,7 @@ class Retention:
     def _rollup(self, table: Table, before_ms: int) -> int:
         removed = 0
         while True:
-            with writing(self._engine) as connection:
+            with writing(self._engine, Turn.ROLLUPS) as connection:
                 first = connection.scalar(select(func.min(table.c.start_ms)))
                 if first is None or first >= before_ms:
                     return removed
@@ -83,7 +83,7 @@ class Retention:
     def _older(self, table: Table, column: str, before_ms: int) -> int:
         removed = 0
         while True:
-            with writing(self._engine, ordered=table is BOOTS) as connection:
+            with writing(self._engine, Turn.REPORTS if table is BOOTS else Turn.SERVICE) as connection:
                 some = select(table.c.id).where(table.c[column] < before_ms).limit(CHUNK)
                 count = connection.execute(delete(table).where(table.c.id.in_(some))).rowcount
                 if table is BOOTS and count:

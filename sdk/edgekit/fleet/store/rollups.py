@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, Row, Table, select, tuple_, update
 
 from edgekit.fleet.store import bulk
-from edgekit.fleet.store.engine import writing
+from edgekit.fleet.store.engine import Turn, writing
 from edgekit.fleet.store.merging import merge_packed
 from edgekit.fleet.store.sums import Sums, add_up
 from edgekit.fleet.store.tables import HOURS, META, MINUTES, REPORTS, STAGES
@@ -26,10 +26,9 @@ _READ = [column for column in REPORTS.columns if column.name not in _LEFT_OUT]
 _COLUMNS = [column.name for column in MINUTES.columns]
 
 
-def rolled_up_to(connection: Connection, *, lock: bool = False) -> int:
-    """Return the number of the last report that is in the roll-ups; `lock` keeps other processes from moving it."""
-    query = select(META.c.value).where(META.c.key == "rolled")
-    return int(connection.scalars(query.with_for_update() if lock else query).one())
+def rolled_up_to(connection: Connection) -> int:
+    """Return the number of the last report that is in the roll-ups; nobody moves it during `Turn.ROLLUPS`."""
+    return int(connection.scalars(select(META.c.value).where(META.c.key == "rolled")).one())
 
 
 class Rollups:
@@ -51,8 +50,8 @@ class Rollups:
 
     def roll(self, limit: int = CHUNK) -> int:
         """Add the next reports to their minutes and hours; return how many."""
-        with writing(self._engine) as connection:
-            done = rolled_up_to(connection, lock=True)
+        with writing(self._engine, Turn.ROLLUPS) as connection:
+            done = rolled_up_to(connection)
             query = select(*_READ).where(REPORTS.c.id > done).order_by(REPORTS.c.id).limit(limit)
             rows = connection.execute(query).all()
             if not rows:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Update, bindparam, delete, func, update
 
-from edgekit.fleet.store.base import DeviceKey, Heard
-from edgekit.fleet.store.bulk import chunks, replace
-from edgekit.fleet.store.known import make_devices
+from edgekit.fleet.store.base import Heard
+from edgekit.fleet.store.bulk import replace
+from edgekit.fleet.store.known import make_devices, numbers_of
 from edgekit.fleet.store.tables import DEVICE_MODELS, DEVICES
 from edgekit.fleet.store.writer import NAMES_LIMIT
 from edgekit.fleet.wire import Info, InstalledModel, Reported, State, document
@@ -27,15 +27,17 @@ def keep(connection: Connection, said: Sequence[Heard], limit: int) -> int:
         said: what came, in order.
         limit: a device that is not known is made while there are fewer.
     """
-    numbers = _numbers(connection, said, limit)
+    names = list(dict.fromkeys(one.key for one in said))
+    make_devices(connection, names, min((one.now_ms for one in said), default=0), limit)
+    numbers = numbers_of(connection, names)
+    known = [one for one in said if one.key in numbers]
     states: list[Values] = []
     infos: list[Values] = []
     reported: list[Values] = []
     served: dict[int, tuple[Sequence[InstalledModel], int]] = {}
-    for key, message, raw, now_ms in said:
-        number = numbers.get(key)
-        if number is None:
-            continue
+    # in the order of numbers, as the writer of reports goes through them: no two wait for each other
+    for key, message, raw, now_ms in sorted(known, key=lambda one: numbers[one.key]):
+        number = numbers[key]
         row = {"number": number, "last_seen_ms": now_ms}
         match message:
             case State():
@@ -52,28 +54,7 @@ def keep(connection: Connection, said: Sequence[Heard], limit: int) -> int:
             connection.execute(statement, rows)
     for number, (models, now_ms) in served.items():
         _serve(connection, number, models, now_ms)
-    return sum(key not in numbers for key, *_ in said)
-
-
-def _numbers(connection: Connection, said: Sequence[Heard], limit: int) -> dict[DeviceKey, int]:
-    """Return the numbers of those who speak; new ones are made where there is room."""
-    first_ms: dict[DeviceKey, int] = {}
-    for one in said:
-        first_ms.setdefault(one.key, one.now_ms)
-    numbers = _known(connection, list(first_ms))
-    for key, now_ms in first_ms.items():
-        if key not in numbers and make_devices(connection, [key], now_ms, limit):
-            numbers |= _known(connection, [key])
-    return numbers
-
-
-def _known(connection: Connection, keys: Sequence[DeviceKey]) -> dict[DeviceKey, int]:
-    found: dict[DeviceKey, int] = {}
-    for part in chunks(keys):
-        wanted = tuple_(DEVICES.c.site, DEVICES.c.device).in_([tuple(key) for key in part])
-        rows = connection.execute(select(DEVICES.c.site, DEVICES.c.device, DEVICES.c.id).where(wanted))
-        found |= {DeviceKey(site, device): number for site, device, number in rows}
-    return found
+    return len(said) - len(known)
 
 
 def _serve(connection: Connection, number: int, models: Sequence[InstalledModel], now_ms: int) -> None:

@@ -55,7 +55,7 @@ class Series:
             UsageError: if the stage, group or step is none, or there would be more than 100,000 steps.
         """
         _check(question)
-        with reading(self._engine) as connection, connection.begin():
+        with reading(self._engine) as connection:
             devices = _devices(connection, question)
             variants = _variants(connection, question)
             adder = _Adder(question, devices, variants)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, delete, func, select, tuple_
 
 from edgekit.fleet.store import bulk
 from edgekit.fleet.store.counters import add_counts
-from edgekit.fleet.store.engine import reading, writing
+from edgekit.fleet.store.engine import Turn, reading, writing
 from edgekit.fleet.store.marks import keep_mark, read_mark
 from edgekit.fleet.store.merging import merge
 from edgekit.fleet.store.packing import pack, unpack
@@ -85,8 +85,8 @@ class Totals:
             limit: how many groups there may be.
         """
         most = limit or (DEVICE_GROUP_LIMIT if by_device else GROUP_LIMIT)
-        with writing(self._engine) as connection:
-            mark = read_mark(connection, MARK, lock=True)
+        with writing(self._engine, Turn.TOTALS) as connection:
+            mark = read_mark(connection, MARK)
             rows = connection.execute(_new(int(mark.get("cursor", 0)))).all()
             told = {"by_device": by_device, "limit": most}
             if rows:
@@ -107,14 +107,14 @@ class Totals:
 
     def rows(self) -> list[TotalRow]:
         """Return the totals of all groups, as devices are told apart now or not."""
-        with reading(self._engine) as connection, connection.begin():
+        with reading(self._engine) as connection:
             by_device = bool(read_mark(connection, MARK).get("by_device"))
             rows = connection.execute(select(TOTALS).where(_told_apart(by_device)).order_by(*TOTALS.primary_key)).all()
         return [_row(row) for row in rows]
 
     def state(self) -> TotalsState:
         """Return how far the totals are."""
-        with reading(self._engine) as connection, connection.begin():
+        with reading(self._engine) as connection:
             mark = read_mark(connection, MARK)
             by_device = bool(mark.get("by_device"))
             groups = connection.scalar(select(func.count()).select_from(TOTALS).where(_told_apart(by_device)))

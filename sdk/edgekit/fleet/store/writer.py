@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 from edgekit.fleet.store import bulk
 from edgekit.fleet.store.base import Ack, Arrived, DeviceKey, Outcome
 from edgekit.fleet.store.counters import add_counts
-from edgekit.fleet.store.engine import writing
+from edgekit.fleet.store.engine import Turn, writing
 from edgekit.fleet.store.known import BootKey, Known, KnownBoot, KnownDevice, VariantKey
 from edgekit.fleet.store.packing import pack_wire
 from edgekit.fleet.store.tables import DEVICE_MODELS, GAUGES, REPORTS, STAGES
@@ -46,7 +46,7 @@ class Writer:
             counted: what to add to the source's counters in the same transaction, beside stored, duplicate, refused.
         """
         try:
-            with writing(self._engine, ordered=True) as connection:
+            with writing(self._engine, Turn.REPORTS) as connection:
                 self._known.check(connection)
                 outcome = self._add(connection, batch)
                 told = {"stored": outcome.stored, "duplicate": outcome.duplicates, "rejected": outcome.refused}

@@ -11,7 +11,6 @@ import pytest
 from edgekit.fleet.store import Arrived
 from edgekit.fleet.wire import decode_report
 from edgekit_agent.protocol import Report
-from tests.sdk.fleet.store.conftest import postgresql, store, url  # noqa: F401  # fixtures: stores of both kinds
 
 NOW_MS = 1_800_000_000_000
 

@@ -89,9 +89,8 @@ def test_a_slow_device_is_told_once_and_when_it_is_over(
 
 
 def test_a_restart_neither_forgets_nor_repeats(
-    tmp_path: Path, report: Callable[..., Arrived], receiver: Receiver, clock: Clock
+    url: str, report: Callable[..., Arrived], receiver: Receiver, clock: Clock
 ) -> None:
-    url = f"sqlite:///{tmp_path}/restart.db"
     slow = Rule.written("slow", "p99 > 50", window=3600, **{"for": "60s"})
     settings = Settings(notifiers={"ops": Webhook(url=receiver.url)}, rules=(slow,))
     with open_store(url) as store:

@@ -11,21 +11,13 @@ import uvicorn
 
 from edgekit.fleet import wire
 from edgekit.fleet.api import create_app
-from edgekit.fleet.store import Arrived, DeviceKey, Store, open_store
+from edgekit.fleet.store import Arrived, DeviceKey, Store
 from edgekit.fleet.wire import decode_report
 from edgekit_agent.protocol import Kind, Report
-from tests.sdk.fleet.store.conftest import postgresql, url
 
-__all__ = ["postgresql", "url"]  # fixtures: stores of both kinds
 TOKEN = "ekt_" + "t" * 40
 
 Fill = Callable[..., None]
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with open_store(url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -34,12 +34,6 @@ Know = Callable[..., DeviceKey]
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    """One kind of store: what differs is not of the database."""
-    return f"sqlite:///{tmp_path}/fleet.db"
-
-
-@pytest.fixture
 def mosquitto() -> Iterator[str]:
     try:
         engine = choose_engine("mosquitto")

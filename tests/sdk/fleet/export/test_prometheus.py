@@ -33,12 +33,6 @@ PROMETHEUS_ACCEPT = (
 _VALUES = st.lists(st.one_of(st.just(0.0), st.floats(1e-9, 1e6)), max_size=60)
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """One kind of store: what differs is not of the database."""
-    return f"sqlite:///{tmp_path}/fleet.db"
-
-
 @settings(deadline=None, max_examples=60)
 @given(_VALUES, st.integers(-4, 8))
 def test_a_native_histogram_is_a_copy_of_ours(values: list[float], scale: int) -> None:

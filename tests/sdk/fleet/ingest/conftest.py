@@ -1,4 +1,4 @@
-"""A store, and devices that publish over a real broker and keep what is not acknowledged."""
+"""Devices that publish over a real broker and keep what is not acknowledged."""
 
 import json
 import subprocess
@@ -6,26 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edgekit.fleet.store import Store, open_store
 from edgekit_agent.protocol import Ack, Kind, Report, device_topic
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/fleet.db"
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with open_store(url) as opened:
-        yield opened
 
 
 class Publisher:
@@ -49,9 +36,9 @@ class Publisher:
         device = message.topic.split("/")[3]
         self.acked[device] = max(self.acked[device], Ack.from_bytes(message.payload).seq)
 
-    def send(self, seq: int, **fields: Any) -> None:
-        """Every device sends one report."""
-        for name in self.names:
+    def send(self, seq: int, *, only: str | None = None, **fields: Any) -> None:
+        """Every device, or one, sends a report."""
+        for name in self.names if only is None else [only]:
             report = self.make(seq=seq, ts_ms=int(time.time() * 1000), **fields)
             self.client.publish(device_topic("default", name, Kind.TELE), report.to_bytes(), qos=1)
 
@@ -84,7 +71,9 @@ def ingest(url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start ingest processes; they are ended afterwards."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(port: int, number: int = 0, *, client: str = "auto", shared: bool = False) -> subprocess.Popen[str]:
+    def start(
+        port: int, number: int = 0, *, client: str = "auto", shared: bool = False, **more: float
+    ) -> subprocess.Popen[str]:
         broker = {"host": "127.0.0.1", "port": port, "tls": False, "username": None, "password": None}
         settings = {
             "store": url,
@@ -93,6 +82,7 @@ def ingest(url: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             "client_id": f"ek-ingest-{number}",
             "shared": shared,
             "client": client,
+            **more,
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "edgekit.fleet.ingest"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

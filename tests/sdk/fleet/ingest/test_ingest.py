@@ -1,6 +1,7 @@
 """Ingest processes with a real broker: once, in the right order of promises, over kills."""
 
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -103,3 +104,37 @@ def test_reports_wait_in_the_broker_while_the_ingest_starts_again(
         ingest(_port(broker.url))
         eventually(lambda: devices.all_told(2))
         assert _stored(store) == (20, 20)
+
+
+def test_a_noisy_device_loses_nothing_and_takes_no_time_of_others(
+    store: Store, publisher: Any, ingest: Start, eventually: Eventually
+) -> None:
+    with running(engine="mosquitto") as broker, publisher(_port(broker.url), 3) as devices:
+        ingest(_port(broker.url), rate=50.0, burst=200.0)
+        noisy, quiet = devices.names[0], devices.names[1:]
+        for seq in range(1, 601):
+            devices.send(seq, only=noisy)
+        for seq in range(1, 11):
+            for name in quiet:
+                devices.send(seq, only=name)
+        eventually(lambda: all(devices.acked[name] == 10 for name in quiet))
+        eventually(lambda: store.counters.total()["received"] == 620)
+        counted = store.counters.total()
+        assert counted["throttled"] >= 300
+        assert counted["stored"] + counted["throttled"] == 620
+        told = devices.acked[noisy]
+        assert 200 <= told < 600
+
+        # what was not acknowledged comes again and again, from its first, as the agent would send it
+        def again() -> bool:
+            for seq in range(devices.acked[noisy] + 1, 601):
+                devices.send(seq, only=noisy, history=1, lowest=devices.acked[noisy] + 1)
+            time.sleep(1.5)
+            return bool(devices.acked[noisy] == 600)
+
+        eventually(again)
+        assert _stored(store) == (620, 620)
+        counted = store.counters.total()
+        assert counted["received"] == sum(counted[name] for name in ("stored", "duplicate", "rejected", "throttled"))
+        (event,) = [row for row in store.events.latest() if row.code == "throttled"]
+        assert (event.device, event.level, event.detail["what"]) == (noisy, "warning", "reports")

@@ -1,11 +1,7 @@
 """The filter language: what it means, that the database agrees with it, and how it says what is wrong."""
 
-import contextlib
 import json
-import tempfile
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy import insert
 
 from edgekit.fleet.query import FilterError, parse, version_key
-from edgekit.fleet.store import DeviceRow, ServedModel, Store, open_store
+from edgekit.fleet.store import DeviceRow, ServedModel, Store
 from edgekit.fleet.store.engine import writing
 from edgekit.fleet.store.tables import DEVICE_MODELS, DEVICES
-from tests.sdk.fleet.store.postgresql import cluster
 
 ROOMS = ("lab", "hall", "Lab", "", "a b")
 VERSIONS = ("1.2", "1.2.0", "1.10.0", "1.3-rc1", "1.3", "nightly", "2")
@@ -203,17 +198,6 @@ devices = st.fixed_dictionaries(
         "models": st.dictionaries(st.sampled_from(("kws", "vad", "lab")), st.sampled_from(VERSIONS), max_size=2),
     }
 )
-
-
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    """A store of each kind; PostgreSQL is Debian's, in a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="edgekit-query-") as name, contextlib.ExitStack() as held:
-        url = f"sqlite:///{name}/fleet.db"
-        if request.param == "postgresql":
-            Path(name).chmod(0o711)  # an unprivileged user goes through it
-            url = held.enter_context(cluster(Path(name)))
-        yield held.enter_context(open_store(url))
 
 
 def fill(store: Store, found: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """`edgekit fleet serve` as a process, with a real broker."""
 
 import contextlib
+import http.client
 import json
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edgekit.fleet._brokers import Broker, free_port, running
 from edgekit.fleet.store import open_store
 from edgekit_agent.protocol import Event, Info, Kind, Report, State, device_topic
+from tests.sdk.fleet.postgresql import Server
 
 pytestmark = pytest.mark.slow
 WAIT_S = 90.0
@@ -50,6 +52,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         started.append(process)
         assert process.stdout is not None
         document = json.loads(process.stdout.readline())
+        start.page = document["url"]  # type: ignore[attr-defined]  # for who asks it
         assert (document["schema"], document["broker"]) == (1, broker)
         return process
 
@@ -93,13 +96,13 @@ class Device:
 
 
 def test_it_stores_acknowledges_and_comes_back(
-    tmp_path: Path, serve: Callable[..., subprocess.Popen[str]], make_report: Callable[..., Report]
+    url: str, serve: Callable[..., subprocess.Popen[str]], make_report: Callable[..., Report]
 ) -> None:
     with (
         running(engine="mosquitto") as broker,
         contextlib.closing(Device(_port(broker))) as device,
     ):
-        service = serve(broker.url, "--ingest", "2")
+        service = serve(broker.url, "--ingest", "2", "--store", url)
         _eventually(lambda: device.host().get("st") == "online")
         device.say(Kind.STATE, State(state="online", birth=1, boot="b1", agent="1.0"), retain=True)
         info = Info(agent="1.0", hardware={"arch": "x86_64"}, runtimes={}, labels={"room": "lab"})
@@ -109,7 +112,7 @@ def test_it_stores_acknowledges_and_comes_back(
         device.say(Kind.TELE, make_report(seq=1, ts_ms=int(time.time() * 1000)))
         ack = "ek/1/default/dev-1/ack"
         _eventually(lambda: device.heard.get(ack) == {"boot": "b1", "seq": 1})
-        with open_store(f"sqlite:///{tmp_path}/data/fleet.db") as store:
+        with open_store(url) as store:
             _eventually(lambda: len(store.events.latest()) == 1 and store.devices.all()[0].info is not None)
             row = store.devices.all()[0]
             assert (row.state, row.labels) == ("online", {"room": "lab"})
@@ -127,6 +130,77 @@ def test_it_stores_acknowledges_and_comes_back(
         assert service.wait(60) == 0
         _eventually(lambda: device.host()["st"] == "offline" and device.host()["why"] == "stop")
         assert not [child for child in children if child.is_running()]
+
+
+def test_one_that_is_killed_goes_on_where_it_was(
+    url: str, serve: Callable[..., subprocess.Popen[str]], make_report: Callable[..., Report]
+) -> None:
+    ack = "ek/1/default/dev-1/ack"
+    with running(engine="mosquitto") as broker, contextlib.closing(Device(_port(broker))) as device:
+        for turn in (1, 2):
+            device.heard.clear()
+            service = serve(broker.url, "--store", url)
+            _eventually(lambda: device.host().get("st") == "online")
+            for seq in (1, 2, 3)[: turn + 1]:  # what was not acknowledged comes again, and what was too
+                device.say(Kind.TELE, make_report(seq=seq, ts_ms=int(time.time() * 1000)))
+            device.say(Kind.EVENT, Event(ts_ms=turn, level="info", code="started", text="Up."))
+            _eventually(lambda turn=turn: device.heard.get(ack) == {"boot": "b1", "seq": turn + 1})  # type: ignore[misc]
+            service.kill()
+            service.wait()
+            _eventually(lambda: device.host().get("st") == "offline")
+        with open_store(url) as store:
+            assert [row.seq for row in store.reports.since(0)] == [1, 2, 3]
+            counted = store.counters.by_source()["ingest-0"]
+            assert (counted["received"], counted["stored"], counted["duplicate"]) == (5, 3, 2)
+
+
+def _asked(page: str, path: str, token: str) -> tuple[int, dict[str, Any]]:
+    with contextlib.closing(http.client.HTTPConnection(page.removeprefix("http://"), timeout=30)) as connection:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def test_while_postgresql_is_away_it_waits_and_says_so_and_nothing_is_lost(
+    tmp_path: Path,
+    postgresql: Server,
+    serve: Callable[..., subprocess.Popen[str]],
+    make_report: Callable[..., Report],
+) -> None:
+    ack, numbers = "ek/1/default/dev-1/ack", iter(range(1, 100))
+
+    def say(device: Device) -> int:
+        seq = next(numbers)
+        device.say(Kind.TELE, make_report(seq=seq, ts_ms=int(time.time() * 1000)))
+        device.say(Kind.EVENT, Event(ts_ms=seq, level="info", code="said", text="Something."))
+        device.say(Kind.STATE, State(state="online", birth=seq, boot="b1", agent=f"1.{seq}"), retain=True)
+        return seq
+
+    with (
+        postgresql.database() as url,
+        running(engine="mosquitto") as broker,
+        contextlib.closing(Device(_port(broker))) as device,
+    ):
+        serve(broker.url, "--store", url, "--ingest", "2")
+        token = (tmp_path / "data" / "token").read_text().strip()
+        page = str(serve.page)  # type: ignore[attr-defined]  # of the fixture
+        _eventually(lambda: device.host().get("st") == "online")
+        told = say(device)
+        _eventually(lambda: device.heard.get(ack) == {"boot": "b1", "seq": told})
+        postgresql.crash()
+        late = say(device)
+        _eventually(lambda: _asked(page, "/healthz", token)[1]["status"] == "degraded")
+        _eventually(lambda: _asked(page, "/healthz", token)[1]["parts"].get("store", {}).get("trouble") is not None)
+        assert device.heard[ack]["seq"] == told
+        status, refused = _asked(page, "/api/v1/devices", token)
+        assert (status, refused["error"]["code"]) == (503, "store-away")
+        postgresql.start()
+        _eventually(lambda: device.heard.get(ack) == {"boot": "b1", "seq": late})
+        _eventually(lambda: _asked(page, "/healthz", token)[1]["status"] == "ok")
+        with open_store(url) as store:
+            assert [row.seq for row in store.reports.since(0)] == [1, 2]
+            _eventually(lambda: sorted(row.ts_ms for row in store.events.latest()) == [1, 2])
+            _eventually(lambda: [(row.agent, row.presence) for row in store.devices.all()] == [("1.2", "online")])
 
 
 def test_devices_learn_by_the_will_that_it_died(serve: Callable[..., subprocess.Popen[str]]) -> None:

@@ -62,10 +62,13 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         open_store(f"sqlite:///{tmp_path}/file/fleet.db")
 
 
-def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
-    (tmp_path / "fleet.db").write_bytes(b"no database, but some other file of a user" * 100)
-    with pytest.raises(EnvironmentMissingError, match="file is not a database"):
-        open_store(f"sqlite:///{tmp_path}/fleet.db")
+def test_a_file_that_is_no_database_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+    file, text = tmp_path / "fleet.db", b"no database, but some other file of a user" * 100
+    file.write_bytes(text)
+    file.chmod(0o644)
+    with pytest.raises(DataError, match="file is not a database"):
+        open_store(f"sqlite:///{file}")
+    assert (file.read_bytes(), file.stat().st_mode & 0o777, [*tmp_path.iterdir()]) == (text, 0o644, [file])
 
 
 def test_reports_are_stored_once_and_acknowledged_as_far_as_nothing_is_missing(store: Store, arrived: Make) -> None:
@@ -76,7 +79,7 @@ def test_reports_are_stored_once_and_acknowledged_as_far_as_nothing_is_missing(s
     assert (again.stored, again.duplicates, again.acks) == (1, 1, (Ack("default", "dev-1", "b1", 4),))
     assert [row.seq for row in store.reports.since(0)] == [1, 2, 4, 3]
     counted = {"received": 0, "decoded": 0, "stored": 4, "duplicate": 2, "rejected": 0, "dropped": 0}
-    assert store.counters.total() == counted
+    assert store.counters.total() == {**counted, "throttled": 0}
 
 
 def test_what_a_device_has_lost_does_not_hold_up_the_acknowledgement(store: Store, arrived: Make) -> None:
@@ -227,3 +230,9 @@ def test_a_batch_that_fails_leaves_nothing_behind(store: Store, arrived: Make) -
         store.reports.add([arrived(1), bad])
     assert store.reports.since(0) == []
     assert store.reports.add([arrived(1)]).stored == 1
+
+
+def test_devices_come_in_one_order_whatever_the_language_of_the_database(store: Store, arrived: Make) -> None:
+    names = ["dev-b", "dev_a", "dev1", "deva", "dev-1", "dev_b", "dev10", "dev-10"]
+    store.reports.add([arrived(1, device=name) for name in names])
+    assert [row.device for row in store.devices.all()] == sorted(names)

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from edgekit.fleet.api import ApiSettings, create_app
 from edgekit.fleet.api.server import WebServer
 from edgekit.fleet.passwords import hash_password
-from edgekit.fleet.store import Store, open_store
+from edgekit.fleet.store import Store
 from tests.sdk.fleet.web import made_fleet
 
 TOKEN = "local-token-of-the-tests-0123456789"  # noqa: S105
@@ -103,10 +102,9 @@ def password_hash() -> str:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(f"sqlite:///{tmp_path / 'fleet.db'}") as opened:
-        made_fleet.unhurried(opened)
-        yield opened
+def store(store: Store) -> Store:
+    made_fleet.unhurried(store)
+    return store
 
 
 @pytest.fixture

@@ -44,6 +44,8 @@ class Made:
 
 def unhurried(store: Store) -> None:
     """Do not wait for the disk: what a power cut would take is a test's."""
+    if store.engine.dialect.name != "sqlite":
+        return
 
     @event.listens_for(store.engine, "connect")
     def connected(connection: Any, _record: object) -> None:

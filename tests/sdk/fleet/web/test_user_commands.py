@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -19,11 +18,6 @@ def run(*arguments: str, given: str | None = None) -> str:
     result = CliRunner().invoke(app, ["fleet", *arguments], input=given, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'fleet.db'}"
 
 
 def test_a_user_is_added_changed_and_removed(url: str) -> None:
