@@ -39,6 +39,7 @@ class ServedFleet:
         self._command = [sys.executable, "-m", "edgekit.cli.main", "fleet", "serve", "--json", *where, *options]
         self.start()
         self.ready()
+        self.well()
 
     def start(self) -> None:
         """Start a process; it is not ready yet."""
@@ -56,6 +57,13 @@ class ServedFleet:
             assert self.process.poll() is None, f"the service ended: {self.log}"
             time.sleep(0.02)
         raise AssertionError(f"the service is not ready after {READY_S:g} s: {self.log}")
+
+    def well(self) -> None:
+        """Wait until nothing is wrong with it: what devices say once is said to nobody before."""
+        end = time.monotonic() + READY_S
+        while self.server.ask("GET", "/healthz")["status"] != "ok":
+            assert time.monotonic() < end, f"the service is not well after {READY_S:g} s: {self.log}"
+            time.sleep(0.05)
 
     @property
     def log(self) -> str:

@@ -111,6 +111,10 @@ class Device:
         """When it is taken for dead if nothing comes."""
         return self.heard_s + self.deadline.seconds(self.heartbeat_s)
 
+    def told_since(self, at_s: float) -> bool:
+        """Whether it has told its state itself since a moment, so that the will of that connection is its own."""
+        return self._beat_s is not None and self._beat_s > at_s
+
     def says_nothing(self, told: Told) -> bool:
         """Whether an `offline` is the will of another connection, or of one that has said goodbye."""
         if told.state == "online" or not self.spoken:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgekit.fleet.store.presence import PresenceRow
 
 TURN_S = 0.5
+FRESH_MS = 10_000
 FIRST_S = 5.0
 """How long after the start devices are taken for what they were, while there is no connection to the broker yet."""
 
@@ -137,9 +138,16 @@ class PresencePart:
         await self._write()
 
     async def _events(self, messages: Sequence[Came]) -> None:
+        from edgekit.fleet.wire import Event, decode
+
         now_s = time.monotonic()
         for message in messages:
-            if message.payload and not message.retained:
+            try:
+                event = decode(Kind.EVENT, message.payload)
+            except ProtocolError:
+                continue
+            # the broker keeps events while the service is away: an old one is no sign of life
+            if isinstance(event, Event) and abs(message.arrived_ms - event.ts_ms) < FRESH_MS:
                 self._changes += self.roll.heard((message.topic.site, message.topic.device), now_s)
 
     async def _write(self) -> None:

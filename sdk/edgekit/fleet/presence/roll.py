@@ -223,7 +223,7 @@ class Roll:
             while self._wills and self._wills[0][0] < now_s - TOGETHER_S:
                 self._wills.popleft()
             self._wills.append((now_s, key))
-            if now_s - self._returned_s < RETURN_S:
+            if now_s - self._returned_s < RETURN_S and not device.told_since(self._returned_s):
                 return self._hold(key, now_s)
             if len(self._wills) >= max(CROWD_LEAST, CROWD_SHARE * self._online()):
                 return [change for _, one in self._wills for change in self._hold(one, now_s)]

@@ -6,10 +6,9 @@ import json
 import logging
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
+from edgekit.fleet.service.identity import host_id
 from edgekit.fleet.service.service import BACK_OFF_S, LASTING_S, Service
-from edgekit_agent.durable import write_durably
 
 _log = logging.getLogger(__name__)
 
@@ -110,15 +109,3 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-
-
-def host_id(data: Path) -> str:
-    """Return the name of this installation of the service: sessions at the broker go by it over restarts."""
-    import uuid
-
-    path = data / "host-id"
-    with contextlib.suppress(OSError, ValueError):
-        return uuid.UUID(path.read_text().strip()).hex[:12]
-    made = uuid.uuid4()
-    write_durably(path, f"{made}\n".encode())
-    return made.hex[:12]

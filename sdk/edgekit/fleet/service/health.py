@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 _log = logging.getLogger(__name__)
 
 
+_BEGINS = "is starting"
+
+
 @dataclass(slots=True, kw_only=True)
 class PartHealth:
     """One part of the service; `trouble` is a sentence, None when it is well."""
@@ -32,12 +35,18 @@ class Health:
         """Return a part's health, new when it is asked for the first time."""
         return self.parts.setdefault(name, PartHealth())
 
+    def begins(self, name: str) -> None:
+        """Note that a part is not well yet, without a word in the log."""
+        self.part(name).trouble = _BEGINS
+
     def says(self, name: str, trouble: str | None) -> None:
         """Note a part's trouble, or that it has none any more; what is new is logged once."""
         part = self.part(name)
         if part.trouble == trouble:
             return
-        part.trouble, part.since_s = trouble, time.time()
+        begun, part.trouble, part.since_s = part.trouble == _BEGINS, trouble, time.time()
+        if begun and trouble is None:
+            return
         if trouble is None:
             _log.warning("%s: well again", name)
         else:

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from edgekit.fleet.service.health import Health
 from edgekit.fleet.service.host import HostLink, Message
+from edgekit.fleet.service.identity import host_id
 from edgekit.fleet.service.parts import PARTS, Part
 from edgekit.fleet.service.settings import ServeSettings
 from edgekit.fleet.store import Store
@@ -33,7 +34,7 @@ class Service:
         """Use an open store; `run` does the rest."""
         self.settings, self.store = settings, store
         self.health = Health()
-        self.link = HostLink(settings.broker, settings.site, self.health)
+        self.link = HostLink(settings.broker, settings.site, self.health, f"ek-host-{host_id(settings.data)}")
         self.page_url: str | None = None  # where the page is, once its part has taken the address
         self.renew: Callable[[], None] = lambda: None  # reads the page's certificate anew
         self._handlers: dict[Kind, list[Handler]] = {}

@@ -171,11 +171,20 @@ def test_a_report_from_before_the_last_will_does_not_bring_back_who_is_held_for_
     roll = Roll()
     roll.host(0.0, connected=False)
     roll.host(1.0, connected=True)
-    roll.state(ONE, online(), 2.0)
+    roll.state(ONE, online(), 2.0, retained=True)
     roll.state(ONE, will(), 12.0)
     assert stands(roll) == (Presence.STALE, Cause.BROKER_RESTART)
     assert roll.heard(ONE, 12.4, 11.9) == []
     roll.tick(12.1 + RETURN_S)
+    assert stands(roll) == (Presence.OFFLINE, Cause.CONNECTION_LOST)
+
+
+def test_who_has_told_its_state_since_we_are_there_is_believed_its_will_at_once() -> None:
+    roll = Roll()
+    roll.host(0.0, connected=False)
+    roll.host(1.0, connected=True)
+    roll.state(ONE, online(), 2.0)
+    roll.state(ONE, will(), 2.5)
     assert stands(roll) == (Presence.OFFLINE, Cause.CONNECTION_LOST)
 
 
