@@ -52,6 +52,18 @@ SIMULATED_GATES: dict[str, Any] = {
 WANTED: dict[str, Any] = {"growth": 3, "bake_s": 1, "device_s": 300, "lease_s": 20}
 
 
+TEXT = """
+What becomes of rollouts while the service is killed (-9) again and again and started again at once.
+
+`{command}`: mosquitto, `edgekit fleet serve`, two real agents that take
+releases from a signed repository, and simulated devices with connections of their own; three series of rollouts at
+once. Kills come while the service starts, while it works, and within 50 ms of a change of a rollout in the store.
+After each rollout: it has ended as it should, every device serves what it should, each wave was begun once and after
+the one before it, every device was told as often as the store says and acted neither without leave nor against what
+it was told, the counters are those of the devices, and the audit log's chain holds.
+"""
+
+
 class Simulated:
     """Simulated devices in a thread of their own."""
 
@@ -262,15 +274,8 @@ def run(kills: int, seed: int, folder: Path, simulated: int = SIMULATED) -> dict
 
 def _write(seen: dict[str, Any], seed: int) -> None:
     kills = sum(seen["kills"].values())
-    text = (
-        "What becomes of rollouts while the service is killed (-9) again and again and started again at once.\n\n"
-        f"`python -m tests.soak.rollouts --kills {kills} --seed {seed} --write`: mosquitto, `edgekit fleet serve`, two\n"
-        "real agents that take releases from a signed repository, and simulated devices with connections of their own;\n"
-        "three series of rollouts at once. Kills come while the service starts, while it works, and within 50 ms of a\n"
-        "change of a rollout in the store. After each rollout: it has ended as it should, every device serves what it\n"
-        "should, each wave was begun once and after the one before it, no device was told twice or acted without leave\n"
-        "or against what it was told, the counters are those of the devices, and the audit log's chain holds."
-    )
+    command = f"python -m tests.soak.rollouts --kills {kills} --seed {seed} --write"
+    text = TEXT.format(command=command)
     kinds = ", ".join(f"{count} {name}" for name, count in seen["kills"].items())
     rows = [
         ("kills, the service started again", f"{kills} in {seen['seconds']} s ({kinds})", "100"),
