@@ -112,6 +112,8 @@ class ServedFleet:
             self.kill()
             if "store" in self.__dict__:
                 self.store.close()
+            if "server" in self.__dict__:
+                self.server.__exit__(None, None, None)
 
     # --- questions
 

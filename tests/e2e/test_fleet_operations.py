@@ -186,7 +186,7 @@ def test_a_real_agent_answers_logs_and_bench_takes_configuration_and_is_missed_w
 def test_two_devices_of_one_name_and_one_that_crashes_are_told_apart(
     fleet: ServedFleet, simulated: Callable[..., Simulation]
 ) -> None:
-    simulated("duplicate-id:100%@2", devices=1, prefix="twin")
+    simulated("duplicate-id:100%@2", devices=1, prefix="twin", drain_s=0.0)  # they take each other's answers
     simulated("crash:100%@3", devices=1, prefix="crash")
     wait_for(lambda: fleet.presence().get("twin-00000") == ("online", "duplicate-id"), "two of one name")
     wait_for(lambda: fleet.presence().get("crash-00000") == ("offline", "connection-lost"), "the crash is told")

@@ -193,7 +193,7 @@ class Lane:
         query = select(*columns).select_from(REPORTS.join(DEVICES, DEVICES.c.id == REPORTS.c.device_id))
         query = query.join(VARIANTS, VARIANTS.c.id == REPORTS.c.variant_id).where(VARIANTS.c.version == version)
         with self.fleet.store.engine.connect() as connection:
-            rows: dict[str, int] = dict(connection.execute(query.group_by(DEVICES.c.device)).tuples().all())
+            rows = {name: int(count) for name, count in connection.execute(query.group_by(DEVICES.c.device))}
         return min(rows.get(name, 0) for name in self.devices)
 
     def _wait(self, condition: Callable[[], Any], what: str) -> Any:

@@ -30,11 +30,13 @@ from edgekit.fleet import _brokers as brokers
 from edgekit.fleet._url import parse
 from edgekit.fleet.simulate import Plan, Summary, simulate
 from edgekit.fleet.simulate.faults import parse as fault_of
+from tests.benchmarks.fleet_page import write_page
 from tests.e2e.rolling import GATES, Agents, agents, good
 from tests.e2e.served_fleet import ServedFleet
 from tests.soak.rollout_lane import PATIENCE_S, Lane, Series
 from tests.soak.rollout_witness import Witness
 
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "fleet.md"
 STARTING_S, LIVE_S, CHANGING_S = 2.0, 6.0, 0.05
 """Within which time it is killed: from its start, from when it is ready, from a change of a rollout in the store."""
 ALONE = 0.25
@@ -48,6 +50,18 @@ SIMULATED_GATES: dict[str, Any] = {
     "alpha": 0.001,
 }
 WANTED: dict[str, Any] = {"growth": 3, "bake_s": 1, "device_s": 300, "lease_s": 20}
+
+
+TEXT = """
+What becomes of rollouts while the service is killed (-9) again and again and started again at once.
+
+`{command}`: mosquitto, `edgekit fleet serve`, two real agents that take
+releases from a signed repository, and simulated devices with connections of their own; three series of rollouts at
+once. Kills come while the service starts, while it works, and within 50 ms of a change of a rollout in the store.
+After each rollout: it has ended as it should, every device serves what it should, each wave was begun once and after
+the one before it, every device was told as often as the store says and acted neither without leave nor against what
+it was told, the counters are those of the devices, and the audit log's chain holds.
+"""
 
 
 class Simulated:
@@ -258,17 +272,42 @@ def run(kills: int, seed: int, folder: Path, simulated: int = SIMULATED) -> dict
         return soak.to_json()
 
 
+def _write(seen: dict[str, Any], seed: int) -> None:
+    kills = sum(seen["kills"].values())
+    command = f"python -m tests.soak.rollouts --kills {kills} --seed {seed} --write"
+    text = TEXT.format(command=command)
+    kinds = ", ".join(f"{count} {name}" for name, count in seen["kills"].items())
+    rows = [
+        ("kills, the service started again", f"{kills} in {seen['seconds']} s ({kinds})", "100"),
+        ("devices", f"{seen['devices']}", ""),
+        *((f"rollouts: {name}", str(count), "") for name, count in seen["ends"].items()),
+        ("desired states told; told again to a broker that may have lost them", _both(seen, "told"), ""),
+        ("releases put to work, or gone back to", f"{seen['heard']['activations']:,}", ""),
+        ("questions for leave answered", f"{seen['heard']['leave given']:,}", ""),
+        ("entries of the audit log, chained", f"{seen['audit entries']:,}", ""),
+        ("what was not as it should be", str(len(seen["bad"])), "0"),
+    ]
+    write_page(PAGE, "Rollouts and a service that is killed", text, rows)
+
+
+def _both(seen: dict[str, Any], name: str) -> str:
+    return f"{seen['heard'][name]:,}; {seen['heard']['told again after a restart']:,}"
+
+
 def main() -> int:
     """Run and tell."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=100)
     options.add_argument("--devices", type=int, default=SIMULATED, help="simulated devices beside the real agents")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks/fleet.md")
     chosen = options.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # all that was started is ended, too
     with tempfile.TemporaryDirectory(prefix="edgekit-rollout-soak-") as folder:
         seen = run(chosen.kills, chosen.seed, Path(folder), chosen.devices)
     print(json.dumps(seen, indent=2))
+    if chosen.write:
+        _write(seen, chosen.seed)
     return 1 if seen["bad"] else 0
 
 

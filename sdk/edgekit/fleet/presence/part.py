@@ -82,9 +82,8 @@ class PresencePart:
         self._cursor = 0
         self._changes: list[Change] = []
         self._writing = asyncio.Lock()
-        self._connected, self._began_s = False, time.monotonic()
-        self.roll.host(self._began_s, connected=False)
-        self._doubted = False
+        self._connected: bool | None = None
+        self._began_s = time.monotonic()
         service.listen((Kind.STATE,), self._states)
         service.listen((Kind.EVENT,), self._events)
 
@@ -97,16 +96,18 @@ class PresencePart:
             came, self._cursor = await asyncio.to_thread(self._store.presence.reported_after, self._cursor)
             for key, at_ms in came:
                 self._changes += self.roll.heard(key, now_s, now_s - max(0, now_ms - at_ms) / 1000)
-            self._changes += self.roll.tick(now_s)
+            self._changes += [] if self._connected is None else self.roll.tick(now_s)
             await self._write()
             await asyncio.sleep(TURN_S)
 
     def _look(self, now_s: float) -> None:
         """Tell of another connection to the broker, or of none; that of the start has its time to come about."""
         connected = self._service.link.connected
-        late = not connected and not self._doubted and now_s - self._began_s > FIRST_S
-        if connected is not self._connected or late:
-            self._connected, self._doubted = connected, True
+        first = self._connected is None
+        if connected is self._connected or (first and not connected and now_s - self._began_s <= FIRST_S):
+            return
+        self._connected = connected
+        if not (first and connected):
             self._changes += self.roll.host(now_s, connected=connected)
 
     async def _begin(self) -> None:

@@ -110,7 +110,7 @@ class Carrier:
     def _stands(self) -> None:
         self._up = self._stood = True
         for device in self.alive:
-            self._say(device, device.connected(self.now()))
+            self._say(device, device.connected(self.now(), measuring=self.measuring))
 
     def _down(self, why: str) -> None:
         self._why, self._up = why, False
@@ -133,7 +133,7 @@ class Carrier:
         listeners = self._listeners.get(topic) or self._commands.get(topic[: topic.rfind("/") + 1])
         for device in listeners or ():
             if device not in self._off:
-                self._say(device, device.received(topic, payload, self.now()))
+                self._say(device, device.received(topic, payload, self.now(), measuring=self.measuring))
 
     def _taken(self, device: Device, out: Out, heard: bool) -> None:  # MQTT's word
         if out.position is not None and device not in self._off:
@@ -234,4 +234,4 @@ class Carrier:
             device.start(self.now())
         if self.shared and self._up:
             device.next_birth()
-            self._say(device, device.connected(self.now()))
+            self._say(device, device.connected(self.now(), measuring=self.measuring))

@@ -150,13 +150,13 @@ class Device:
         """Return what the broker tells when the connection is lost."""
         return self._out(Kind.STATE, State(state="offline", birth=self._birth, boot=self.boot), retain=True)
 
-    def connected(self, now: Now) -> list[Out]:
+    def connected(self, now: Now, *, measuring: bool = True) -> list[Out]:
         """A connection stands and its topics are subscribed to."""
         self.online, self._sent_info = True, ""
         self.counts.connections += 1
         self._outbox.connected(now)
         self.updates.changed = True
-        return [self._beat(self._at(now)), *self._info(), *self.tick(now)]
+        return [self._beat(self._at(now)), *self._info(), *self.tick(now, measuring=measuring)]
 
     def disconnected(self) -> None:
         """The connection is gone, or could not be made."""
@@ -210,13 +210,13 @@ class Device:
 
     # --- what comes
 
-    def received(self, topic: str, payload: bytes, now: Now) -> list[Out]:
+    def received(self, topic: str, payload: bytes, now: Now, *, measuring: bool = True) -> list[Out]:
         """Take a message of the host; one that is none of the protocol changes nothing."""
         try:
             self._take(topic, payload, now)
         except ProtocolError:
             return []
-        return self.tick(now)
+        return self.tick(now, measuring=measuring)
 
     def _take(self, topic: str, payload: bytes, now: Now) -> None:
         if topic == self._topics[Kind.ACK]:

@@ -133,3 +133,20 @@ def test_with_a_broker_that_is_away_from_the_start_they_are_stale_after_a_while(
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(live())
+
+
+def test_a_device_that_is_lost_right_after_the_start_is_lost(store: Store) -> None:
+    """A start is no return of the broker, after which last wills say little."""
+
+    async def live() -> None:
+        host = Host(store)
+        task = asyncio.create_task(PresencePart(host).run())
+        await host.says("online")
+        host.link.connected = True
+        await asyncio.sleep(0.8)
+        await host.says("offline")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(live())
+    assert kept(store) == "offline"

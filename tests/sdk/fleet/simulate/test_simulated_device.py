@@ -112,6 +112,18 @@ def test_a_report_waits_for_the_host_and_goes_again() -> None:
     assert world.device.counts.resent == len(first) - 1
 
 
+def test_after_the_end_of_measuring_nothing_that_comes_makes_a_report() -> None:
+    """Otherwise every acknowledgement would make another report that waits for one."""
+    world = World()
+    world.until(35.0)
+    made = world.device.counts.made
+    state = State(state="online", boot="h1").to_bytes()
+    world.take(world.device.received(HOST, state, at(60.0), measuring=False), at(60.0))
+    world.device.disconnected()
+    world.take(world.device.connected(at(80.0), measuring=False), at(80.0))
+    assert world.device.counts.made == made
+
+
 def test_an_update_goes_through_the_phases_and_both_versions_report_in_the_trial() -> None:
     world = World(plan=replace(PLAN, trial_s=25.0))
     world.until(1.0)
