@@ -93,8 +93,9 @@ class Server:
         told = subprocess.run([self._initdb, "--help"], capture_output=True, text=True, check=True).stdout
         if "--icu-locale" in told:  # texts in the order of a language, as most clusters have them; from 15 on
             command += ["--locale-provider=icu", "--icu-locale=en-US"]
-        made = self._run(command, subprocess.DEVNULL)
-        assert made.wait(120) == 0, "initdb failed"
+        with (self._folder / "initdb.log").open("wb") as log:
+            made = self._run(command, log)
+        assert made.wait(120) == 0, (self._folder / "initdb.log").read_text()[-2000:]
 
     def _run(self, command: list[str], told: Any) -> "subprocess.Popen[bytes]":
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(self._data)}

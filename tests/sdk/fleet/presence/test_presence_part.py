@@ -1,16 +1,15 @@
 """Presence as the service keeps it: a real store, and messages as they come."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from edgekit.fleet import _clock
 from edgekit.fleet.presence.part import Came, PresencePart
 from edgekit.fleet.service.host import Message
-from edgekit.fleet.store import DeviceKey, Store, open_store
+from edgekit.fleet.store import DeviceKey, Store
 from edgekit.fleet.store.engine import writing
 from edgekit.fleet.wire import decode
 from edgekit_agent.protocol import Kind, State, Topic
@@ -43,11 +42,10 @@ class Host:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(f"sqlite:///{tmp_path}/fleet.db") as opened:
-        state = State(state="online", birth=1, boot="b").to_bytes()
-        opened.devices.put_state(KEY, decode(Kind.STATE, state), 1)  # type: ignore[arg-type]  # of that kind
-        yield opened
+def store(store: Store) -> Store:
+    state = State(state="online", birth=1, boot="b").to_bytes()
+    store.devices.put_state(KEY, decode(Kind.STATE, state), 1)  # type: ignore[arg-type]  # of that kind
+    return store
 
 
 def kept(store: Store) -> str:
@@ -82,18 +80,29 @@ def test_of_two_verdicts_that_wait_for_the_database_the_later_one_stays(store: S
     assert kept(store) == "online"
 
 
+_REFUSALS = {
+    "sqlite": (
+        "CREATE TRIGGER no_room BEFORE UPDATE OF presence ON devices BEGIN SELECT RAISE(FAIL, 'no_room'); END",
+        "DROP TRIGGER no_room",
+    ),
+    "postgresql": (
+        "ALTER TABLE devices ADD CONSTRAINT no_room CHECK (presence <> 'online')",
+        "ALTER TABLE devices DROP CONSTRAINT no_room",
+    ),
+}
+
+
 def test_a_verdict_that_could_not_be_written_is_written_later(store: Store) -> None:
     async def live() -> None:
         host = Host(store)
         PresencePart(host)
+        refused, taken = _REFUSALS[store.engine.dialect.name]
         with writing(store.engine) as connection:
-            connection.exec_driver_sql(
-                "CREATE TRIGGER full BEFORE UPDATE OF presence ON devices BEGIN SELECT RAISE(FAIL, 'full'); END"
-            )
-        with pytest.raises(Exception, match="full"):
+            connection.exec_driver_sql(refused)
+        with pytest.raises(Exception, match="no_room"):
             await host.says("online")
         with writing(store.engine) as connection:
-            connection.exec_driver_sql("DROP TRIGGER full")
+            connection.exec_driver_sql(taken)
         await host.says("online")
 
     asyncio.run(live())

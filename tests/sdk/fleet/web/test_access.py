@@ -172,3 +172,16 @@ def test_validation_never_repeats_a_password(served: Served) -> None:
     answer = served.ask("POST", "/api/v1/login", {"name": ["x"], "password": {"a": PASSWORD}})
     assert answer.status == 422
     assert PASSWORD not in json.dumps(answer.body)
+
+
+def test_who_asks_with_wrong_tokens_all_the_time_is_slowed_down(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekit.fleet.api.guards.WRONG_LIMIT", 3)
+    served = Served(store)
+    try:
+        wrong = [served.ask("GET", "/api/v1/devices", headers=bearer("ekt_" + "x" * 40)) for _ in range(4)]
+        assert [one.status for one in wrong] == [401, 401, 401, 429]
+        assert 0 < int(wrong[-1].headers["retry-after"]) <= 60
+        assert served.ask("GET", "/healthz", headers=bearer()).status == 200
+        assert served.ask("GET", "/api/v1/devices").status == 401  # who claims nothing costs nothing
+    finally:
+        served.close()
