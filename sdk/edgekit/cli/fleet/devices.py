@@ -10,6 +10,7 @@ from edgekit.cli.fleet._server_options import Json, Name, Server, ServerCa, Want
 if TYPE_CHECKING:
     from rich.text import Text
 
+INGEST = ("received", "decoded", "stored", "duplicate", "rejected", "dropped")
 # what a gauge is called, its unit, and how many of what devices send make one of it
 GAUGES = {
     "cpu": ("cpu", " %", 1.0), "rss": ("memory", " MiB", 1048576.0), "temp": ("temperature", " °C", 1.0),
@@ -165,6 +166,17 @@ def counters(server: Server = None, ca: ServerCa = None, json: Json = False) -> 
         tables.print_json(found)
         return
     sources = {"total": found["total"], **found["sources"]}
-    names = list(dict.fromkeys(name for one in sources.values() for name in one))
+    bridges = {name: one for name, one in sources.items() if name.startswith("bridge-")}
+    _counted(
+        {name: one for name, one in sources.items() if name not in bridges},
+        but={key for one in bridges.values() for key in one} - set(INGEST),
+    )
+    if bridges:
+        print()
+        _counted(bridges, but=set(INGEST))
+
+
+def _counted(sources: dict[str, dict[str, int]], but: set[str]) -> None:
+    names = [name for name in dict.fromkeys(name for one in sources.values() for name in one) if name not in but]
     rows = [[source, *(str(one.get(name, 0)) for name in names)] for source, one in sources.items()]
     tables.print_table(["source", *names], rows, right=names)

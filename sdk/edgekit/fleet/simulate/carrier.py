@@ -165,16 +165,18 @@ class Carrier:
             self._turn(device)
 
     async def stop(self, patience_s: float) -> None:
-        """Say goodbye for each device that has power, and end."""
+        """Say goodbye for each device that has power, and end; give up when the broker takes nothing for so long."""
         self._stopping = True
         link = self._link
         if link is not None:
             for device in self.alive:
                 for out in device.farewell(self.now()) if self._up else ():
                     link.publish(device, out)
-            end = self._loop.time() + patience_s
-            while not link.idle and self._up and self._loop.time() < end:  # noqa: ASYNC110  # a goodbye, once
+            left, end = link.left, self._loop.time() + patience_s
+            while link.left and self._up and self._loop.time() < end:
                 await asyncio.sleep(0.02)
+                if link.left < left:
+                    left, end = link.left, self._loop.time() + patience_s
         for timer in self._timers.values():
             timer.cancel()
         if link is not None:
