@@ -89,9 +89,9 @@ def test_an_alert_says_what_it_measures_and_hides_what_would_steer_the_terminal(
     assert "p99 > 0.001" in told[1]
     assert " ms" in told[1]
     fleet("alerts", "silence", "slow", "*", "--comment", "new \x1b[31mcooling")
-    told = fleet("alerts", "silences")
-    assert "cooling" in told
-    assert "\x1b" not in told + fleet("audit", "ls")
+    silenced = fleet("alerts", "silences")
+    assert "cooling" in silenced
+    assert "\x1b" not in silenced + fleet("audit", "ls")
 
 
 @pytest.mark.slow
