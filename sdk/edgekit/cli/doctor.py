@@ -47,6 +47,6 @@ def _print(finding: "object") -> None:
     area, name, state = (getattr(finding, key) for key in ("area", "name", "state"))
     text, hint = getattr(finding, "text"), getattr(finding, "hint")  # noqa: B009  # a Finding, not imported at start-up
     colour = {"ok": typer.colors.GREEN, "missing": typer.colors.YELLOW, "broken": typer.colors.RED}[state]
-    typer.echo(f"{typer.style(f'{state:8}', fg=colour)}{area:20}{name:20}{text}")
+    typer.echo(f"{typer.style(f'{state:8}', fg=colour)}{area:20}{name:19} {text}")
     if hint and state != "ok":
         typer.echo(f"{'':8}{hint}")

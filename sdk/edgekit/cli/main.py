@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -94,19 +94,32 @@ def _root(
     pass
 
 
+def _say_nothing_more() -> NoReturn:
+    """End well: whoever read what is printed has enough, as `head` has."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
+
+
 def main() -> None:
     """Run the command line; expected failures are one sentence and an exit code, never a traceback."""
     expected = tuple(kind for kind, _ in EXIT_CODES)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # what `| head` does not read shows here, where it is dealt with
     except expected as exc:
         print(f"error: {exc}", file=sys.stderr)
         for note in getattr(exc, "__notes__", []):
             print(f"hint: {note}", file=sys.stderr)
         sys.exit(next(code for kind, code in EXIT_CODES if isinstance(exc, kind)))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone: say nothing more
-        sys.exit(0)
+        _say_nothing_more()
+    except SystemExit as exc:
+        # Typer and rich make 1 of a reader that is gone
+        if not isinstance(exc.__context__, BrokenPipeError):
+            raise
+        _say_nothing_more()
     except OSError as exc:
         if exc.errno not in _MISSING_HERE:
             raise

@@ -32,7 +32,8 @@ MOST_BYTES = 64 * 1024 * 1024
 PAGE = 1000
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ENDED = frozenset({"done", "failed", "refused", "expired"})
-_MISSING, _CONFLICT, _REFUSED_FROM = 404, 409, 400
+_CONFLICT, _REFUSED_FROM = 409, 400
+_NOT_LET_IN = frozenset({401, 403, 429})
 
 
 class FleetServer:
@@ -177,7 +178,7 @@ class FleetServer:
         """Ask the service.
 
         Raises:
-            DeviceError: if it does not answer, or its broker does not.
+            DeviceError: if it does not answer, or its broker does not, or it does not let who asks.
             UsageError: if it refuses what was asked.
             GateError: if that does not go as things stand.
             DataError: if it answers something else than JSON.
@@ -206,7 +207,7 @@ class FleetServer:
         except ValueError as exc:
             raise _no_json(self.url) from exc
         if answer.status >= _REFUSED_FROM:
-            raise _refused(self.url, answer.status, found)
+            raise _refused(self.url, answer.status, found, knocked=self._token is not None)
         return found
 
 
@@ -288,7 +289,7 @@ def _no_json(url: str) -> DataError:
     return error
 
 
-def _refused(url: str, status: int, found: object) -> EdgeKitError:
+def _refused(url: str, status: int, found: object, *, knocked: bool) -> EdgeKitError:
     """Return the error of an answer, in the service's own words."""
     told = found.get("error") if isinstance(found, dict) else None
     told = told if isinstance(told, dict) else {}
@@ -296,12 +297,15 @@ def _refused(url: str, status: int, found: object) -> EdgeKitError:
     kind: type[EdgeKitError] = UsageError
     if status == _CONFLICT:
         kind = GateError
-    elif status >= 500:  # noqa: PLR2004  # the service's own trouble
+    elif status in _NOT_LET_IN or status >= 500:  # noqa: PLR2004  # the service's own trouble
         kind = DeviceError
+    unknown = told.get("code") == "sign-in"
+    if unknown and knocked:
+        message = f"{url} does not know this token: it is another service's, was revoked or has ended"
     error = kind(message)
     for hint in told.get("hints") or ():
         error.add_note(str(hint))
-    if told.get("code") == "sign-in":
+    if unknown:
         error.add_note(
             f"or the variable {TOKEN_VARIABLE}, or run as the user whose folder the service keeps its token in"
         )

@@ -28,6 +28,7 @@ def existing_store(url: str | None) -> "Store":
         DeviceError: if the database does not answer.
     """
     import importlib.util
+    import os
     from pathlib import Path
 
     from edgekit.errors import EnvironmentMissingError
@@ -37,15 +38,30 @@ def existing_store(url: str | None) -> "Store":
         error.add_note("pip install 'edgekit-sdk[fleet]'")
         raise error
     from edgekit.fleet.store import open_store
+
+    folder = Path(os.environ.get("EDGEKIT_FLEET_DATA") or Path.home() / ".local" / "share" / "edgekit" / "fleet")
+    url = url or f"sqlite:///{folder.absolute() / 'fleet.db'}"
+    refuse_absent(url)
+    return open_store(url)
+
+
+def refuse_absent(url: str) -> None:
+    """Refuse a file that is not there, which opening would make.
+
+    Raises:
+        EnvironmentMissingError: if there is no such file.
+        UsageError: if the URL is of no form that is known.
+    """
+    from pathlib import Path
+
+    from edgekit.errors import EnvironmentMissingError
     from edgekit.fleet.store.engine import parse
 
-    url = url or f"sqlite:///{Path.home() / '.local' / 'share' / 'edgekit' / 'fleet' / 'fleet.db'}"
     place = parse(url)
     if place.get_backend_name() == "sqlite" and not Path(place.database or "").is_file():
         error = EnvironmentMissingError(f"there is no store '{place.database}'")
-        error.add_note("give --store the URL that `edgekit fleet serve` has, or run it here once")
+        error.add_note("give the URL or folder that `edgekit fleet serve` has, or run it here once")
         raise error
-    return open_store(url)
 
 
 def moment_ms(text: str, now_ms: int) -> int:

@@ -35,7 +35,17 @@ def print_table(headings: Sequence[str], rows: "Sequence[Sequence[Text | str]]",
 
 def plain(text: object) -> str:
     """Return text of a device without what would steer the terminal, and not too long."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text)[:SHOWN])
+    return printable(str(text)[:SHOWN])
+
+
+def printable(text: str) -> str:
+    """Return a line without what would steer the terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def counted(number: int, name: str) -> str:
+    """Return how many there are: `1 device`, `3 devices`."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def styled(text: str, presence: str) -> "Text":

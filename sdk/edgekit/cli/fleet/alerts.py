@@ -1,12 +1,16 @@
-"""`edgekit fleet alerts ls|rules|add|rm|test|silence|unsilence|ack`."""
+"""`edgekit fleet alerts ls|rules|add|rm|test|silence|silences|unsilence|ack`."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekit.cli.fleet import _tables as tables
 from edgekit.cli.fleet._server_options import Json, Server, ServerCa
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 app = typer.Typer(help="Alerts: what fires, the rules, and silences.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -30,15 +34,18 @@ def list_(server: Server = None, ca: ServerCa = None, token_file: TokenFile = No
     if json:
         _print(found)
         return
-    now = time.time() * 1000
+    now_ms = int(time.time() * 1000)
+    rows: list[list[Text | str]] = []
     for one in found["alerts"]:
         marks = [mark for mark, on in (("silenced", one["silenced"]), ("seen", one["acked_by"])) if on]
-        minutes = max(0.0, now - one["since_ms"]) / 60_000
-        print(
-            f"{one['phase']:<8} {one['severity']:<9} {one['rule']:<24} {one['group']:<32} {one['value']:g} "
-            f"(worst {one['worst']:g}) for {minutes:.0f} min {' '.join(marks)}".rstrip()
-        )
-    if not found["alerts"]:
+        figures = [f"{value:.4g} {one['unit']}".rstrip() for value in (one["value"], one["worst"])]
+        group = tables.cell(one["group"])  # may be a version, as a device calls it
+        since = tables.age(one["since_ms"], now_ms)
+        rows.append([one["phase"], one["severity"], one["rule"], group, one["when"], *figures, since, " ".join(marks)])
+    if rows:
+        headings = ["phase", "severity", "rule", "of", "when", "now", "worst", "since", ""]
+        tables.print_table(headings, rows, right=headings[5:8])
+    else:
         print("nothing is pending or firing")
 
 
@@ -56,7 +63,10 @@ def rules(server: Server = None, ca: ServerCa = None, token_file: TokenFile = No
         return
     for one in found["rules"]:
         off = "" if one["enabled"] else " (off)"
-        print(f"{one['name']:<24} {one['when']:<24} for {one['for_s']:g} s by {one['by']}, {one['severity']}{off}")
+        how = f"for {one['for_s']:g} s by {one['by']}, {one['severity']}{off}"
+        print(f"{one['name']:<24} {tables.plain(one['when']):<24} {how}")
+    if not found["rules"]:
+        print("no rules yet")
 
 
 @app.command()
@@ -174,6 +184,25 @@ def silence(
     body = {"rule": rule, "group": group, "seconds": seconds(for_), "comment": comment}
     number = _asked(server, ca, token_file, "POST", "/silences", body)["id"]
     print(f"silence {number}: {rule} {group} for {for_}")
+
+
+@app.command()
+def silences(server: Server = None, ca: ServerCa = None, token_file: TokenFile = None, json: Json = False) -> None:
+    """List the silences that hold, with their numbers.
+
+    Examples:
+
+        edgekit fleet alerts silences
+    """
+    found = _asked(server, ca, token_file, "GET", "/silences")
+    if json:
+        _print(found)
+        return
+    for one in found["silences"]:
+        until = f"until {tables.moment(one['until_ms'])} by {one['by']}"
+        print(tables.printable(f"{one['id']:>4}  {one['rule']} {one['group']}  {until}  {one['comment']}".rstrip()))
+    if not found["silences"]:
+        print("nothing is silenced")
 
 
 @app.command()

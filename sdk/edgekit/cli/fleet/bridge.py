@@ -52,6 +52,7 @@ def homeassistant(
         from edgekit.fleet.export.bridging import run
         from edgekit.fleet.export.homeassistant import HomeAssistantBridge
 
+        _say(f"Home Assistant at {url}")
         run(HomeAssistantBridge(opened, prefix=prefix, base=base), opened, url, stop, once=True)
 
 
@@ -82,6 +83,7 @@ def sparkplug(
         from edgekit.fleet.export.bridging import run
         from edgekit.fleet.export.sparkplug import SparkplugBridge
 
+        _say(f"Sparkplug's hosts at {url}")
         bridge = SparkplugBridge(opened, group=group, node=node, primary_host=primary_host)
         run(bridge, opened, url, stop, once=True)
 
@@ -117,7 +119,14 @@ def otlp(
         headers = from_file(headers_file) if headers_file else from_environment()
         trusted = None if ca is None else str(ca)
         settings = OtlpSettings(endpoint=endpoint, headers=headers, delta=delta, every_s=every, ca=trusted)
-        OtlpPusher(opened, settings).run(stop)
+        pusher = OtlpPusher(opened, settings)
+        _say(f"the collector at {endpoint}, every {every:g} s")
+        pusher.run(stop)
+
+
+def _say(whom: str) -> None:
+    """Tell who waits at the terminal that it has begun."""
+    typer.echo(f"telling {whom}; Ctrl-C ends it", err=True)
 
 
 def _url(broker: str, password_file: Path | None, ca: Path | None, cert: Path | None, key: Path | None) -> "BrokerUrl":

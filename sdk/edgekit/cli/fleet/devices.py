@@ -10,6 +10,13 @@ from edgekit.cli.fleet._server_options import Json, Name, Server, ServerCa, Want
 if TYPE_CHECKING:
     from rich.text import Text
 
+INGEST = ("received", "decoded", "stored", "duplicate", "rejected", "dropped")
+# what a gauge is called, its unit, and how many of what devices send make one of it
+GAUGES = {
+    "cpu": ("cpu", " %", 1.0), "rss": ("memory", " MiB", 1048576.0), "temp": ("temperature", " °C", 1.0),
+    "freq": ("clock", " MHz", 1.0), "pow": ("power", " W", 1.0), "thr": ("throttled", "", 1.0),
+}  # fmt: skip
+
 
 def ls(
     wanted: Wanted = "",
@@ -46,7 +53,10 @@ def ls(
         now_ms = int(time.time() * 1000)
         headings = ["device", "state", "why", "models", "hardware", "labels", "seen"]
         tables.print_table(headings, [_row(one, now_ms) for one in found], right=["seen"])
-    print(f"{len(found)} devices" + (f": {', '.join(f'{n} {name}' for name, n in states.items())}" if found else ""))
+    print(
+        tables.counted(len(found), "device")
+        + (f": {', '.join(f'{n} {name}' for name, n in states.items())}" if found else "")
+    )
 
 
 def _states(found: list[dict[str, Any]]) -> dict[str, int]:
@@ -90,7 +100,9 @@ def show(device: Name, server: Server = None, ca: ServerCa = None, json: Json = 
     _latest(found)
     _reported(found)
     for event in reversed(events):
-        print(f"{tables.moment(event['ts_ms'])}  {event['level']:<7} {event['code']}: {tables.plain(event['text'])}")
+        of = f" {tables.plain(event['model'])}" if event["model"] else ""
+        told = f"{event['code']}{of}: {tables.plain(event['text'])}"
+        print(f"{tables.moment(event['ts_ms'])}  {event['level']:<7} {told}")
 
 
 def _head(found: dict[str, Any]) -> None:
@@ -109,7 +121,7 @@ def _latest(found: dict[str, Any]) -> None:
     for one in found["latest"]:
         infer = one["latency"].get("infer", {"p50_ms": None, "p90_ms": None, "p99_ms": None})
         figures = ["-" if infer[name] is None else f"{infer[name]:.3f}" for name in ("p50_ms", "p90_ms", "p99_ms")]
-        gauges = ", ".join(f"{name} {value:g}" for name, value in sorted(one["gauges"].items()))
+        gauges = ", ".join(_gauge(name, value) for name, value in sorted(one["gauges"].items()))
         cells = (one["model"], one["version"], one["runtime"], *figures, one["errors"], gauges)
         rows.append(
             [*(tables.cell(cell, found["presence"]) for cell in cells), tables.age(one["at_ms"], found["now_ms"])]
@@ -119,11 +131,19 @@ def _latest(found: dict[str, Any]) -> None:
         tables.print_table(headings, rows, right=headings[3:7])
 
 
+def _gauge(name: str, value: float) -> str:
+    """Return what a device tells of itself with its unit; what is not known here stays as it came."""
+    if name not in GAUGES:
+        return f"{tables.plain(name)} {value:g}"
+    words, unit, size = GAUGES[name]
+    return f"{words} {value / size:.3g}{unit}"
+
+
 def _reported(found: dict[str, Any]) -> None:
     told = found["reported"] or {}
     for one in told.get("models") or ():
         why = f" ({one['reason']})" if one.get("reason") else ""
-        print(f"update {tables.plain(one.get('name'))} {tables.plain(one.get('ver', ''))}: {one.get('phase')}{why}")
+        print(f"update {tables.plain(one.get('name'))} {tables.plain(one.get('version', ''))}: {one.get('phase')}{why}")
     conf = told.get("conf")
     if conf:
         print(f"configuration v{conf.get('v')}: {conf.get('status')}")
@@ -146,6 +166,17 @@ def counters(server: Server = None, ca: ServerCa = None, json: Json = False) -> 
         tables.print_json(found)
         return
     sources = {"total": found["total"], **found["sources"]}
-    names = list(dict.fromkeys(name for one in sources.values() for name in one))
+    bridges = {name: one for name, one in sources.items() if name.startswith("bridge-")}
+    _counted(
+        {name: one for name, one in sources.items() if name not in bridges},
+        but={key for one in bridges.values() for key in one} - set(INGEST),
+    )
+    if bridges:
+        print()
+        _counted(bridges, but=set(INGEST))
+
+
+def _counted(sources: dict[str, dict[str, int]], but: set[str]) -> None:
+    names = [name for name in dict.fromkeys(name for one in sources.values() for name in one) if name not in but]
     rows = [[source, *(str(one.get(name, 0)) for name in names)] for source, one in sources.items()]
     tables.print_table(["source", *names], rows, right=names)

@@ -145,9 +145,12 @@ def _extract(begin: str, end: str, detail: str, devices: str, model: str | None,
     import time
 
     from edgekit.cli.fleet._store_options import moment_ms
+    from edgekit.errors import UsageError
     from edgekit.fleet.query import parse
-    from edgekit.fleet.store.history import Extract
+    from edgekit.fleet.store.history import DETAILS, Extract
 
+    if detail not in DETAILS:  # before the first line is written
+        raise UsageError(f"there is no detail '{detail[:40]}'; there are: {', '.join(DETAILS)}")
     now_ms = int(time.time() * 1000)
     return Extract(
         from_ms=moment_ms(begin, now_ms),

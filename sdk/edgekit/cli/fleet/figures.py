@@ -9,10 +9,13 @@ from edgekit.cli.fleet import _tables as tables
 from edgekit.cli.fleet._server_options import Json, Server, ServerCa, Wanted
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from edgekit.fleet.remote import FleetServer
 
 REFRESH_S = 2.0
 FIGURES = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
+NARROW, SPARED = 100, frozenset({"p90 ms", "max ms", "dropped"})
 ORDERS = ("p50", "p90", "p99", "max", "errors", "rate")
 
 _Model = Annotated[str | None, typer.Option(metavar="M", help="Only this model.")]
@@ -70,12 +73,25 @@ def query(
         "max ms",
     ]
     headings += ["inferences", "errors", "dropped", "rate/s", "reports"]
-    rows = []
+    rows: list[list[Text | str]] = []
     for line in found["groups"]:
         for point in line["points"]:
             when = [tables.moment(point["start_ms"])] if step else []
             rows.append([tables.plain(line["group"]) or "-", *when, *_cells(point), str(point["reports"])])
-    tables.print_table(headings, rows, right=headings[2 if step else 1 :])
+    keep = _fitting(headings)
+    chosen = [headings[at] for at in keep]
+    if rows:
+        tables.print_table(chosen, [[row[at] for at in keep] for row in rows], right=chosen[2 if step else 1 :])
+    else:
+        print(f"nothing was measured in the last {last}")
+
+
+def _fitting(headings: list[str]) -> list[int]:
+    """Return which columns are shown: those to be spared are left out on a narrow terminal; --json has them all."""
+    from edgekit.cli._console import stdout
+
+    narrow = stdout().width < NARROW
+    return [at for at, heading in enumerate(headings) if not (narrow and heading in SPARED)]
 
 
 def _cells(point: dict[str, Any]) -> list[str]:
@@ -146,11 +162,14 @@ def _worst(fleet: "FleetServer", asked: dict[str, Any], seconds: float, by: str)
 
 def _table(rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401  # rich's
     from rich.table import Table
+    from rich.text import Text
 
     grid = Table(box=None, pad_edge=False, header_style="bold")
     headings = ["device", "p50 ms", "p90 ms", "p99 ms", "max ms", "inferences", "errors", "dropped", "rate/s"]
-    for heading in headings:
-        grid.add_column(heading, justify="left" if heading == "device" else "right")
+    keep = _fitting(headings)
+    for at in keep:
+        grid.add_column(headings[at], justify="right" if at else "left", overflow="fold")
     for row in rows:
-        grid.add_row(tables.plain(row["device"]), *_cells(row))
-    return grid
+        cells: list[Text | str] = [Text(tables.plain(row["device"])), *_cells(row)]
+        grid.add_row(*(cells[at] for at in keep))
+    return grid if rows else "nothing was measured in this time"

@@ -50,12 +50,20 @@ def forget(
         error = UsageError("forget what?")
         error.add_note("name devices, or give --filter or --zombies")
         raise error
+    if older is not None and wanted is None:
+        error = UsageError("--older chooses among the devices of --filter, and there is none")
+        error.add_note("edgekit fleet forget --filter 'state=offline' --older 90d")
+        raise error
     cleared: list[str] = []
     with FleetServer(server, ca=ca) as fleet:
         names = list(devices or ())
         if wanted is not None:
             names += _not_seen(fleet, wanted, older)
-        gone = [{"device": name, **fleet.forget(name, dry_run=dry_run)} for name in names]
+        gone = []
+        for name in names:
+            gone.append({"device": name, **fleet.forget(name, dry_run=dry_run)})
+            if not json:  # at once: many take their time
+                _tell_one(gone[-1])
         if zombies:
             from edgekit.fleet._url import parse
             from edgekit.fleet.retained import clear, strangers
@@ -84,10 +92,15 @@ def _tell(gone: list[dict[str, Any]], cleared: list[str], *, dry_run: bool, json
     if json:
         tables.print_json({"dry_run": dry_run, "devices": gone, "cleared": cleared})
         return
-    for one in gone:
-        rows = ", ".join(f"{count} {table}" for table, count in one["rows"].items() if count)
-        print(f"{one['device']}: {rows or 'nothing stored'}, {len(one['topics'])} retained topics")
     for topic in cleared:
         print(tables.plain(topic))
     verb = "would be forgotten" if dry_run else "forgotten"
-    print(f"{len(gone)} devices {verb}" + (f", {len(cleared)} topics cleared" if cleared and not dry_run else ""))
+    print(
+        f"{tables.counted(len(gone), 'device')} {verb}"
+        + (f", {tables.counted(len(cleared), 'topic')} cleared" if cleared and not dry_run else "")
+    )
+
+
+def _tell_one(one: dict[str, Any]) -> None:
+    rows = ", ".join(f"{table.replace('_', ' ')} {count}" for table, count in one["rows"].items() if count)
+    print(f"{one['device']}: {rows or 'nothing stored'}, {len(one['topics'])} retained topics", flush=True)

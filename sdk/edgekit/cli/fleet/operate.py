@@ -92,4 +92,4 @@ def config_set(
     for one in devices[:20]:
         print(tables.name_of(one) + (f": version {one['v']}" if not dry_run else ""))
     more = f" (and {len(devices) - 20} more)" if len(devices) > 20 else ""  # noqa: PLR2004  # as above
-    print(f"{'would concern' if dry_run else 'set for'} {len(devices)} devices{more}")
+    print(f"{'would concern' if dry_run else 'set for'} {tables.counted(len(devices), 'device')}{more}")

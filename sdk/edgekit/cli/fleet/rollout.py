@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import typer
 
+from edgekit.cli.fleet import _tables as tables
 from edgekit.cli.fleet._server_options import Json, Server, ServerCa
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 ENDED = frozenset({"completed", "rolled-back", "stopped"})
 HELD = frozenset({"paused", "approval"})
 LOOK_S = 1.0
+SHOWN = 10  # devices of a wave: as many as fit a line
 
 Release = Annotated[str, typer.Argument(metavar="MODEL==VERSION", help="The release, as it is in the repository.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The rollout.")]
@@ -35,7 +37,7 @@ Tolerated = Annotated[
         metavar="X", min=0, help="0.05: up to 5 % slower is never bad. [default: 0.01, or X of --max-slower / 4]"
     ),
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait for its end; exit code 6 if it is not completed.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for its end; exit code 6 if it ends otherwise.")]
 
 rollout = typer.Typer(help="Releases in waves that stop themselves.", no_args_is_help=True, rich_markup_mode=None)
 audit = typer.Typer(help="Who did what, and when.", no_args_is_help=True, rich_markup_mode=None)
@@ -134,6 +136,8 @@ def list_all(server: Server = None, ca: ServerCa = None, json: Json = False) -> 
         return
     for one in found["rollouts"]:
         print(_line(one))
+    if not found["rollouts"]:
+        print("no rollouts yet")
 
 
 @rollout.command("status")
@@ -177,7 +181,7 @@ def entries(
     json: Json = False,
 ) -> None:
     """List what was done, newest first."""
-    query = {"limit": limit, **({"subject": subject} if subject else {})}
+    query: dict[str, object] = {"limit": limit, **({"subject": subject} if subject else {})}
     with _service(server, ca) as service:
         found = service.ask("GET", "/api/v1/audit", query)
     if json:
@@ -185,8 +189,11 @@ def entries(
         return
     for one in found["entries"]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one["at_ms"] / 1000))
-        detail = " ".join(f"{name}={value}" for name, value in one["detail"].items())
-        print(f"{one['id']:>6}  {when}  {one['who']:<12}  {one['action']:<28}  {one['subject']}  {detail}")
+        detail = " ".join(f"{name}={_said(value)}" for name, value in one["detail"].items())
+        told = f"{one['id']:>6}  {when}  {one['who']:<12}  {one['action']:<28}  {one['subject']}  {detail}"
+        print(tables.printable(told))
+    if not found["entries"]:
+        print("nothing was noted yet" if subject is None else f"nothing was noted of '{subject}'")
 
 
 @audit.command("verify")
@@ -199,6 +206,12 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check that no entry was changed, removed or put in; print the newest digest, to be noted elsewhere."""
+    import re
+
+    from edgekit.errors import UsageError
+
+    if noted is not None and not re.fullmatch("[0-9a-f]{64}", noted):
+        raise UsageError(f"'{noted[:80]}' is no digest: that is 64 of 0-9 and a-f, as `verify` prints it")
     with _service(server, ca) as service:
         found = service.ask("GET", "/api/v1/audit/verify", {"noted": noted} if noted else None)
     if json:
@@ -253,7 +266,8 @@ def _begun(wanted: dict[str, Any], server: str | None, ca: Path | None, *, wait:
 
 def _print_waves(waves: list[list[str]]) -> None:
     for number, wave in enumerate(waves):
-        print(f"wave {number + 1}: {len(wave)} devices: {', '.join(wave[:10])}{' ...' if len(wave) > 10 else ''}")  # noqa: PLR2004  # as many as fit a line
+        names = ", ".join(wave[:SHOWN]) + (" ..." if len(wave) > SHOWN else "")
+        print(f"wave {number + 1}: {tables.counted(len(wave), 'device')}: {names}")
 
 
 def _order(rollout_id: str, what: str, server: str | None, ca: Path | None, *, reason: str, json: bool) -> None:
@@ -285,7 +299,8 @@ def _line(one: dict[str, Any]) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in one["counts"].items() if count)
     release = f"{one['model']}=={one['version']}"
     wave = f"wave {one['stage'] + 1}/{len(one['stages'])}"
-    return f"{one['id']}  {release}  {one['state']}  {wave}  {counts}  {one['reason']}"
+    parts = (one["id"], release, one["state"], wave, counts, one["reason"])
+    return tables.printable("  ".join(part for part in parts if part))
 
 
 def _shown(found: dict[str, Any], *, json: bool) -> None:
@@ -297,11 +312,16 @@ def _shown(found: dict[str, Any], *, json: bool) -> None:
         done = f"{stage['done']} of {stage['devices']} done, {stage['failed']} failed, {stage['pending']} to come"
         print(f"  {stage['name']:<10} {stage['state']:<12} {done}")
     for gate in found.get("gates", ()):
-        print(f"  gate {gate['name']:<10} {gate['verdict']:<10} {gate['text']}")
+        print(tables.printable(f"  gate {gate['name']:<10} {gate['verdict']:<10} {gate['text']}"))
     for one in found.get("devices", ()):
         if one["phase"] not in {"committed", "waiting", "skipped", "back"}:
-            print(f"  {one['site']}/{one['device']:<20} {one['phase']:<12} {one['reason']}")
+            name = f"{one['site']}/{one['device']}"
+            print(tables.printable(f"  {name:<28} {one['phase']:<12} {one['reason']}"))
 
 
 def _print(found: Any) -> None:  # noqa: ANN401  # JSON
-    print(json_module.dumps(found))
+    tables.print_json(found)
+
+
+def _said(value: object) -> str:
+    return value if isinstance(value, str) else json_module.dumps(value, separators=(",", ":"))

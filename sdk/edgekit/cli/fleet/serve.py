@@ -21,7 +21,12 @@ def serve(
         Path | None, typer.Option(metavar="FILE", help="A file (0600) with that URL, when it holds a password.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The service's folder. [default: ~/.local/share/edgekit/fleet]")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            envvar="EDGEKIT_FLEET_DATA",
+            help="The service's folder. [default: ~/.local/share/edgekit/fleet]",
+        ),
     ] = None,
     ingest: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Processes that store reports.")] = 1,
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the page and the API are.")] = (

@@ -20,7 +20,12 @@ Store = Annotated[
     typer.Option(metavar="URL", help="sqlite:///PATH or postgresql://... [default: fleet.db in the data folder]"),
 ]
 Data = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="The service's folder. [default: ~/.local/share/edgekit/fleet]")
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="EDGEKIT_FLEET_DATA",
+        help="The service's folder. [default: ~/.local/share/edgekit/fleet]",
+    ),
 ]
 PasswordFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Its first line is the password, - is stdin. [default: ask]")
@@ -48,7 +53,7 @@ def add_user(
 @users.command("ls")
 def list_users(store: Store = None, data: Data = None, json: Json = False) -> None:
     """List the users."""
-    with _accounts(store, data) as accounts:
+    with _accounts(store, data, make=False) as accounts:
         found = accounts.users()
     rows = [{name: getattr(one, name) for name in ("name", "role", "created_ms", "login_ms")} for one in found]
     _print("users", rows, json=json)
@@ -57,7 +62,7 @@ def list_users(store: Store = None, data: Data = None, json: Json = False) -> No
 @users.command("remove")
 def remove_user(name: Name, store: Store = None, data: Data = None) -> None:
     """Remove a user; their sessions end."""
-    with _accounts(store, data) as accounts:
+    with _accounts(store, data, make=False) as accounts:
         accounts.remove_user(name)
 
 
@@ -71,7 +76,7 @@ def change_password(
 ) -> None:
     """Change a user's password or role; their sessions end."""
     changed = None if role is None else _role(role)
-    with _accounts(store, data) as accounts:
+    with _accounts(store, data, make=False) as accounts:
         if changed is not None:
             accounts.change_user(name, role=changed)
         else:
@@ -109,7 +114,7 @@ def create_token(
 @tokens.command("ls")
 def list_tokens(store: Store = None, data: Data = None, json: Json = False) -> None:
     """List the tokens, without their secrets."""
-    with _accounts(store, data) as accounts:
+    with _accounts(store, data, make=False) as accounts:
         rows = [{name: getattr(one, name) for name in type(one).__slots__} for one in accounts.tokens()]
     _print("tokens", rows, json=json)
 
@@ -117,12 +122,13 @@ def list_tokens(store: Store = None, data: Data = None, json: Json = False) -> N
 @tokens.command("revoke")
 def revoke_token(number: Annotated[str, typer.Argument(metavar="ID")], store: Store = None, data: Data = None) -> None:
     """Revoke a token by its id; sessions opened with it end."""
-    with _accounts(store, data) as accounts:
+    with _accounts(store, data, make=False) as accounts:
         accounts.revoke_token(number)
 
 
 @contextmanager
-def _accounts(store: str | None, data: Path | None) -> Iterator["Accounts"]:
+def _accounts(store: str | None, data: Path | None, *, make: bool = True) -> Iterator["Accounts"]:
+    """Open the store; only what adds to it makes one that is not there: the first user may come before the service."""
     from edgekit.errors import EnvironmentMissingError
 
     try:
@@ -132,7 +138,12 @@ def _accounts(store: str | None, data: Path | None) -> Iterator["Accounts"]:
         error.add_note("pip install 'edgekit-sdk[fleet]'")
         raise error from exc
     folder = (data or Path.home() / ".local" / "share" / "edgekit" / "fleet").absolute()
-    with open_store(store or f"sqlite:///{folder / 'fleet.db'}") as opened:
+    url = store or f"sqlite:///{folder / 'fleet.db'}"
+    if not make:
+        from edgekit.cli.fleet._store_options import refuse_absent
+
+        refuse_absent(url)
+    with open_store(url) as opened:
         yield opened.accounts
 
 

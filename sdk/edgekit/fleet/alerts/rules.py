@@ -44,6 +44,10 @@ class Signal(StrEnum):
     ROLLOUT = "rollout-stopped"  # 1 for a rollout that was stopped or goes back
 
 
+# what a signal's values are in; those that are not here are counts, shares or yes and no
+UNITS: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(QUANTILES, "ms") | {"temperature": "°C", "cpu": "%", "memory": "B", "power": "W", "silent": "s"}
+)
 SIGNALS = (*QUANTILES, *GAUGES, *Signal)
 PER_DEVICE = frozenset({Signal.SILENT, Signal.CRASHES, Signal.DRIFT, Signal.EVENTS})
 GROUPS = ("device", "version", "hardware", "model", "none")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from edgekit.fleet import _clock
 from edgekit.fleet.alerts.machine import Key
-from edgekit.fleet.alerts.rules import Rule, Silence
+from edgekit.fleet.alerts.rules import UNITS, Rule, Silence
 from edgekit.fleet.api.access import Operator, Viewer
 from edgekit.fleet.api.context import InContext
 from edgekit.fleet.api.errors import not_found
@@ -26,7 +26,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 
 
 class Alert(BaseModel):
-    """An alert that is pending or firing."""
+    """An alert that is pending or firing; `unit` is what its values are in, empty for counts and shares."""
 
     rule: str
     group: str
@@ -35,8 +35,10 @@ class Alert(BaseModel):
     since_ms: int
     seen_ms: int
     fired_ms: int | None
+    when: str
     value: float
     worst: float
+    unit: str
     told: bool
     silenced: bool
     acked_ms: int | None
@@ -111,6 +113,7 @@ def list_alerts(context: InContext, _who: Viewer) -> Alerts:
             Alert(
                 rule=one.key.rule, group=one.key.group, phase=one.phase, severity=rule.severity if rule else "info",
                 since_ms=one.since_ms, seen_ms=one.seen_ms, fired_ms=one.fired_ms, value=one.value, worst=one.worst,
+                when=rule.when if rule else "", unit=UNITS.get(rule.signal, "") if rule else "",
                 told=one.told, silenced=any(each.covers(*one.key, now) for each in silences), acked_ms=row.acked_ms,
                 acked_by=row.acked_by,
             )

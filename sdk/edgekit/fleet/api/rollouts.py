@@ -201,7 +201,7 @@ def get_rollout(context: InContext, _who: Viewer, rollout: Id) -> RolloutDetail:
     """Return a rollout with its gates, devices and history."""
     row = context.store.rollouts.get(rollout)
     if row is None:
-        raise not_found(f"there is no rollout '{rollout}'")
+        raise not_found(f"rollout '{rollout}'")
     return _told(context, row)
 
 
@@ -215,7 +215,7 @@ def order_rollout(
 ) -> RolloutDetail:
     """Give an order to a rollout."""
     if context.store.rollouts.get(rollout) is None:
-        raise not_found(f"there is no rollout '{rollout}'")
+        raise not_found(f"rollout '{rollout}'")
     given = Ordered(what=what, by=who.name, why=why.reason if why else "")
     return _told(context, order(context.store, rollout, given))
 

@@ -145,7 +145,9 @@ class Carrier:
             self._say(device, device.tick(self.now(), measuring=self.measuring))
 
     def _say(self, device: Device, out: Sequence[Out]) -> None:
-        """Send what there is to send, and come again when there is more."""
+        """Send what there is to send, and come again when there is more; after the goodbye there is nothing."""
+        if self._stopping:
+            return
         if self._link is not None:
             for one in out:
                 self._link.publish(device, one)
@@ -165,18 +167,20 @@ class Carrier:
             self._turn(device)
 
     async def stop(self, patience_s: float) -> None:
-        """Say goodbye for each device that has power, and end."""
+        """Say goodbye for each device that has power, and end; give up when the broker takes nothing for so long."""
         self._stopping = True
+        for timer in self._timers.values():
+            timer.cancel()
         link = self._link
         if link is not None:
             for device in self.alive:
                 for out in device.farewell(self.now()) if self._up else ():
                     link.publish(device, out)
-            end = self._loop.time() + patience_s
-            while not link.idle and self._up and self._loop.time() < end:  # noqa: ASYNC110  # a goodbye, once
+            left, end = link.left, self._loop.time() + patience_s
+            while link.left and self._up and self._loop.time() < end:
                 await asyncio.sleep(0.02)
-        for timer in self._timers.values():
-            timer.cancel()
+                if link.left < left:
+                    left, end = link.left, self._loop.time() + patience_s
         if link is not None:
             link.close()
 

@@ -50,9 +50,9 @@ class Link(asyncio.Protocol, Generic[Who]):
     # --- what the owner asks for
 
     @property
-    def idle(self) -> bool:
-        """Whether the broker has taken everything."""
-        return not (self._flying or self._waiting)
+    def left(self) -> int:
+        """How many messages the broker has not taken yet."""
+        return len(self._flying) + len(self._waiting)
 
     def publish(self, who: Who, out: Out) -> None:
         """Send a message, or keep it while the broker has not taken those before it."""

@@ -239,7 +239,11 @@ def _check_notifiers(connection: Connection, rule: Rule) -> None:
 def _no_notifier(connection: Connection, name: str) -> UsageError:
     known = sorted(connection.scalars(select(ALERT_NOTIFIERS.c.name)))
     error = UsageError(f"there is no notifier '{name[:80]}'")
-    error.add_note(f"there are: {', '.join(known)}" if known else "the service's file of alerts has none")
+    error.add_note(
+        f"there are: {', '.join(known)}"
+        if known
+        else "they stand in alerts.toml in the service's folder, which names none; the service reads it when it starts"
+    )
     return error
 
 

@@ -244,6 +244,37 @@ def test_the_page_is_usable_when_narrow_and_dark(browser: Browser) -> None:
         browser.theme("light")
 
 
+def test_figures_are_rounded_before_they_are_given_digits(browser: Browser) -> None:
+    values = [9.998, 10.002, 0.1422, 0.0421, 99.96, 1234.5, 0]
+    assert browser.run(f"import('/assets/js/format.js').then((all) => {values}.map(all.digits))") == [
+        "10.0",
+        "10.0",
+        "0.142",
+        "0.0421",
+        "100",
+        "1,235",
+        "0",
+    ]
+
+
+def test_a_renewed_table_keeps_the_focus(browser: Browser) -> None:
+    script = """import('/assets/js/dom.js').then(({ el, renew, table }) => {
+      const place = document.body.appendChild(el("div"));
+      const cells = ([a, b]) => [el("a", { href: "#/x" }, a), b];
+      const draw = (rows) => renew(place, table("T", [["A", ""], ["B", "num"]], rows.map(cells)));
+      draw([["one", "1"], ["two", "2"], ["three", "3"]]);
+      const link = place.querySelectorAll("a")[1];
+      link.focus();
+      draw([["one", "5"], ["two", "6"]]);
+      const found = [document.activeElement === link, place.innerText.replace(/\\s+/g, " ").trim()];
+      draw([]);
+      found.push(place.innerText.trim());
+      place.remove();
+      return found;
+    })"""
+    assert browser.run(script) == [True, "T A B one 5 two 6", "Nothing yet."]
+
+
 def test_every_control_has_a_name(browser: Browser) -> None:
     for where in ("#/fleet", "#/device/bremen/cam-00001", "#/events"):
         go(browser, where)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -67,9 +68,18 @@ def test_a_token_is_printed_once_and_revoked(url: str) -> None:
     ],
 )
 def test_a_mistake_is_a_sentence_and_an_exit_code(url: str, arguments: list[str], code: int, sentence: str) -> None:
+    with open_store(url):
+        pass
     done = subprocess.run(
         [sys.executable, "-m", "edgekit.cli.main", "fleet", *arguments, "--store", url],
         capture_output=True, text=True, check=False, input="short\n",
     )  # fmt: skip
     assert (done.returncode, sentence in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_looking_makes_no_store(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["fleet", "user", "ls", "--data", str(tmp_path / "nowhere")])
+    assert result.exit_code == 1
+    assert "there is no store" in str(result.exception)
+    assert not (tmp_path / "nowhere").exists()

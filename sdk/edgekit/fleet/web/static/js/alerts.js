@@ -1,5 +1,5 @@
 // Alerts that are firing, worst first.
-import { el, fill, table } from "./dom.js";
+import { el, fill, renew, table } from "./dom.js";
 import { get } from "./api.js";
 import { age, clock, digits } from "./format.js";
 
@@ -11,11 +11,11 @@ export function alertsView({ main }) {
     let alerts = [];
     try { alerts = (await get("/api/v1/alerts", { background: true })).alerts; } catch (error) {
       // a service without the alert engine has no such path: nothing can be firing
-      if (error.status !== 404) { fill(list, el("p", { class: "error" }, error.message)); return; }
+      if (error.status !== 404) { renew(list, el("p", { class: "error" }, error.message)); return; }
     }
     if (ended) return;
-    fill(list, table("Alerts", [["Since", ""], ["Rule", ""], ["Where", "wrap"], ["State", ""], ["Severity", ""], ["Now", "num"], ["Worst", "num"], ["", ""]], alerts.map((one) => [
-      age(clock.now() - one.since_ms), one.rule, one.group, el("span", { class: `verdict ${one.phase === "firing" ? "bad" : "warn"}` }, one.phase), one.severity, digits(one.value), digits(one.worst),
+    renew(list, table("Alerts", [["State", ""], ["Rule", ""], ["Of", "wrap"], ["When", ""], ["Now", "num"], ["Worst", "num"], ["Severity", ""], ["Since", "num"], ["", ""]], alerts.map((one) => [
+      el("span", { class: `verdict ${one.phase === "firing" ? "bad" : "warn"}` }, one.phase), one.rule, one.group, one.when, `${digits(one.value)} ${one.unit}`, `${digits(one.worst)} ${one.unit}`, one.severity, age(clock.now() - one.since_ms),
       one.silenced ? "silenced" : one.acked_ms ? "seen to" : "",
     ]), "Nothing is wrong."));
   };

@@ -112,7 +112,7 @@ export class Heat extends Chart {
       const ink = plot.ctx, rgb = color("heat");
       ink.save();
       for (const cell of cells) {
-        const left = plot.valToPos(cell.start, "x", true), right = plot.valToPos(cell.start + answer.step_s, "x", true);
+        const left = plot.valToPos(cell.start, "x", true), right = Math.min(plot.valToPos(cell.start + answer.step_s, "x", true), plot.bbox.left + plot.bbox.width); // the newest goes on
         for (const [from, to, many] of cell.rows) {
           if (!many) continue;
           const top = plot.valToPos(to, "y", true), bottom = plot.valToPos(from, "y", true);

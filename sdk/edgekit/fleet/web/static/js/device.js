@@ -1,5 +1,5 @@
 // One device: what it is, how it does now and did before, what happened, and its log when asked for.
-import { el, fill, put, select, table } from "./dom.js";
+import { el, fill, put, renew, select, table } from "./dom.js";
 import { devicePath, get, may, post, query } from "./api.js";
 import { age, celsius, clock, count, digits, mebibytes, moment, percent } from "./format.js";
 import { Heat, Lines, figures } from "./charts.js";
@@ -43,9 +43,9 @@ export function deviceView({ main, live, parts, options }) {
   fill(main, said,
     el("div", { class: "head" }, el("h1", {}, device ?? ""), el("span", { class: "soft" }, site ?? ""), state, reason, seen, picks),
     tiles, facts,
-    el("section", { class: "card", "aria-label": "Latency" }, el("h2", {}, "Latency over time"), latency.node, gap, asTable),
-    el("section", { class: "card", "aria-label": "Heat map" }, el("h2", {}, "How often each latency came"), heat.node, heat.said),
-    el("div", { class: "pair" }, gauges.map((chart) => el("section", { class: "card", "aria-label": chart.label }, el("h2", {}, chart.label), chart.node))),
+    el("section", { class: "card", "aria-label": "Latency" }, el("h2", {}, "Latency over time ", el("small", {}, "ms")), latency.node, gap, asTable),
+    el("section", { class: "card", "aria-label": "Heat map" }, el("h2", {}, "How often each latency came ", el("small", {}, "ms")), heat.node, heat.said),
+    el("div", { class: "pair" }, gauges.map((chart) => el("section", { class: "card", "aria-label": chart.label }, el("h2", {}, `${chart.label} `, el("small", {}, chart.unit)), chart.node))),
     el("section", { class: "card" }, el("h2", {}, "Models"), versions),
     el("section", { class: "card" }, el("h2", {}, "Events"), events.node),
     logCard(path));
@@ -61,17 +61,17 @@ export function deviceView({ main, live, parts, options }) {
 
   function drawTiles() {
     const latest = known.latest.find((one) => one.model === model) ?? known.latest[0];
-    if (!latest) { fill(tiles); return; }
+    if (!latest) { renew(tiles); return; }
     const figure = latest.latency[stage] ?? {};
     const old = known.presence !== "online";
     const rows = [["p50", digits(figure.p50_ms), "ms"], ["p90", digits(figure.p90_ms), "ms"], ["p99", digits(figure.p99_ms), "ms"], ["Rate", digits(latest.inferences / latest.window_s), "/s"], ["Errors", count(latest.errors), ""],
       ["Temperature", celsius(latest.gauges.temp), "°C"], ["Processor", percent(latest.gauges.cpu), "%"], ["Memory", mebibytes(latest.gauges.rss), "MiB"], ["Reported", age(clock.now() - latest.at_ms), "ago"]];
-    fill(tiles, rows.map(([name, value, unit]) => el("div", { class: old ? "tile old" : "tile", title: `of ${moment(latest.at_ms)}` }, el("dt", {}, name), el("dd", {}, value, el("small", {}, unit)))));
+    renew(tiles, rows.map(([name, value, unit]) => el("div", { class: old ? "tile old" : "tile", title: `of ${moment(latest.at_ms)}` }, el("dt", {}, name), el("dd", {}, value, el("small", {}, unit)))));
   }
 
   function drawFacts() {
     const labels = Object.entries(known.labels).sort().map(([name, value]) => el("span", { class: "tag" }, `${name}=${value}`));
-    const rows = [["Hardware", known.hardware_name ?? known.hardware.board], ["Architecture", known.hardware.arch], ["Agent", known.agent], ["First seen", moment(known.first_seen_ms)], ["Labels", labels.length ? labels : "none"]];
+    const rows = [["Hardware", known.hardware_name ?? known.hardware.board], ["CPU", known.hardware.cpu], ["Architecture", known.hardware.arch === known.hardware_name ? "" : known.hardware.arch], ["Agent", known.agent], ["First seen", moment(known.first_seen_ms)], ["Labels", labels.length ? labels : "none"]];
     fill(facts, rows.filter(([, value]) => value).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
     const names = known.models.map((one) => one.name);
     fill(picks,

@@ -27,6 +27,29 @@ export function fill(node, ...children) {
   node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
 }
 
+/** Do what `fill` does where only figures change: nodes that stay keep focus, selection and scrolling. For nodes without handlers. */
+export function renew(node, ...children) {
+  const next = document.createElement("div");
+  fill(next, ...children);
+  alike(node, next);
+}
+
+function alike(old, fresh) {
+  const wanted = [...fresh.childNodes];
+  wanted.forEach((now, at) => {
+    const was = old.childNodes[at];
+    if (!was) old.append(now);
+    else if (was.nodeName !== now.nodeName) was.replaceWith(now);
+    else if (was.nodeType === Node.TEXT_NODE) { if (was.data !== now.data) was.data = now.data; } else {
+      for (const { name } of [...was.attributes]) if (!now.hasAttribute(name)) was.removeAttribute(name);
+      for (const { name, value } of now.attributes) if (name !== "style" && was.getAttribute(name) !== value) was.setAttribute(name, value);
+      if (was.style.cssText !== now.style.cssText) was.style.cssText = now.style.cssText; // the attribute is refused by the page's policy
+      alike(was, now);
+    }
+  });
+  while (old.childNodes.length > wanted.length) old.lastChild.remove();
+}
+
 /** Tell those who cannot see the change. */
 export function say(text) {
   put(document.getElementById("say"), text);

@@ -4,6 +4,7 @@ import { get, query } from "./api.js";
 import { moment } from "./format.js";
 
 const KEPT = 500;
+const LEVELS = ["", "debug", "info", "warning", "error"];
 
 /** The columns of events; `withDevice` where they are of several devices. */
 function row(event, withDevice) {
@@ -45,10 +46,10 @@ export function eventsView({ main, options }) {
   const goto = () => { location.hash = query("#/events", { level, filter }); };
   const box = el("input", { type: "search", placeholder: "filter, as in the fleet's table", "aria-label": "Filter", value: filter, on: { change: () => { filter = box.value.trim(); goto(); } } });
   fill(main, el("div", { class: "head" }, el("h1", {}, "Events"), el("div", { class: "filter" }, box),
-    select("Level", [["", "all"], ["warning", "warning"], ["error", "error"]], level, (value) => { level = value; goto(); })),
+    select("Level", [["", "all"], ["warning", "warning and error"], ["error", "error"]], level, (value) => { level = value; goto(); })),
   said, el("section", { class: "card" }, list.node));
   const load = () => get(query("/api/v1/events", { filter, level, limit: 200 })).then((answer) => list.add(answer.events, false), (error) => { said.textContent = error.message; });
   load();
-  const shown = (event) => !level || event.level === level;
+  const shown = (event) => LEVELS.indexOf(event.level) >= LEVELS.indexOf(level); // the least, as in the API
   return { title: "Events", events: (events) => { if (!filter) list.add(events.filter(shown), true); else get(query("/api/v1/events", { filter, level, limit: 50 }), { background: true }).then((answer) => list.add(answer.events, true), () => {}); } };
 }

@@ -7,9 +7,10 @@ const known = (value) => typeof value === "number" && Number.isFinite(value);
 /** Three significant digits, never in exponents. */
 export function digits(value) {
   if (!known(value)) return NONE;
-  const size = Math.abs(value);
+  // rounded first: 9.998 and 10.002 are both 10.0
+  const three = Number(value.toPrecision(3)), size = Math.abs(three);
   if (size >= 100 || size === 0) return Math.round(value).toLocaleString("en");
-  return size >= 10 ? value.toFixed(1) : size >= 0.01 ? value.toFixed(2) : value.toFixed(4);
+  return three.toFixed(Math.min(4, 2 - Math.floor(Math.log10(size))));
 }
 
 export const count = (value) => known(value) ? Math.round(value).toLocaleString("en") : NONE;

@@ -37,14 +37,14 @@ export function modelsView({ main, parts, options }) {
       if (ended) return;
       const lines = whole.groups.map(({ keys, points }) => ({ ...keys, ...points[0] })).sort((a, b) => a.hardware.localeCompare(b.hardware) || a.version.localeCompare(b.version, "en", { numeric: true }));
       const most = Math.max(...lines.map((line) => line.p99_ms ?? 0));
-      fill(side, el("h2", {}, "Versions across hardware"), table("Versions across hardware", [["Hardware", ""], ["Version", ""], ["p50 ms", "num"], ["p90 ms", "num"], ["p99 ms", "num"], ["p50 to p99", ""], ["Against the first", "num"], ["Measured", "num"], ["Errors", "num"]],
+      fill(side, el("h2", {}, "Versions across hardware"), table("Versions across hardware", [["Hardware", "wrap"], ["Version", ""], ["p50 ms", "num"], ["p90 ms", "num"], ["p99 ms", "num"], ["p50 to p99", ""], ["Against the first", "num"], ["Measured", "num"], ["Errors", "num"]],
         lines.map((line) => [line.hardware, line.version, digits(line.p50_ms), digits(line.p90_ms), digits(line.p99_ms), spread(line, most), against(line, lines), count(line.count), share(line)]), "Nothing was measured in this time."));
       const byVersion = await get(query("/api/v1/series", { model, stage, from_ms: from, to_ms: to, step_s: range[3], group: "version" }));
       if (ended) return;
       for (const { group, points } of byVersion.groups) {
         const chart = new Lines(`Version ${group}`, LATENCY, "ms");
         charts.push(chart);
-        over.append(el("section", { class: "card", "aria-label": chart.label }, el("h2", {}, chart.label), chart.node));
+        over.append(el("section", { class: "card", "aria-label": chart.label }, el("h2", {}, `${chart.label} `, el("small", {}, "ms, on all hardware")), chart.node));
         chart.draw(byVersion, points);
       }
     } catch (error) {

@@ -1,5 +1,5 @@
 // Rollouts: all of them, and one with its gates as they stand.
-import { el, fill, put, table } from "./dom.js";
+import { el, fill, put, renew, table } from "./dom.js";
 import { get, may, post } from "./api.js";
 import { age, clock, count, digits, moment } from "./format.js";
 
@@ -39,12 +39,12 @@ function all(main, said, ended, again) {
       const { rollouts } = await get("/api/v1/rollouts", { background: true });
       if (ended()) return;
       put(said, "");
-      fill(list, table("Rollouts", [["Rollout", ""], ["Model", ""], ["State", ""], ["Progress", ""], ["Devices", "num"], ["Started", ""], ["By", ""]], rollouts.map((row) => [
+      renew(list, table("Rollouts", [["Rollout", ""], ["Model", ""], ["State", ""], ["Progress", ""], ["Devices", "num"], ["Started", ""], ["By", ""]], rollouts.map((row) => [
         el("a", { href: `#/rollouts/${encodeURIComponent(row.id)}` }, row.id), `${row.model} ${row.version}`, tone(row.state), progress(row.counts),
-        count(Object.values(row.counts ?? {}).reduce((sum, many) => sum + many, 0)), `${age(clock.now() - row.created_ms)} ago`, row.created_by,
+        count((row.stages ?? []).reduce((sum, one) => sum + one.devices, 0)), `${age(clock.now() - row.created_ms)} ago`, row.created_by,
       ]), "No model was rolled out yet."));
     } catch (error) {
-      if (!ended()) { if (error.status === 404) fill(list, el("p", { class: "empty" }, "No model was rolled out yet.")); else put(said, error.message); }
+      if (!ended()) { if (error.status === 404) renew(list, el("p", { class: "empty" }, "No model was rolled out yet.")); else put(said, error.message); }
     }
     again(load);
   }
@@ -55,7 +55,7 @@ function all(main, said, ended, again) {
 function one(main, id, said, ended, again) {
   const head = el("div", { class: "head" });
   const facts = el("dl", { class: "facts" });
-  const parts = ["Gates", "Stages", "Devices", "What happened"].map((name) => { const body = el("div"); return [body, el("section", { class: "card" }, el("h2", {}, name), body)]; });
+  const parts = ["Gates", "Stages", "Devices", "What happened"].map((name) => { const body = el("div", { class: name.toLowerCase() }); return [body, el("section", { class: "card" }, el("h2", {}, name), body)]; });
   const [[gates], [stages], [devices], [happened]] = parts;
   const buttons = ACTIONS.map(([name, text]) => el("button", { class: name === "abort" || name === "rollback" ? "button risky" : "button", type: "button", hidden: true, on: { click: () => act(name, text) } }, text));
   const title = el("h1", {}, id), state = el("span"), bar = el("div");
@@ -69,15 +69,15 @@ function one(main, id, said, ended, again) {
 
   function draw(now) {
     put(title, `${now.model} ${now.version}`);
-    fill(state, tone(now.state), now.reason ? el("span", { class: "soft" }, ` ${now.reason}`) : null);
-    fill(bar, progress(now.counts));
+    renew(state, tone(now.state), now.reason ? el("span", { class: "soft" }, ` ${now.reason}`) : null);
+    renew(bar, progress(now.counts));
     ACTIONS.forEach(([, , when], at) => { buttons[at].hidden = !may("operator") || !when.includes(now.state); });
     const rows = [["Rollout", now.id], ["Devices", now.filter || "all"], ["Started", moment(now.created_ms)], ["By", now.created_by], ["Ended", now.ended_ms ? moment(now.ended_ms) : null], ...Object.entries(now.counts ?? {}).map(([name, many]) => [name, count(many)])];
-    fill(facts, rows.filter(([, value]) => value).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
-    if (now.gates) fill(gates, table("Gates", [["Gate", ""], ["Verdict", ""], ["Now", "num"], ["Limit", "num"], ["Samples", "num"], ["Why", "wrap"]], now.gates.map((gate) => [gate.name, tone(gate.verdict), number(gate.value), number(gate.limit), gate.needed ? `${count(gate.samples)} of ${count(gate.needed)}` : count(gate.samples), gate.text]), "No gate was measured yet."));
-    fill(stages, table("Stages", [["Stage", ""], ["State", ""], ["Devices", "num"], ["Done", "num"], ["Failed", "num"], ["Waiting", "num"]], (now.stages ?? []).map((row) => [row.name, tone(row.state), count(row.devices), count(row.done), count(row.failed), count(row.pending)])));
-    if (now.devices) fill(devices, table("Devices", [["Device", ""], ["Site", ""], ["Stage", ""], ["Phase", ""], ["Reason", "wrap"]], now.devices.slice(0, 200).map((row) => [el("a", { href: `#/device/${encodeURIComponent(row.site)}/${encodeURIComponent(row.device)}` }, row.device), row.site, row.stage, tone(row.phase), row.reason])));
-    if (now.events) fill(happened, table("What happened", [["Time", ""], ["What", ""], ["", "wrap"], ["By", ""]], now.events.map((row) => [moment(row.at_ms), row.what, row.text, row.by])));
+    renew(facts, rows.filter(([, value]) => value).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+    if (now.gates) renew(gates, table("Gates", [["Gate", ""], ["Verdict", ""], ["Now", "num"], ["Limit", "num"], ["Samples", "num"], ["Why", "wrap"]], now.gates.map((gate) => [gate.name, tone(gate.verdict), figure(gate, gate.value), figure(gate, gate.limit), gate.samples ? count(gate.samples) : "", gate.text]), "No gate was measured yet."));
+    renew(stages, table("Stages", [["Stage", ""], ["State", ""], ["Devices", "num"], ["Done", "num"], ["Failed", "num"], ["Waiting", "num"]], (now.stages ?? []).map((row) => [row.name, tone(row.state), count(row.devices), count(row.done), count(row.failed), count(row.pending)])));
+    if (now.devices) renew(devices, table("Devices", [["Device", ""], ["Site", ""], ["Stage", ""], ["Phase", ""], ["Reason", "wrap"]], now.devices.slice(0, 200).map((row) => [el("a", { href: `#/device/${encodeURIComponent(row.site)}/${encodeURIComponent(row.device)}` }, row.device), row.site, now.stages?.[row.stage]?.name ?? row.stage, tone(row.phase), row.reason])));
+    if (now.events) renew(happened, table("What happened", [["Time", ""], ["What", ""], ["", "wrap"], ["By", ""]], now.events.map((row) => [moment(row.at_ms), row.what, row.text, row.by])));
   }
 
   async function load() {
@@ -95,4 +95,12 @@ function one(main, id, said, ended, again) {
   return {};
 }
 
-const number = (value) => typeof value === "number" ? digits(value) : value ?? "";
+const SHARES = new Set(["jobs", "presence", "errors"]);
+
+/** A gate's value or limit in what it is measured in. */
+function figure(gate, value) {
+  if (typeof value !== "number") return "";
+  if (SHARES.has(gate.name)) return `${digits(100 * value)} %`;
+  if (/-p[0-9]+$/.test(gate.name)) return `${value < 0 ? "−" : "+"}${digits(Math.abs(100 * value))} %`;
+  return gate.name === "crashes" ? `${digits(value)} /h` : digits(value);
+}
