@@ -29,6 +29,7 @@ from edgekit.fleet.store import Store, open_store
 from edgekit.fleet.store.tables import DEVICES, REPORTS
 from tests.benchmarks.bench_fleet_page import PROBE
 from tests.benchmarks.fleet_page import write_page
+from tests.e2e.served_fleet import ServedFleet
 from tests.sdk.fleet.web.browser import CHROMIUM, Browser, with_token
 from tests.soak.fleet import CONFIG
 
@@ -42,7 +43,6 @@ POLL_S = 0.1
 LAG_LIMIT_S = 5.0
 SETTLED = 0.25  # of the time the fleet comes up, and is not measured
 SETTLED_MOST_S = 60.0
-START_S = 60.0
 END_S = 90.0
 PAINT_S = 10.0
 
@@ -62,14 +62,12 @@ class Fleet:
     folder: Path
     broker: brokers.MosquittoBroker
     port: int
-    service: "subprocess.Popen[bytes]"
-    url: str
+    service: ServedFleet
     others: dict[str, list["subprocess.Popen[bytes]"]] = field(default_factory=dict)
 
     def kinds(self) -> dict[str, list[psutil.Process]]:
         """Return the processes of each kind; what the service starts is apart from it."""
-        service = psutil.Process(self.service.pid)
-        ingest = [one for one in service.children() if "edgekit.fleet.ingest" in one.cmdline()]
+        service, ingest = psutil.Process(self.service.process.pid), self.service.ingests()
         others = {kind: [psutil.Process(one.pid) for one in some] for kind, some in self.others.items()}
         return {"mosquitto": _family(self.broker.process.pid), "ingest": ingest, "service": [service], **others}
 
@@ -99,31 +97,19 @@ def running(folder: Path, arguments: list[str]) -> Iterator[Fleet]:
     port = brokers.free_port()
     (folder / "broker").mkdir()
     broker = brokers.MosquittoBroker(executable, port, folder / "broker")
-    where = ["--broker", f"mqtt://127.0.0.1:{port}", "--data", str(folder / "service"), "--listen", "127.0.0.1:0"]
-    serve = ["-m", "edgekit.cli.main", "fleet", "serve", "--json", *where, *arguments]
-    service = _start(folder / "service.log", *serve)
-    fleet = Fleet(folder, broker, port, service, "")
+    fleet = Fleet(folder, broker, port, ServedFleet(folder / "service", broker.url, *arguments))
     try:
-        fleet.url = _said(folder / "service.log", service)["url"]
         for number in range(AGENTS):
             _start_agent(fleet, f"real-{number}")
         yield fleet
     finally:
-        for process in (*(one for some in fleet.others.values() for one in some), service):
+        started = [one for some in fleet.others.values() for one in some]
+        for process in started:
             process.terminate()
-        for process in (*(one for some in fleet.others.values() for one in some), service):
+        for process in started:
             process.wait(END_S)
+        fleet.service.stop()
         broker.stop()
-
-
-def _said(log: Path, process: "subprocess.Popen[bytes]") -> dict[str, Any]:
-    end = time.monotonic() + START_S
-    while time.monotonic() < end and process.poll() is None:
-        if text := log.read_text().strip():
-            found: dict[str, Any] = json.loads(text.splitlines()[0])
-            return found
-        time.sleep(0.05)
-    raise SystemExit(f"the service did not come up: {log.with_suffix('.errors').read_text()[-500:]}")
 
 
 def _start_agent(fleet: Fleet, name: str) -> None:
@@ -197,7 +183,7 @@ def measure(fleet: Fleet, chosen: argparse.Namespace) -> dict[str, Any]:
     plan = ["-n", str(chosen.devices), "--multiplex", str(chosen.multiplex), "--for", str(chosen.seconds)]
     where = ["--broker", f"mqtt://127.0.0.1:{fleet.port}", "--drain", "60", "--json"]
     load = fleet.start("simulate", "load.log", "-m", "edgekit.cli.main", "fleet", "simulate", *plan, *where)
-    with open_store(f"sqlite:///{fleet.folder / 'service' / 'fleet.db'}") as store:
+    with open_store(fleet.service.store_url) as store:
         lag = Lag(store)
         try:
             time.sleep(settled_s)
@@ -216,12 +202,11 @@ def measure(fleet: Fleet, chosen: argparse.Namespace) -> dict[str, Any]:
 
 def _page(fleet: Fleet, chosen: argparse.Namespace) -> dict[str, Any]:
     """Look at the page while all devices report."""
-    token = (fleet.folder / "service" / "token").read_text().strip()
     with Browser() as browser:
         browser.call("Page.addScriptToEvaluateOnNewDocument", source=PROBE)
         began = time.monotonic()
-        browser.open(fleet.url)
-        with_token(token)(browser)
+        browser.open(fleet.service.url)
+        with_token(fleet.service.token)(browser)
         rows = f"document.querySelector('.grid')?.getAttribute('aria-rowcount') === '{chosen.devices + AGENTS + 1}'"
         browser.until(rows)
         shown_s = time.monotonic() - began

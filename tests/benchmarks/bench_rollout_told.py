@@ -115,12 +115,10 @@ def main() -> None:
         broker = f"mqtt://127.0.0.1:{fleet.port}"
         plan = ["-n", str(options.devices), "--broker", broker, "--model", MODEL, "--version", OLD]
         fleet.start("simulate", "load.log", "-m", "edgekit.cli.main", "fleet", "simulate", *plan)
-        token = (Path(folder) / "service" / "token").read_text().strip()
-        with FleetServer(fleet.url, token=token) as server:
-            _online(server, options.devices)
-            for number in range(options.runs):
-                found.append(once(fleet, options.devices, server, number))
-                print({key: round(value, 2) for key, value in found[-1].items()}, flush=True)
+        _online(fleet.service.server, options.devices)
+        for number in range(options.runs):
+            found.append(once(fleet, options.devices, fleet.service.server, number))
+            print({key: round(value, 2) for key, value in found[-1].items()}, flush=True)
     rows = [
         ("the order is answered", _spread([one["answered_s"] for one in found]), ""),
         ("the last device is told", _spread([one["last_s"] for one in found]), f"{AIM_S:g} s"),
