@@ -21,6 +21,8 @@ import pytest
 from edgekit.fleet.store import open_store
 
 START_S = 60.0
+ON_SQLITE_ALONE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+"""For tests that wait for other things than a store, or in which it is not reached."""
 USER = "edgekit"
 _TEMPLATE = "made"
 # What a power cut would take is a test's. What the server has told is committed stays when the server is killed.

@@ -27,6 +27,7 @@ from edgekit.fleet.export.sparkplug import DataType, Metric, Payload, SparkplugB
 from edgekit.fleet.export.sparkplug.node import REBIRTH
 from edgekit.fleet.store import DeviceKey, Store
 from edgekit_agent.errors import ConfigError, TransportError
+from tests.sdk.fleet.postgresql import ON_SQLITE_ALONE
 
 pytestmark = pytest.mark.slow
 Fill = Callable[..., None]
@@ -200,6 +201,7 @@ def test_sparkplug_tells_births_data_history_and_deaths(store: Store, fill: Fill
     assert _retained(mosquitto, "spBv1.0/#") == {}
 
 
+@ON_SQLITE_ALONE
 def test_a_rebirth_is_given_when_asked_for(store: Store, fill: Fill, known: Know, mosquitto: str) -> None:
     known("dev-1")
     command = encode(Payload(metrics=(Metric(name=REBIRTH, datatype=DataType.BOOLEAN, value=True),)))
@@ -236,6 +238,7 @@ def test_while_the_host_is_away_reports_wait_and_are_history_afterwards(
     assert [one.historical for topic, one in ((t, p.metrics[0]) for t, p in heard if "DDATA" in t)] == [True] * 3
 
 
+@ON_SQLITE_ALONE
 def test_a_new_connection_has_a_new_number_and_goes_on_where_it_stopped(
     store: Store, fill: Fill, known: Know, mosquitto: str
 ) -> None:
@@ -258,6 +261,7 @@ def test_names_that_sparkplug_forbids_and_brokers_that_are_not_there_are_told(st
         run(SparkplugBridge(store), store, parse("mqtt://127.0.0.1:9"), threading.Event(), once=True)
 
 
+@ON_SQLITE_ALONE
 def test_a_bridge_that_is_killed_dies_by_its_will_and_one_that_is_stopped_says_farewell(
     store: Store, known: Know, mosquitto: str, tmp_path: Path
 ) -> None:

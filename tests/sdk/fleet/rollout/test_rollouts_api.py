@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from edgekit.cli.main import app
 from edgekit.errors import UsageError
 from edgekit.fleet.store import Store
+from tests.sdk.fleet.postgresql import ON_SQLITE_ALONE
 from tests.sdk.fleet.web.conftest import TOKEN, Served
 
 pytestmark = pytest.mark.slow
@@ -50,6 +51,7 @@ def test_a_rollout_is_begun_shown_and_ordered_about(served: Served) -> None:
     assert ask(served, "GET", "/audit?subject=rollout/r1&limit=1").body["entries"][0]["action"].startswith("rollout.")
 
 
+@ON_SQLITE_ALONE
 @pytest.mark.parametrize(
     "wrong",
     [{"canary": "many"}, {"growth": 0.5}, {"filter": "no such language ~~"}, {"filter": "device=nobody"}, {"id": "A B"},

@@ -12,6 +12,7 @@ from edgekit.cli.main import app
 from edgekit.fleet.api.secrets import hashed
 from edgekit.fleet.passwords import verify_password
 from edgekit.fleet.store import open_store
+from tests.sdk.fleet.postgresql import ON_SQLITE_ALONE
 from tests.sdk.fleet.web.conftest import PASSWORD
 
 
@@ -57,6 +58,7 @@ def test_a_token_is_printed_once_and_revoked(url: str) -> None:
     assert json.loads(run("token", "ls", "--json", "--store", url))["tokens"] == []
 
 
+@ON_SQLITE_ALONE
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
