@@ -78,9 +78,13 @@ class Driver:
 
     def tick(self, now_ms: int) -> None:
         """Do all that is due; blocks for as long as the database takes."""
-        reports, events = self._news()
-        for followed in self._under_way():
-            self._advance(followed, reports, events, now_ms)
+        try:
+            reports, events = self._news()
+            for followed in self._under_way():
+                self._advance(followed, reports, events, now_ms)
+        except Exception:
+            self._followed.clear()  # what was read for them and not judged by is read again out of the store
+            raise
         self.publish()
         self.grant()
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from edgekit.errors import GateError, UsageError
 from edgekit.fleet.audit import Entry
@@ -18,7 +19,7 @@ from edgekit.fleet.store.desired import Wish
 from edgekit.fleet.store.engine import writing
 from edgekit.fleet.wire import decode
 from edgekit_agent.errors import TransportError
-from edgekit_agent.protocol import Kind, ModelPhase, Reported, State, Topic
+from edgekit_agent.protocol import Event, Kind, ModelPhase, Reported, State, Topic
 
 NEW = Release(model="kws", version="2.0.0", target="kws/2.0.0/kws.ekb")
 NOW_MS = 1_700_000_000_000
@@ -344,3 +345,34 @@ class TestAudit:
         ]
         assert ("ann", "rollout.aborted", "no reason") in found
         assert found[-1][:2] == ("ann", "rollout.begun")
+
+
+def test_what_a_turn_had_read_that_failed_is_judged_by_in_the_next(store: Store) -> None:
+    name = rolled(store, bake_s=600.0)
+    driver = Driver(store, Broker())
+    driver.connected(NOW_MS - HEAR_MS)
+    driver.tick(NOW_MS)
+    row = store.rollouts.get(name)
+    assert row is not None
+    (job,) = row.state.of_wave(0)
+    pending = store.desired.get(DeviceKey(*job.key))
+    assert pending is not None
+    reports(store, job.key[1], pending.v, "committed")
+    driver.tick(NOW_MS + 1_000)
+    driver.tick(NOW_MS + 1_500)  # it is watched from now on
+    for number in range(40):
+        at_ms = NOW_MS + 2_000 + 60_000 * number
+        event = Event(ts_ms=at_ms, level="error", code="worker-crashed", text=f"signal 11, {number}", model="kws")
+        store.events.add(DeviceKey(*job.key), decode(Kind.EVENT, event.to_bytes()), at_ms)  # type: ignore[arg-type]
+    later_ms = NOW_MS + 2_000 + 60_000 * 40
+    with writing(store.engine) as connection:
+        connection.execute(text("ALTER TABLE rollouts RENAME TO away"))
+    with pytest.raises(DBAPIError):
+        driver.tick(later_ms)
+    with writing(store.engine) as connection:
+        connection.execute(text("ALTER TABLE away RENAME TO rollouts"))
+    driver.tick(later_ms)
+    row = store.rollouts.get(name)
+    assert row is not None
+    (crashes,) = [one for one in row.findings if one.gate == "crashes"]
+    assert crashes.samples == 40
