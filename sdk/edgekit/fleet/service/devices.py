@@ -13,7 +13,7 @@ from edgekit_agent.errors import ProtocolError
 from edgekit_agent.protocol import Kind
 
 SOURCE = "service"
-AT_ONCE = 500
+AT_ONCE = 2_000
 WAIT_S = 0.2
 GATHER_S = 0.1
 

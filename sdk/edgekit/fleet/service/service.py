@@ -42,24 +42,22 @@ class Service:
     def listen(self, kinds: Iterable[Kind], handler: Handler) -> None:
         """Have a handler called with the messages of some kinds (state, info, event, reported, res), a few at a time.
 
-        Messages come in order. A handler that raises is logged, and the messages count as handled.
+        Those of a kind come in order. A handler that raises is logged, and the messages count as handled.
         """
         for kind in kinds:
             self._handlers.setdefault(kind, []).append(handler)
 
     async def handle(self, messages: Sequence[Message]) -> None:
-        """Give messages to those who listen, neighbours of a kind together."""
-        begin = 0
-        for at in range(1, len(messages) + 1):
-            kind = messages[begin].topic.kind
-            if at < len(messages) and messages[at].topic.kind is kind:
-                continue
+        """Give messages to those who listen, those of a kind together and in order: a commit costs more than they."""
+        by_kind: dict[Kind, list[Message]] = {}
+        for message in messages:
+            by_kind.setdefault(message.topic.kind, []).append(message)
+        for kind, some in by_kind.items():
             for handler in self._handlers.get(kind, ()):
                 try:
-                    await handler(messages[begin:at])
+                    await handler(some)
                 except Exception:  # noqa: BLE001  # a part's mistake must not stop the others
                     _log.exception("a handler of '%s' failed", kind)
-            begin = at
 
     async def stored(self, work: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T:
         """Do work of the store in a thread, again and again while the store is away: what came is not lost with it.
