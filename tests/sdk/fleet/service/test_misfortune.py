@@ -254,7 +254,7 @@ def test_a_broker_that_comes_late_is_found(tmp_path: Path) -> None:
         (2, "is not of the form http", ("ls", "--server", "ftp://127.0.0.1")),
         (2, "in the clear", ("ls", "--server", "http://192.0.2.1")),
         (2, "is not of the form MODEL==VERSION", ("deploy", "kws")),
-        (5, "Connection refused", ("simulate", "-n", "1", "--for", "1", "--broker", NOWHERE)),
+        (5, "broker mqtt://127.0.0.1:1: ", ("simulate", "-n", "1", "--for", "1", "--broker", NOWHERE)),
         (5, "Connection refused", ("watch", "--broker", NOWHERE)),
         (2, "is not of the form HOST:PORT", ("serve", "--listen", "here")),
         (2, "is open to the network", ("serve", "--listen", "0.0.0.0:0")),
@@ -277,5 +277,5 @@ def test_wrong_input_is_refused_by_a_service_that_is_there(tmp_path: Path) -> No
             refused(2, "nobody", *line.split(), **mine)
         for word in ("show", "pause", "abort"):
             refused(2, "there is no rollout 'none'", "rollout", word, "none", **mine)
-        refused(2, "token", "ls", **{**mine, "EDGEKIT_FLEET_TOKEN": "wrong" * 8})
+        refused(5, "does not know this token", "ls", **{**mine, "EDGEKIT_FLEET_TOKEN": "wrong" * 8})
         refused(2, "no device fits", "rollout", "create", "kws==2", **mine)
