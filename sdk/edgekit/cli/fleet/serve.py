@@ -165,7 +165,10 @@ def _run(settings: "ServeSettings", *, json: bool) -> bool:
             loop.add_signal_handler(signal.SIGHUP, renew)
         await service.run(stop, lambda: _ready(settings, service.page_url, json=json))
 
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise EnvironmentMissingError(f"the service's folder '{settings.data}' cannot be used: {exc.strerror}") from exc
     try:
         with held(settings.data / "lock"), open_store(settings.store) as opened:
             asyncio.run(live(Service(settings, opened)))

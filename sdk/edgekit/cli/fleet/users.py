@@ -88,6 +88,9 @@ def create_token(
     name: Name,
     role: Role = "viewer",
     days: Annotated[float, typer.Option(metavar="D", min=0, help="How long it is good for; 0 is for ever.")] = 90.0,
+    scope: Annotated[
+        str | None, typer.Option(metavar="F", help="Only for devices that this filter is true of, as 'site=lab'.")
+    ] = None,
     store: Store = None,
     data: Data = None,
     json: Json = False,
@@ -97,6 +100,8 @@ def create_token(
     Examples:
 
         edgekit fleet token create ci --role operator --days 30
+
+        edgekit fleet token create lab --role operator --scope "site=lab and model=kws"
     """
     import json as text
 
@@ -106,8 +111,16 @@ def create_token(
     role = _role(role)
     _check_name(name)
     with _accounts(store, data) as accounts:
-        row, secret = make_token(accounts, name, Roles(role), days or None, by="local")
-    told = {"schema": 1, "id": row.id, "name": name, "role": role, "expires_ms": row.expires_ms, "token": secret}
+        row, secret = make_token(accounts, name, Roles(role), days or None, by="local", scope=scope)
+    told = {
+        "schema": 1,
+        "id": row.id,
+        "name": name,
+        "role": role,
+        "expires_ms": row.expires_ms,
+        "scope": scope,
+        "token": secret,
+    }
     typer.echo(text.dumps(told) if json else secret)
 
 

@@ -1,5 +1,7 @@
 """Which role a route needs: it takes `who: Viewer` (`Operator`, `Admin`) among its parameters, or is refused at start.
 
+There who asks is held to the scope of their token, too; see `scope`.
+
 Who asks has been found out before (`guards.Guard`), so a body of somebody unknown is never read.
 """
 
@@ -11,10 +13,11 @@ from fastapi.routing import APIRoute
 
 from edgekit.fleet.api.errors import ApiError
 from edgekit.fleet.api.principal import Principal, Role
+from edgekit.fleet.api.scope import check, reach_of
 
 
 class Requires:
-    """A dependency that lets in who has the role."""
+    """A dependency that lets in who has the role, and holds them to their scope."""
 
     def __init__(self, role: Role) -> None:
         """Let in who may do what `role` may."""
@@ -31,6 +34,7 @@ class Requires:
             raise sign_in()
         if not who.role.covers(self.role):
             raise ApiError(403, "forbidden", f"this needs the role {self.role}; '{who.name}' is {who.role}")
+        check(request, who)
         return who
 
 
@@ -64,7 +68,7 @@ def role_of(dependant: Dependant) -> Role | None:
 
 
 def declare(router: APIRouter) -> None:
-    """Write each route's role into its OpenAPI entry.
+    """Write each route's role, and how a scope holds there, into its OpenAPI entry.
 
     Raises:
         TypeError: A route asks for no role and is not public: it would be open to anybody.
@@ -81,3 +85,4 @@ def declare(router: APIRouter) -> None:
         }
         if role is not None:
             route.openapi_extra["x-role"] = role.value
+            route.openapi_extra["x-scope"] = reach_of(route).value

@@ -6,14 +6,16 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field, SecretStr
 
-from edgekit.errors import DataError
+from edgekit.errors import DataError, UsageError
 from edgekit.fleet import _clock
 from edgekit.fleet.api.access import Admin
 from edgekit.fleet.api.context import InContext
 from edgekit.fleet.api.errors import not_found
 from edgekit.fleet.api.principal import Role
+from edgekit.fleet.api.scope import LONGEST
 from edgekit.fleet.api.secrets import TOKEN_PREFIX, hashed, new_secret
 from edgekit.fleet.passwords import hash_password
+from edgekit.fleet.query import parse
 from edgekit.fleet.store.users import Accounts, TokenRow
 
 router = APIRouter(tags=["accounts"], prefix="/api/v1")
@@ -57,6 +59,7 @@ class Token(BaseModel):
     created_by: str
     expires_ms: int | None
     used_ms: int | None
+    scope: str | None
 
 
 class NewToken(BaseModel):
@@ -65,6 +68,7 @@ class NewToken(BaseModel):
     name: Name
     role: Role = Role.VIEWER
     days: Annotated[float | None, Field(gt=0, le=LONGEST_DAYS)] = 90.0
+    scope: Annotated[str | None, Field(max_length=LONGEST, description="A filter: for these devices only.")] = None
 
 
 class MadeToken(Token):
@@ -110,7 +114,7 @@ def tokens(context: InContext, _who: Admin) -> list[Token]:
 @router.post("/tokens", status_code=201)
 def add_token(context: InContext, who: Admin, new: NewToken) -> MadeToken:
     """Make a token."""
-    row, secret = make_token(context.accounts, new.name, new.role, new.days, by=who.name)
+    row, secret = make_token(context.accounts, new.name, new.role, new.days, by=who.name, scope=new.scope)
     known = Token.model_validate(row, from_attributes=True)
     return MadeToken(**known.model_dump(), token=secret)
 
@@ -124,7 +128,9 @@ def revoke_token(context: InContext, who: Admin, number: Annotated[str, Path(max
         raise not_found("such token") from None
 
 
-def make_token(accounts: Accounts, name: str, role: Role, days: float | None, *, by: str) -> tuple[TokenRow, str]:
+def make_token(  # what a token is
+    accounts: Accounts, name: str, role: Role, days: float | None, *, by: str, scope: str | None = None
+) -> tuple[TokenRow, str]:
     """Make and keep a token.
 
     Args:
@@ -133,16 +139,27 @@ def make_token(accounts: Accounts, name: str, role: Role, days: float | None, *,
         role: What it lets do.
         days: How long it is good for; None is for ever.
         by: Who makes it.
+        scope: A filter of the devices it is for; None is all.
 
     Returns:
         The token as it is kept, and its secret, which is nowhere else.
+
+    Raises:
+        UsageError: The scope is empty or no filter, or it is an admin's, who is nobody within a part of the fleet.
     """
+    if scope is not None:
+        if not scope.strip() or len(scope) > LONGEST:
+            raise UsageError(f"a scope is a filter of 1 to {LONGEST} characters, as 'site=lab'")
+        parse(scope)
+        if role is Role.ADMIN:
+            raise UsageError("an admin's token has no scope: users and tokens are of the whole fleet")
     secret = new_secret(TOKEN_PREFIX)
     now_ms = _clock.now_ms()
     expires_ms = None if days is None else now_ms + int(days * 86_400_000)
     row = TokenRow(
-        id=secrets.token_hex(4), name=name, role=role, created_ms=now_ms, created_by=by, expires_ms=expires_ms
-    )
+        id=secrets.token_hex(4), name=name, role=role, created_ms=now_ms, created_by=by, expires_ms=expires_ms,
+        scope=scope,
+    )  # fmt: skip
     accounts.add_token(row, hashed(secret))
     return row, secret
 

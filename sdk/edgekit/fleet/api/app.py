@@ -42,6 +42,8 @@ ROUTERS: tuple[str, ...] = (
 _DESCRIPTION = """\
 Everything the page and `edgekit fleet` do. Sign in with `Authorization: Bearer TOKEN`, or with a session's cookie and,
 for writes, its `X-CSRF-Token`. Roles: viewer < operator < admin; `x-role` of a path says which it needs.
+A token can have a scope, a filter of devices; `x-scope` of a path says how it holds: `device` and `devices` know only
+those inside, `fleet` is not for such tokens.
 Errors are `{"error": {"code", "message", "hints"}}`. Times ending in `_ms` are milliseconds since 1970, UTC.
 """
 

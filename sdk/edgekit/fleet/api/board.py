@@ -37,6 +37,7 @@ class Board:
         self._rows: dict[str, _Row] = {}
         self._gone: dict[str, int] = {}
         self._devices: dict[int, DeviceRow] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
         self._newest: dict[int, dict[str, Newest]] = {}
         self._keys: dict[int, set[str]] = {}
 
@@ -46,6 +47,7 @@ class Board:
         self._rows, self._gone, self._newest, self._keys = {}, {}, {}, {}
         known = list(devices)
         self._devices = {device.id: device for device in known}
+        self._numbers = {(device.site, device.device): device.id for device in known}
         for report in newest:
             self._keep(report)
         self.version += 1
@@ -57,6 +59,7 @@ class Board:
         touched = set()
         for device in devices:
             self._devices[device.id] = device
+            self._numbers[device.site, device.device] = device.id
             touched.add(device.id)
             # a model that is not served any more has no row
             served = {model.name for model in device.models}
@@ -75,6 +78,11 @@ class Board:
         """Whether a device of that number is on the board."""
         return number in self._devices
 
+    def lets(self, site: str, device: str, match: Match) -> bool:
+        """Whether a device is known and let through."""
+        number = self._numbers.get((site, device))
+        return number is not None and match(self._devices[number])
+
     def since(self, version: int, match: Match | None, shown: set[str]) -> tuple[list[Values], list[str]]:
         """Return the rows that changed after a version and let through, and the ids of those that left.
 
@@ -84,7 +92,8 @@ class Board:
             shown: With a filter, the ids that the client shows; it is brought up to date.
         """
         rows: list[Values] = []
-        gone = [key for key, changed in self._gone.items() if changed > version > 0]
+        gone = [key for key, changed in self._gone.items() if changed > version > 0 and (match is None or key in shown)]
+        shown.difference_update(gone)
         for key, row in self._rows.items():
             if row.changed <= version:
                 continue

@@ -11,6 +11,7 @@ from edgekit.fleet import _clock
 from edgekit.fleet.api.access import Operator
 from edgekit.fleet.api.context import InContext
 from edgekit.fleet.api.filters import LONGEST
+from edgekit.fleet.api.scope import Scoped
 from edgekit.fleet.audit import Entry
 from edgekit.fleet.configuration import check_keys, merged
 from edgekit.fleet.query import parse
@@ -47,7 +48,7 @@ class ConfigAnswer(BaseModel):
 
 
 @router.put("")
-def put_config(context: InContext, who: Operator, wanted: NewConfig) -> ConfigAnswer:
+def put_config(context: InContext, who: Operator, scope: Scoped, wanted: NewConfig) -> ConfigAnswer:
     """Set configuration of all devices that a filter is true of; each is told when it is there."""
     check_keys(wanted.conf)
     rows = parse(wanted.filter).devices(context.store)
@@ -55,6 +56,7 @@ def put_config(context: InContext, who: Operator, wanted: NewConfig) -> ConfigAn
         error = UsageError(f"no device is '{wanted.filter}'")
         error.add_note("`edgekit fleet ls --filter` tells which devices a filter is true of")
         raise error
+    scope.refuse_outside(rows)
     now_ms = _clock.now_ms()
     before = {row.key: context.store.desired.get(row.key) for row in rows}
     wishes = [

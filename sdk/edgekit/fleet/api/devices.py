@@ -100,7 +100,7 @@ class DeviceDetail(Device):
 def list_devices(
     context: InContext,
     _who: Viewer,
-    filter: Filter = "",  # noqa: A002 - the query's name
+    filter: Filter,  # noqa: A002 - the query's name
     limit: Annotated[int, Query(ge=1, le=10_000)] = PAGE,
     cursor: Annotated[str, Query(max_length=200)] = "",
 ) -> Devices:

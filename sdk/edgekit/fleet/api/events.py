@@ -45,7 +45,7 @@ class Events(BaseModel):
 def list_events(
     context: InContext,
     _who: Viewer,
-    filter: Filter = "",  # noqa: A002 - the query's name
+    filter: Filter,  # noqa: A002 - the query's name
     since_ms: Since = 0,
     level: Level = "",
     limit: Limit = 200,

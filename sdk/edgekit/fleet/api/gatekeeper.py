@@ -59,7 +59,7 @@ class Gatekeeper:
             return None
         if self._is_time_to_note(token.id):
             self.accounts.token_used(token.id)
-        return Principal(name=token.name, role=Role(token.role), means=Means.TOKEN, subject=token.id)
+        return Principal(name=token.name, role=Role(token.role), means=Means.TOKEN, subject=token.id, scope=token.scope)
 
     def _from_cookie(self, headers: Mapping[str, str]) -> Principal | None:
         secret = session_secret(headers)
@@ -73,22 +73,23 @@ class Gatekeeper:
         by_itself = _BACKGROUND in headers or "text/event-stream" in headers.get("accept", "")
         if not by_itself and self._is_time_to_note(row.id):
             self.accounts.session_seen(row.id)
-        name, role = subject
+        name, role, scope = subject
         return Principal(
-            name=name, role=role, means=Means.SESSION, subject=row.subject, csrf=derived(secret, "csrf"), session=row.id
-        )
+            name=name, role=role, means=Means.SESSION, subject=row.subject, csrf=derived(secret, "csrf"),
+            session=row.id, scope=scope,
+        )  # fmt: skip
 
-    def _subject(self, row: SessionRow) -> tuple[str, Role] | None:
-        """Return whose session it is and what they may do now; None when they may nothing any more."""
+    def _subject(self, row: SessionRow) -> tuple[str, Role, str | None] | None:
+        """Return whose session it is, what they may do now and where; None when they may nothing any more."""
         match row.kind:
             case Means.USER:
                 user = self.accounts.user(row.subject)
-                return (user.name, Role(user.role)) if user else None
+                return (user.name, Role(user.role), None) if user else None
             case Means.TOKEN:
                 token = self.accounts.token_by(number=row.subject)
-                return (token.name, Role(token.role)) if token else None
+                return (token.name, Role(token.role), token.scope) if token else None
             case Means.LOCAL:
-                return ("local", Role.ADMIN) if row.subject == self.local else None
+                return ("local", Role.ADMIN, None) if row.subject == self.local else None
         return None
 
     def _from_proxy(self, headers: Mapping[str, str], peer: str) -> Principal | None:

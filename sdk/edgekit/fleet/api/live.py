@@ -22,6 +22,7 @@ from edgekit.fleet.api.context import Context, InContext
 from edgekit.fleet.api.errors import ApiError
 from edgekit.fleet.api.feeder import Feeder
 from edgekit.fleet.api.filters import Filter, Match, compiled
+from edgekit.fleet.api.scope import Scoped
 from edgekit.fleet.store import EventRow
 
 router = APIRouter(tags=["live"])
@@ -46,12 +47,13 @@ async def live(
     request: Request,
     context: InContext,
     _who: Viewer,
-    filter: Filter = "",  # noqa: A002 - the query's name
+    scope: Scoped,
+    filter: Filter,  # noqa: A002 - the query's name
 ) -> Response:
     """Stream what changes."""
     if context.feeder.watchers >= STREAMS:
         raise ApiError(503, "busy", f"{STREAMS} live views are open", headers={"Retry-After": "30"})
-    client = _Client(context.feeder, context.settings.live_interval_s, compiled(filter))
+    client = _Client(context.feeder, context.settings.live_interval_s, compiled(filter), scope.match)
     client.resume(request.headers.get("last-event-id", ""))
     return EventStream(client, request, context)
 
@@ -63,6 +65,7 @@ class _Client:
     feeder: Feeder
     interval_s: float
     match: Match | None
+    scope: Match | None
     version: int = 0
     epoch: str = ""
     event: int = 0
@@ -109,6 +112,9 @@ class _Client:
         events = [event for event in self.feeder.events if event.id > self.event]
         if events:
             self.event = events[-1].id
+        if self.scope is not None:
+            events = [event for event in events if board.lets(event.site, event.device, self.scope)]
+        if events:
             found.append(_message("events", {"events": [_event(event) for event in events]}))
         return found
 

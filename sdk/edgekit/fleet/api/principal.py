@@ -36,7 +36,8 @@ class Principal:
 
     `subject` is the user's name, the token's id, or the name that a proxy gave. `csrf` is what a write must bring in
     `X-CSRF-Token` when a browser would send the proof of identity by itself (a cookie, or the cookie of a proxy in
-    front); None where the caller sends the proof on purpose. `session` is the stored id of the session.
+    front); None where the caller sends the proof on purpose. `session` is the stored id of the session. `scope` is a
+    filter: nothing outside of it is shown to them or changed by them; None is the whole fleet.
     """
 
     name: str
@@ -45,3 +46,4 @@ class Principal:
     subject: str
     csrf: str | None = None
     session: str | None = None
+    scope: str | None = None

@@ -10,6 +10,7 @@ from edgekit.fleet.api.access import Operator, Viewer
 from edgekit.fleet.api.context import Context, InContext
 from edgekit.fleet.api.errors import not_found
 from edgekit.fleet.api.filters import LONGEST, chosen
+from edgekit.fleet.api.scope import Scope, Scoped
 from edgekit.fleet.audit import Entry
 from edgekit.fleet.rollout.findings import Finding, Mark
 from edgekit.fleet.rollout.orders import Ordered, Wanted, begin, order, planned
@@ -25,6 +26,7 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 _VERDICTS: Mapping[Mark, str] = {Mark.GOOD: "pass", Mark.BAD: "fail", Mark.OPEN: "undecided"}
 _PENDING = frozenset({JobStatus.WAITING, JobStatus.TOLD, JobStatus.GOING_BACK})
 _EVENTS = 200
+MOST = 1000
 
 
 class LatencyWanted(BaseModel):
@@ -180,16 +182,21 @@ class Planned(BaseModel):
 
 
 @router.get("")
-def list_rollouts(context: InContext, _who: Viewer, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Rollouts:
-    """List rollouts."""
-    heads = context.store.rollouts.heads(limit)
-    return Rollouts(rollouts=[Rollout.model_validate(_head(one.row, one.counts)) for one in heads])
+def list_rollouts(
+    context: InContext, _who: Viewer, scope: Scoped, limit: Annotated[int, Query(ge=1, le=MOST)] = 100
+) -> Rollouts:
+    """List rollouts; with a scope those of which all devices are inside."""
+    inside = scope.keys()
+    heads = context.store.rollouts.heads(limit if inside is None else MOST)
+    seen = [one for one in heads if inside is None or inside.issuperset(_keys(one.row))][:limit]
+    return Rollouts(rollouts=[Rollout.model_validate(_head(one.row, one.counts)) for one in seen])
 
 
 @router.post("")
-def create_rollout(context: InContext, who: Operator, wanted: RolloutWanted) -> Rollout | Planned:
+def create_rollout(context: InContext, who: Operator, scope: Scoped, wanted: RolloutWanted) -> Rollout | Planned:
     """Begin a rollout; devices that are in another one are refused by name."""
     devices, asked = _asked(context, wanted)
+    scope.refuse_outside(devices)
     if wanted.dry_run:
         waves = planned(asked, devices, wanted.id or "planned").waves
         return Planned(waves=[["/".join(key) for key in wave] for wave in waves])
@@ -197,27 +204,40 @@ def create_rollout(context: InContext, who: Operator, wanted: RolloutWanted) -> 
 
 
 @router.get("/{rollout}")
-def get_rollout(context: InContext, _who: Viewer, rollout: Id) -> RolloutDetail:
+def get_rollout(context: InContext, _who: Viewer, scope: Scoped, rollout: Id) -> RolloutDetail:
     """Return a rollout with its gates, devices and history."""
-    row = context.store.rollouts.get(rollout)
-    if row is None:
-        raise not_found(f"rollout '{rollout}'")
-    return _told(context, row)
+    return _told(context, _known(context, scope, rollout))
 
 
 @router.post("/{rollout}/{what}")
 def order_rollout(
     context: InContext,
     who: Operator,
+    scope: Scoped,
     rollout: Id,
     what: Literal["pause", "resume", "approve", "abort", "rollback"],
     why: Why | None = None,
 ) -> RolloutDetail:
     """Give an order to a rollout."""
-    if context.store.rollouts.get(rollout) is None:
-        raise not_found(f"rollout '{rollout}'")
+    _known(context, scope, rollout)
     given = Ordered(what=what, by=who.name, why=why.reason if why else "")
     return _told(context, order(context.store, rollout, given))
+
+
+def _known(context: Context, scope: Scope, rollout: str) -> RolloutRow:
+    """Return a rollout, one with a device outside of the scope as if it were not there.
+
+    Raises:
+        ApiError: 404, there is none.
+    """
+    row, inside = context.store.rollouts.get(rollout), scope.keys()
+    if row is None or not (inside is None or inside.issuperset(_keys(row))):
+        raise not_found(f"rollout '{rollout}'")
+    return row
+
+
+def _keys(row: RolloutRow) -> list[tuple[str, str]]:
+    return [key for wave in row.plan.waves for key in wave]
 
 
 def _asked(context: Context, wanted: RolloutWanted) -> tuple[Sequence[DeviceRow], Wanted]:

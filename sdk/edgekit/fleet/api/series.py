@@ -13,6 +13,7 @@ from edgekit.fleet.api.access import Viewer
 from edgekit.fleet.api.context import InContext
 from edgekit.fleet.api.devices import Quantiles, quantiles
 from edgekit.fleet.api.filters import Filter, keys
+from edgekit.fleet.api.scope import Scoped
 from edgekit.fleet.store import DeviceKey, Question, SeriesPoint, Store
 from edgekit_agent.protocol import ExpHistogram
 
@@ -86,12 +87,12 @@ class Models(BaseModel):
 
 
 @router.get("/models")
-def models(context: InContext, _who: Viewer) -> Models:
+def models(context: InContext, _who: Viewer, scope: Scoped) -> Models:
     """List models and their versions."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for model, version, _artifact in context.store.series.models():
+    for model, version, _artifact in context.store.series.models() if scope.text is None else ():
         found[model].setdefault(version, 0)
-    for device in context.store.devices.all():
+    for device in scope.rows(context.store.devices.all()):
         for served in device.models:
             found[served.name][served.version] = found[served.name].get(served.version, 0) + 1
     return Models(models=[ModelVersions(model=model, versions=found[model]) for model in sorted(found)])
@@ -101,7 +102,7 @@ def models(context: InContext, _who: Viewer) -> Models:
 def series(
     context: InContext,
     _who: Viewer,
-    filter: Filter = "",  # noqa: A002 - the query's name
+    filter: Filter,  # noqa: A002 - the query's name
     model: Annotated[str, Query(max_length=64)] = "",
     version: Annotated[str, Query(max_length=64)] = "",
     stage: Stage = "infer",
@@ -118,7 +119,10 @@ def series(
     begin = from_ms if from_ms is not None else end - HOUR_MS
     if step_s and (end - begin) / (1000 * step_s) > POINTS:
         raise UsageError(f"there would be more than {POINTS} steps: take a longer step")
-    devices = [DeviceKey(site, device)] if site and device else keys(context.store, filter)
+    devices = keys(context.store, filter)
+    if site and device:
+        named = DeviceKey(site, device)
+        devices = [named] if devices is None or named in devices else []
     asked: dict[str, Any] = {
         "from_ms": begin,
         "to_ms": end,

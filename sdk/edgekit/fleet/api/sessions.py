@@ -45,6 +45,7 @@ class Session(BaseModel):
     role: Role | None = None
     csrf: str | None = None
     means: Means | None = None
+    scope: str | None = None
     has_users: bool
     now_ms: int
 
@@ -75,8 +76,9 @@ def login(request: Request, response: Response, context: InContext, given: Login
         max_age=int(longest_s), path="/", secure=secure, httponly=True, samesite="strict",
     )  # fmt: skip
     opened = Principal(
-        name=who.name, role=who.role, means=Means.SESSION, subject=who.subject, csrf=derived(secret, "csrf")
-    )
+        name=who.name, role=who.role, means=Means.SESSION, subject=who.subject, csrf=derived(secret, "csrf"),
+        scope=who.scope,
+    )  # fmt: skip
     return _told(context, opened)
 
 
@@ -102,6 +104,7 @@ def _told(context: Context, who: Principal | None) -> Session:
     told = Session(has_users=context.accounts.has_users(), now_ms=_clock.now_ms())
     if who is not None:
         told.name, told.role, told.csrf, told.means = who.name, who.role, who.csrf, who.means
+        told.scope = who.scope
     return told
 
 

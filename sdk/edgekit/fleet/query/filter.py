@@ -25,6 +25,10 @@ class Filter:
         """Return it as it was written."""
         return self.text
 
+    def __and__(self, other: "Filter") -> "Filter":
+        """Return the filter that is true where both are."""
+        return Filter(f"({self.text}) and ({other.text})", All((self.tree, other.tree)))
+
     def matches(self, row: "DeviceRow") -> bool:
         """Return whether it is true of a device."""
         return matches(self.tree, row)

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from edgekit.fleet.store.alerts import Alerts
 from edgekit.fleet.store.audit import Audit
@@ -36,7 +37,7 @@ from edgekit.fleet.store.commands import Commands
 from edgekit.fleet.store.counters import Counters
 from edgekit.fleet.store.desired import DesiredStates
 from edgekit.fleet.store.devices import Devices
-from edgekit.fleet.store.engine import Turn, connect, writing
+from edgekit.fleet.store.engine import Turn, connect, unreachable, writing
 from edgekit.fleet.store.events import Events
 from edgekit.fleet.store.history import History
 from edgekit.fleet.store.marks import Marks
@@ -129,6 +130,9 @@ def open_store(url: str, *, device_limit: int = DEVICE_LIMIT) -> Store:
     try:
         with writing(engine, *Turn) as connection:
             migrate(connection)
+    except DBAPIError as exc:  # its first page can be read, and more not
+        engine.dispose()
+        raise unreachable(url, exc) from exc
     except BaseException:
         engine.dispose()
         raise

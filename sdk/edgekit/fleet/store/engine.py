@@ -1,6 +1,7 @@
 """The database behind a store's URL: SQLite in one file, or PostgreSQL."""
 
 import contextlib
+import getpass
 import os
 import sqlite3
 import time
@@ -46,7 +47,8 @@ def parse(url: str) -> URL:
     except (ArgumentError, ValueError, NoSuchModuleError):
         raise _wrong(url) from None
     if kind == "postgresql" and found.database and found.drivername in {"postgresql", "postgresql+pg8000"}:
-        return found.set(drivername="postgresql+pg8000")
+        # without a user it is who asks, as for PostgreSQL's own programs
+        return found.set(drivername="postgresql+pg8000", username=found.username or getpass.getuser())
     if found.drivername == "sqlite" and found.database and found.database != ":memory:" and not found.host:
         return found
     raise _wrong(url)
@@ -81,15 +83,20 @@ def connect(url: str) -> Engine:
             Path(place.database or "").chmod(0o600)
     except (DBAPIError, OSError) as exc:
         engine.dispose()
-        raise _unreachable(place, exc) from exc
+        raise unreachable(url, exc) from exc
     return engine
 
 
-def _unreachable(place: URL, exc: Exception) -> EdgeKitError:
+def unreachable(url: str, exc: Exception) -> EdgeKitError:
+    """Return the error of a database that cannot be used."""
+    place = parse(url)
     reason = first_line(exc)
     if place.get_backend_name() == "sqlite":
-        kind = DataError if "not a database" in reason else EnvironmentMissingError
-        return kind(f"the store '{place.database}' cannot be used: {reason}")
+        if is_away(exc):
+            return EnvironmentMissingError(f"the store '{place.database}' cannot be used: {reason}")
+        damaged = DataError(f"the store '{place.database}' cannot be used: {reason}")
+        damaged.add_note("put a copy of it back, or move it away: a new one is made")
+        return damaged
     error = DeviceError(f"the store {shown(place)} does not answer: {reason}")
     error.add_note("check that PostgreSQL runs there, and user, password and database of the URL")
     return error

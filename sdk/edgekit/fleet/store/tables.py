@@ -314,6 +314,7 @@ TOKENS = Table(
     _text("created_by"),
     _maybe("expires_ms"),
     _maybe("used_ms"),
+    Column("scope", Text),  # a filter; null is all devices
     UniqueConstraint("digest", name="tokens_digest"),
 )
 

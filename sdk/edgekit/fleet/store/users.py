@@ -31,7 +31,7 @@ class UserRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRow:
-    """A token as it is kept: its secret is not."""
+    """A token as it is kept: its secret is not; `scope` is a filter of the devices it is for, None for all."""
 
     id: str
     name: str
@@ -40,6 +40,7 @@ class TokenRow:
     created_by: str
     expires_ms: int | None = None
     used_ms: int | None = None
+    scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,7 @@ class Accounts:
         values = {name: getattr(token, name) for name in TokenRow.__slots__}
         with writing(self._engine) as connection:
             connection.execute(insert(TOKENS).values(**values, digest=digest))
-            told = {"name": token.name, "role": token.role, "expires_ms": token.expires_ms}
+            told = {"name": token.name, "role": token.role, "expires_ms": token.expires_ms, "scope": token.scope}
             self._noted(connection, token.created_by, "token-made", f"token {token.id}", **told)
 
     def token_by(self, *, digest: str | None = None, number: str | None = None) -> TokenRow | None:

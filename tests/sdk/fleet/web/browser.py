@@ -205,7 +205,7 @@ def _as_three_and_four(theirs_in: int, theirs_out: int) -> None:
 
 
 @contextlib.contextmanager
-def signed_in(url: str, sign_in: Callable[[Browser], None], **size: int) -> Iterator[Browser]:
+def signed_in(url: str, sign_in: Callable[[Browser], None], **size: Any) -> Iterator[Browser]:
     """Give a browser that is at the page and signed in."""
     with Browser(**size) as browser:
         browser.open(url)

@@ -58,10 +58,24 @@ def test_a_token_is_printed_once_and_revoked(url: str) -> None:
     assert json.loads(run("token", "ls", "--json", "--store", url))["tokens"] == []
 
 
+def test_a_token_is_for_devices_of_a_filter(url: str) -> None:
+    words = ("token", "create", "lab", "--scope", "site=lab and label.room=1", "--json", "--store", url)
+    made = json.loads(run(*words))
+    assert made["scope"] == "site=lab and label.room=1"
+    with open_store(url) as store:
+        row = store.accounts.token_by(digest=hashed(made["token"]))
+    assert row is not None
+    assert row.scope == made["scope"]
+    assert "site=lab and label.room=1" in run("token", "ls", "--store", url)
+
+
 @ON_SQLITE_ALONE
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
+        (["token", "create", "x", "--scope", "sit=lab"], 2, "site"),
+        (["token", "create", "x", "--scope", ""], 2, "a scope is a filter"),
+        (["token", "create", "x", "--scope", "site=lab", "--role", "admin"], 2, "has no scope"),
         (["user", "add", "ann", "--role", "king"], 2, "there is no role 'king'"),
         (["user", "add", "a b"], 2, "is no name"),
         (["user", "remove", "nobody"], 3, "there is no user 'nobody'"),

@@ -18,6 +18,7 @@ from edgekit.fleet.store.migrations import (
     m0004_commands,
     m0005_alerts,
     m0006_totals,
+    m0007_token_scopes,
 )
 
 Types = Mapping[str, str]
@@ -30,6 +31,7 @@ MIGRATIONS: tuple[tuple[str, Step], ...] = (
     ("0004-commands", m0004_commands.statements),
     ("0005-alerts", m0005_alerts.statements),
     ("0006-totals", m0006_totals.statements),
+    ("0007-token-scopes", m0007_token_scopes.statements),
 )
 
 TYPES: Mapping[str, Types] = MappingProxyType(
