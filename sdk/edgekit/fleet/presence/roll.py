@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from edgekit.fleet.presence.deadline import DEFAULT_BEAT_S
-from edgekit.fleet.presence.device import LATE_S, Cause, Device, Presence, Remembered, Told, Verdict
+from edgekit.fleet.presence.device import LATE_S, SEEN_S, Cause, Device, Presence, Remembered, Told, Verdict
 
 Key = tuple[str, str]
 CROWD_LEAST, CROWD_SHARE = 5, 0.2
@@ -127,8 +127,9 @@ class Roll:
         before, device.heard_s, device.deaf_s = device.verdict, max(device.heard_s, at_s), self._deaf_s
         if not device.spoken or before.presence is Presence.ONLINE:
             return []
-        told_so = before.presence is not Presence.STALE or key in self._willed
-        if told_so and at_s <= before.since_s + LATE_S:
+        ended = before.cause in {Cause.CONNECTION_LOST, Cause.CLEAN_STOP} or key in self._willed
+        late_s = LATE_S if ended else SEEN_S if before.presence is Presence.OFFLINE else float("-inf")
+        if at_s <= before.since_s + late_s:
             return []  # sent before that, and late
         return self._back(key, device, now_s)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from edgekit.fleet.presence import Cause, Change, Presence, Roll
 from edgekit.fleet.presence.deadline import Deadline
+from edgekit.fleet.presence.device import LATE_S
 from edgekit.fleet.presence.roll import RETURN_S
 from edgekit_agent.protocol import State
 from tests.sdk.fleet.presence.network import BEAT_S, GOOD, SLOW, WIFI, Network, arrivals
@@ -97,7 +98,18 @@ def test_a_report_that_was_under_way_when_the_will_came_changes_nothing() -> Non
     assert roll.heard(ONE, 5.4, at_s=4.9) == []
     assert roll.heard(ONE, 6.5) == []
     assert stands(roll) == (Presence.OFFLINE, Cause.CONNECTION_LOST)
-    assert roll.heard(ONE, 9.0)
+    assert roll.heard(ONE, 5.0 + LATE_S + 1.0)
+    assert stands(roll) == (Presence.ONLINE, Cause.HEARD)
+
+
+def test_a_report_that_waited_long_does_not_bring_back_who_has_said_goodbye() -> None:
+    """Where many come at once the reports may be stored seconds after the states."""
+    roll = Roll()
+    roll.state(ONE, online(), 0.0)
+    roll.state(ONE, goodbye(), 5.0)
+    assert roll.heard(ONE, 12.0, at_s=11.0) == []
+    assert stands(roll) == (Presence.STOPPED, Cause.CLEAN_STOP)
+    roll.state(ONE, online(2), 13.0)
     assert stands(roll) == (Presence.ONLINE, Cause.HEARD)
 
 
