@@ -10,7 +10,10 @@ from edgekit.fleet.presence.deadline import DEFAULT_BEAT_S, Deadline
 TWICE_S = 300.0
 """How long after two agents of one name have taken turns it is still told."""
 SEEN_S, LATE_S = 2.0, 30.0
-"""A report is seen once it is stored. What was sent before a will or a goodbye may come so long after it: reports have another way, and it may be full."""
+"""A report is seen once it is stored.
+
+What was sent before a will or a goodbye may come so long after it: reports have another way, and it may be full.
+"""
 _BOOTS = 8
 
 
