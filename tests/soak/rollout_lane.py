@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from edgekit.errors import DeviceError, UsageError
+from edgekit.errors import DeviceError, GateError, UsageError
 from edgekit.fleet.store.tables import DEVICES, REPORTS, VARIANTS
 from tests.e2e.served_fleet import ServedFleet
 from tests.soak.rollout_checks import Found, check
@@ -144,7 +144,7 @@ class Lane:
         def ask() -> bool:
             try:
                 self.fleet.order(rollout, what, why)
-            except UsageError:  # too late; or it was done, and the answer lost
+            except GateError:  # too late; or it was done, and the answer lost
                 done = any(why in one["text"] for one in self.fleet.rollout(rollout)["events"])
                 self.counts["ordered, and the answer lost"] += done
                 return done

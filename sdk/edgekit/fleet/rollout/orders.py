@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from edgekit.errors import UsageError
+from edgekit.errors import GateError, UsageError
 from edgekit.fleet import _clock
 from edgekit.fleet.rollout import machine
 from edgekit.fleet.rollout.plan import Gates, Key, Plan, Release, canary_of, spread, waves_of
@@ -134,7 +134,8 @@ def order(store: "Store", rollout: str, given: Ordered, now_ms: int | None = Non
     """Give an order; one that does not fit how the rollout stands is refused.
 
     Raises:
-        UsageError: if there is no such rollout or order, or it cannot be given now.
+        UsageError: if there is no such rollout or order.
+        GateError: if it cannot be given as the rollout stands.
     """
     now = _clock.now_ms() if now_ms is None else now_ms
     what = given.what
@@ -144,7 +145,7 @@ def order(store: "Store", rollout: str, given: Ordered, now_ms: int | None = Non
     def change(row: RolloutRow) -> tuple[State, list[machine.Action]]:
         state, actions = ORDERS[what](row, given.why, now)
         if not actions:
-            error = UsageError(f"the rollout '{row.id}' is {row.state.status}: it cannot {what} now")
+            error = GateError(f"the rollout '{row.id}' is {row.state.status}: it cannot {what} now")
             error.add_note(f"reason: {row.state.reason}")
             raise error
         return state, actions

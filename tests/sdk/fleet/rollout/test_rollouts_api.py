@@ -41,7 +41,7 @@ def test_a_rollout_is_begun_shown_and_ordered_about(served: Served) -> None:
     assert "lab/dev-0 (in 'r1')" in taken.body["error"]["message"]
     paused = ask(served, "POST", "/rollouts/r1/pause", {"reason": "lunch"})
     assert (paused.body["state"], paused.body["reason"]) == ("paused", "lunch")
-    assert ask(served, "POST", "/rollouts/r1/pause").status == 400
+    assert ask(served, "POST", "/rollouts/r1/pause").status == 409
     assert ask(served, "POST", "/rollouts/r1/abort").body["state"] == "rolled-back"
     shown = ask(served, "GET", "/rollouts/r1").body
     assert {one["phase"] for one in shown["devices"]} == {"skipped"}

@@ -261,7 +261,7 @@ def test_two_who_change_a_rollout_do_not_lose_either(store: Store) -> None:
 
 def test_an_order_that_does_not_fit_is_refused_with_how_it_stands(store: Store) -> None:
     name = rolled(store)
-    with pytest.raises(UsageError, match="is running: it cannot resume now"):
+    with pytest.raises(GateError, match="is running: it cannot resume now"):
         order(store, name, Ordered(what="resume", by="ann"))
     with pytest.raises(UsageError, match="there is no rollout"):
         order(store, "nothing", Ordered(what="pause", by="ann"))
