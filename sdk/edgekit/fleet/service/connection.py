@@ -62,7 +62,6 @@ class Connection:
         self._stopping, self._connected = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"fleet-{purpose.name}", daemon=True)
         self._refused: str | None = None
-        health.begins(purpose.name)
 
     @property
     def connected(self) -> bool:
@@ -76,6 +75,7 @@ class Connection:
 
     def start(self) -> None:
         """Begin."""
+        self._health.begins(self._purpose.name)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
