@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 from sqlalchemy import func, select
 
+from docs.make_screenshots import small
 from edgekit.fleet import _brokers as brokers
 from edgekit.fleet.store import Store, open_store
 from edgekit.fleet.store.tables import DEVICES, REPORTS
@@ -214,7 +215,7 @@ def _page(fleet: Fleet, chosen: argparse.Namespace) -> dict[str, Any]:
         time.sleep(PAINT_S)
         painted = browser.run("window.painted")
         if chosen.picture is not None:
-            chosen.picture.write_bytes(browser.picture())
+            small(browser.picture()).save(chosen.picture, optimize=True)
     if not painted:
         raise SystemExit("the page shows nothing new")
     return {
@@ -296,6 +297,19 @@ def _seconds(values: list[float]) -> str:
     return f"{statistics.median(ordered):.2f}, {ordered[int(0.99 * (len(ordered) - 1))]:.2f}, {ordered[-1]:.2f} s"
 
 
+def _text(chosen: argparse.Namespace) -> str:
+    multiplex = f" --multiplex {chosen.multiplex}" if chosen.multiplex > 1 else ""
+    shared = f"{chosen.multiplex} sharing a connection" if multiplex else "each on its own connection"
+    command = f"--devices {chosen.devices}{multiplex} --for {chosen.seconds:g} --write"
+    text = (
+        f"{chosen.devices:,} simulated devices, {shared}, {AGENTS} real agents, the real service and broker for "
+        f"{chosen.seconds:,.0f} s, all on this machine, and headless Chromium at the end.\n\n"
+        f"`python -m tests.benchmarks.bench_fleet_scale {command}`"
+    )
+    picture = f"\n\n![the page while they report](../images/{chosen.picture.name})" if chosen.page else ""
+    return text + picture
+
+
 def main() -> int:
     """Run, print, and write the page and the picture if asked to."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -303,10 +317,12 @@ def main() -> int:
     options.add_argument("--multiplex", type=int, default=1, help="so many devices share a connection")
     options.add_argument("--for", dest="seconds", type=float, default=600.0)
     options.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks/fleet.md")
-    options.add_argument("--picture", type=Path, help="a PNG of the page at the end")
+    options.add_argument("--picture", type=Path, help="a PNG of the page at the end, with --write among the docs")
     options.add_argument("serve", nargs="*", help="further options of `fleet serve`, after --")
     chosen = options.parse_args()
     chosen.page = CHROMIUM is not None
+    if chosen.write and chosen.page:
+        chosen.picture = IMAGES / f"fleet-of-{chosen.devices}.png"
     with (
         tempfile.TemporaryDirectory(prefix="edgekit-fleet-scale-") as folder,
         running(Path(folder), chosen.serve) as it,
@@ -318,16 +334,7 @@ def main() -> int:
     for line in wrong(found):
         print(f"BAD: {line}")
     if chosen.write:
-        shared = (
-            f", {chosen.multiplex} sharing a connection" if chosen.multiplex > 1 else ", each on its own connection"
-        )
-        multiplex = f" --multiplex {chosen.multiplex}" if chosen.multiplex > 1 else ""
-        text = (
-            f"{chosen.devices:,} simulated devices{shared}, {AGENTS} real agents, the real service and broker for "
-            f"{chosen.seconds:,.0f} s, all on this machine.\n\n`python -m tests.benchmarks.bench_fleet_scale "
-            f"--devices {chosen.devices}{multiplex} --for {chosen.seconds:g} --write`"
-        )
-        write_page(PAGE, f"A fleet of {chosen.devices:,}", text, table)
+        write_page(PAGE, f"A fleet of {chosen.devices:,}", _text(chosen), table)
     return 1 if wrong(found) else 0
 
 
