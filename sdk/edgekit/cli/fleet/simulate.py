@@ -22,7 +22,7 @@ def simulate(  # an option each
     prefix: Annotated[str, typer.Option(metavar="P", help="Their names are P-00000, P-00001, ...")] = "sim",
     model: Annotated[str, typer.Option(metavar="M", help="The model they run.")] = "kws",
     version: Annotated[str, typer.Option(metavar="V", help="The version they begin with.")] = "1.0.0",
-    window: Annotated[float, typer.Option(metavar="S", min=0.1, help="Seconds a report covers.")] = 10.0,
+    window: Annotated[float, typer.Option(metavar="S", min=1, help="Seconds a report covers.")] = 10.0,
     heartbeat: Annotated[float, typer.Option(metavar="S", min=0.1, help="Seconds between heartbeats.")] = 10.0,
     rate: Annotated[float, typer.Option(metavar="HZ", min=0.01, max=10000, help="Inferences a second.")] = 10.0,
     fault: Annotated[

@@ -46,11 +46,6 @@ class Carrier:
         return len(self.devices) > 1
 
     @property
-    def up(self) -> bool:
-        """Whether the connection stands."""
-        return self._up
-
-    @property
     def alive(self) -> list[Device]:
         """The devices that have power."""
         return [one for one in self.devices if one not in self._off]

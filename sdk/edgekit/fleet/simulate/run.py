@@ -139,7 +139,9 @@ class _Run:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _waits(self) -> bool:
-        return any(len(device.spool) for one in self._carriers if one.up for device in one.alive)
+        """Whether something is due of a device that has been there: it may be on its way back."""
+        alive = (device for one in self._carriers for device in one.alive)
+        return any(device.counts.connections and len(device.spool) for device in alive)
 
     def _devices(self) -> Iterator[Device]:
         for carrier in self._carriers:
