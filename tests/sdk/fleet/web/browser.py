@@ -25,6 +25,7 @@ _FLAGS = (
 )  # fmt: skip
 TIMEOUT_S = 60.0
 POLL_S = 0.03
+SETTLED_S = 0.2
 
 
 class Browser:
@@ -132,11 +133,15 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """Click in the middle of an element, with the mouse."""
-        where = self.until(
+        found = (
             f"(() => {{ const node = document.querySelector({json.dumps(selector)}); if (!node) return null;"
             "node.scrollIntoView({block: 'nearest'}); const box = node.getBoundingClientRect();"
             "return box.width ? [box.x + box.width / 2, box.y + box.height / 2] : null; })()"
         )
+        where, before = self.until(found), None
+        while where != before:  # what is loaded above it moves it
+            time.sleep(SETTLED_S)
+            where, before = self.until(found), where
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=where[0], y=where[1], button="left", clickCount=1)
 

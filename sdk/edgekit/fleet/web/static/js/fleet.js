@@ -41,11 +41,15 @@ export function fleetView({ main, live, options }) {
   const box = el("input", { type: "search", "aria-label": "Filter devices", "aria-describedby": "filter-said", placeholder: "label.room=lab and model=kws and not state=offline and version<1.3", value: filter, spellcheck: "false",
     on: { change: () => ask(box.value.trim()), keydown: (event) => { if (event.key === "Escape") { box.value = ""; ask(""); } else if (event.key === "Enter") ask(box.value.trim()); }, search: () => { if (!box.value) ask(""); } } });
 
+  let turn = 0;
   async function ask(text) {
+    const mine = ++turn; // an answer to what was asked before must not take the place of a later one
     if (text === filter && !said.textContent) return;
     try {
       if (text) await get(query("/api/v1/devices", { filter: text, limit: 1 }));
+      if (mine !== turn) return;
     } catch (error) {
+      if (mine !== turn) return;
       box.setAttribute("aria-invalid", "true");
       put(said, [error.message, ...(error.hints ?? [])].join(" – "));
       return;
